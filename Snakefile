@@ -1,0 +1,35 @@
+# Chen et al. 2019: segmentation of LGE cardiac MR without LGE labels. The rules follow the data's flow.
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+
+min_version("9.0")
+
+
+configfile: str(Path(workflow.basedir) / "config.yaml")
+
+
+include: "rules/common.smk"
+include: "rules/phantom.smk"
+include: "rules/resampling.smk"
+include: "rules/localisation.smk"
+include: "rules/cropping.smk"
+include: "rules/cohort.smk"
+include: "rules/translation.smk"
+include: "rules/synthesis.smk"
+include: "rules/segmentation.smk"
+include: "rules/inference.smk"
+include: "rules/postprocessing.smk"
+include: "rules/metrics.smk"
+include: "rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/cohort/cohort.csv",
+        "results/metrics.csv",
+        "results/figures/segmentations.png",
+        "results/figures/translations.png",
+        expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),

@@ -1,0 +1,52 @@
+"""Files of tensors and plain values: written completely or not at all, read without running code."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cardioseg.errors import InputError
+
+
+def save(path: Path | str, content: dict[str, Any]) -> None:
+    """Write tensors and plain values aside, flush them to disk, and rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def load(path: Path | str) -> dict[str, Any]:
+    """Read what `save` wrote, onto the CPU. Raises InputError for a missing, damaged or unsafe file."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a complete checkpoint of tensors and plain values; it is damaged, or not made by this package. "
+            "Delete it and run again to make it anew."
+        ) from error
+
+
+def save_weights(path: Path | str, module: torch.nn.Module, **about: Any) -> None:
+    """Write a network's weights with what is needed to build and judge it (configuration, iteration, versions)."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save(path, {"weights": weights, "about": {"torch": str(torch.__version__), **about}})
+
+
+def load_weights(path: Path | str, module: torch.nn.Module) -> dict[str, Any]:
+    """Load a network's weights into it and return what was saved about them. Raises InputError where they do not fit."""
+    content = load(path)
+    try:
+        module.load_state_dict(content["weights"])
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"{path}: its weights are not of the configured network. Make the file anew with this configuration.") from error
+    return content["about"]

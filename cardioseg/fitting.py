@@ -1,0 +1,75 @@
+"""Fitting a segmentation network to labelled slices with the composite loss, augmented on the device."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cardioseg import training
+from cardioseg.augmentation import augment
+from cardioseg.losses import composite_loss
+from cardioseg.randomness import derive
+from cardioseg.segmentation import image_alone
+
+
+def fit(
+    network: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    settings: Mapping[str, Any],
+    *,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+    name: str,
+    device: torch.device,
+    state_folder: Path,
+    identity: str,
+    inputs: Callable[[Tensor], Tensor] = image_alone,
+) -> list[dict[str, float]]:
+    """Train `network` in place on slices (n, y, x) in [-1, 1] and labels (n, y, x) for a number of epochs with Adam.
+
+    settings: `batch_size`, `class_weights` (background first), `edge_weight`, `augmentation`. inputs: from augmented images
+    (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the last incomplete batch
+    is filled from the next epoch. Returns the history. Resumes from state_folder, see `training.train`.
+    """
+    network.to(device, memory_format=torch.channels_last).train()
+    optimiser = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
+    all_images = torch.from_numpy(images)[:, None].to(device)
+    all_labels = torch.from_numpy(labels).to(device)
+    class_weights = torch.tensor(settings["class_weights"], dtype=torch.float32, device=device)
+    count, size = len(images), settings["batch_size"]
+    iterations = -(-epochs * count // size)
+
+    def step(iteration: int) -> dict[str, Tensor]:
+        draws = torch.Generator().manual_seed(derive(seed, name, "draws", iteration))
+        # Dropout draws from the device's own generator.
+        torch.manual_seed(derive(seed, name, "dropout", iteration))
+        chosen = _batch(iteration, size, count, derive(seed, name, "order")).to(device)
+        batch, truth = augment(all_images[chosen], all_labels[chosen], settings["augmentation"], draws)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        loss = composite_loss(network(inputs(batch)), truth.long(), class_weights, settings["edge_weight"])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return {"loss": loss.detach()}
+
+    history = training.train(step, {"network": network, "optimiser": optimiser}, iterations, state_folder, identity, name)
+    network.eval()
+    return history
+
+
+def _batch(iteration: int, size: int, count: int, seed: int) -> Tensor:
+    """Indices (size,) of a step's slices: the iteration-th stretch of the endless row of shuffled epochs."""
+    first = iteration * size
+    orders: dict[int, Tensor] = {}
+    chosen = []
+    for position in range(first, first + size):
+        epoch = position // count
+        if epoch not in orders:
+            orders[epoch] = torch.randperm(count, generator=torch.Generator().manual_seed(derive(seed, epoch)))
+        chosen.append(orders[epoch][position % count])
+    return torch.stack(chosen)

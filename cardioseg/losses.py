@@ -1,0 +1,40 @@
+"""The composite segmentation loss of paper section 2.2."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def weighted_cross_entropy(scores: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
+    """L_wce = -sum_m w^m y^m log p^m, averaged over pixels and images.
+
+    scores: (n, classes, y, x) before the softmax; labels: (n, y, x) integers; class_weights: (classes,).
+    """
+    return F.cross_entropy(scores, labels, class_weights, reduction="sum") / labels.numel()
+
+
+def edge_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """L_edge = sum over foreground classes m and two Sobel directions k of ||S_k p^m - S_k y^m||_2, averaged over images.
+
+    probabilities: (n, classes, y, x), class 0 the background; labels: (n, y, x) integers. The filters are normalised to
+    estimate the derivative (weights / 8) and the norm is divided by the square root of the number of pixels, so that the
+    paper's lambda means the same for every image size.
+    """
+    classes = probabilities.shape[1]
+    truth = F.one_hot(labels, classes).movedim(-1, 1).to(probabilities.dtype)
+    difference = (probabilities - truth)[:, 1:]
+    edges = F.conv2d(difference.flatten(0, 1)[:, None], _sobel(probabilities), padding=1)
+    mean_square = edges.square().mean(dim=(2, 3))
+    return (mean_square + 1e-12).sqrt().sum() / len(probabilities)
+
+
+def composite_loss(scores: Tensor, labels: Tensor, class_weights: Tensor, edge_weight: float) -> Tensor:
+    """L_seg = L_wce + lambda L_edge; arguments as above, lambda = edge_weight (paper: 0.5)."""
+    scores = scores.float()
+    return weighted_cross_entropy(scores, labels, class_weights) + edge_weight * edge_loss(scores.softmax(dim=1), labels)
+
+
+def _sobel(like: Tensor) -> Tensor:
+    """Both 3 x 3 Sobel filters (2, 1, 3, 3); the filter is linear, so one pass over p - y serves both terms."""
+    horizontal = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], dtype=like.dtype, device=like.device) / 8
+    return torch.stack([horizontal, horizontal.T])[:, None]

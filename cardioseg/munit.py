@@ -1,0 +1,259 @@
+"""MUNIT (Huang et al., ECCV 2018): the networks, their losses, and one iteration of training.
+
+Images are (n, 1, y, x) in [-1, 1]; content codes (n, width * 2**downsamplings, y', x'); style codes (n, style_size).
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerNorm(nn.Module):
+    """(x - mean) / (std + 1e-5) over all of a sample, std unbiased; a gain drawn from U(0, 1) and a shift per channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.rand(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        std, mean = torch.std_mean(features.float(), dim=(1, 2, 3), keepdim=True)
+        normalised = (features - mean) / (std + 1e-5)
+        return normalised * self.gain.view(1, -1, 1, 1) + self.shift.view(1, -1, 1, 1)
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions with instance norm around a shortcut; AdaIN where a style's scales and shifts are given."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _convolution(channels, channels, 3)
+        self.second = _convolution(channels, channels, 3)
+
+    def forward(self, features: Tensor, adain: Tensor | None = None) -> Tensor:
+        """adain: (n, 2 convolutions, 2, channels), shift then scale; the norm is plain without it."""
+        shaped = F.relu(_instance_norm(self.first(features), None if adain is None else adain[:, 0]))
+        return features + _instance_norm(self.second(shaped), None if adain is None else adain[:, 1])
+
+
+class ContentEncoder(nn.Module):
+    def __init__(self, width: int, downsamplings: int, residual_blocks: int) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(downsamplings + 1)]
+        self.stem = _convolution(1, width, 7)
+        self.down = nn.ModuleList(_convolution(low, high, 4, stride=2) for low, high in zip(widths, widths[1:], strict=False))
+        self.residual = nn.ModuleList(Residual(widths[-1]) for _ in range(residual_blocks))
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = F.relu(_instance_norm(self.stem(image)))
+        for convolution in self.down:
+            features = F.relu(_instance_norm(convolution(features)))
+        for block in self.residual:
+            features = block(features)
+        return features
+
+
+class StyleEncoder(nn.Module):
+    """No norm: it would remove the mean and variance that carry the style."""
+
+    def __init__(self, width: int, style_size: int) -> None:
+        super().__init__()
+        widths = [width, 2 * width, 4 * width, 4 * width, 4 * width]
+        self.stem = _convolution(1, width, 7)
+        self.down = nn.ModuleList(_convolution(low, high, 4, stride=2) for low, high in zip(widths, widths[1:], strict=False))
+        self.head = nn.Conv2d(widths[-1], style_size, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = F.relu(self.stem(image))
+        for convolution in self.down:
+            features = F.relu(convolution(features))
+        return self.head(features.mean(dim=(2, 3), keepdim=True)).flatten(1)
+
+
+class Decoder(nn.Module):
+    """Content and style to image; an MLP turns the style into the AdaIN parameters of the residual blocks."""
+
+    def __init__(self, width: int, downsamplings: int, residual_blocks: int, style_size: int, mlp_width: int) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(downsamplings, -1, -1)]
+        self.adain = nn.Sequential(
+            nn.Linear(style_size, mlp_width),
+            nn.ReLU(),
+            nn.Linear(mlp_width, mlp_width),
+            nn.ReLU(),
+            nn.Linear(mlp_width, residual_blocks * 2 * 2 * widths[0]),
+        )
+        self.residual = nn.ModuleList(Residual(widths[0]) for _ in range(residual_blocks))
+        self.up = nn.ModuleList(_convolution(high, low, 5) for high, low in zip(widths, widths[1:], strict=False))
+        self.norm = nn.ModuleList(LayerNorm(low) for low in widths[1:])
+        self.head = _convolution(width, 1, 7)
+
+    def forward(self, content: Tensor, style: Tensor) -> Tensor:
+        parameters = self.adain(style).view(len(style), len(self.residual), 2, 2, content.shape[1])
+        features = content
+        for index, block in enumerate(self.residual):
+            features = block(features, parameters[:, index])
+        for convolution, norm in zip(self.up, self.norm, strict=True):
+            features = F.relu(norm(convolution(F.interpolate(features, scale_factor=2.0, mode="nearest"))))
+        return torch.tanh(self.head(features))
+
+
+class Generator(nn.Module):
+    """One domain's auto-encoder. 15.007 M parameters in the published configuration with one channel."""
+
+    def __init__(self, width: int, downsamplings: int, residual_blocks: int, style_size: int, mlp_width: int) -> None:
+        super().__init__()
+        self.style_size = style_size
+        self.content = ContentEncoder(width, downsamplings, residual_blocks)
+        self.style = StyleEncoder(width, style_size)
+        self.decode = Decoder(width, downsamplings, residual_blocks, style_size, mlp_width)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+                nn.init.zeros_(module.bias)
+
+
+class Discriminator(nn.Module):
+    """The same small network at several scales. 8.265 M parameters in the published configuration with one channel."""
+
+    def __init__(self, width: int, layers: int, scales: int) -> None:
+        super().__init__()
+        widths = [1, *(width * 2**layer for layer in range(layers))]
+        self.scales = nn.ModuleList()
+        for _ in range(scales):
+            parts: list[nn.Module] = []
+            for low, high in zip(widths, widths[1:], strict=False):
+                parts += [_convolution(low, high, 4, stride=2), nn.LeakyReLU(0.2)]
+            self.scales.append(nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 1)))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        judged = []
+        for scale in self.scales:
+            judged.append(scale(image))
+            image = F.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
+        return judged
+
+
+def discriminator_loss(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    """Least squares (Mao et al. 2017): real to 1, fake to 0, summed over the scales."""
+    return torch.stack([(a - 1).square().mean() + b.square().mean() for a, b in zip(real, fake, strict=True)]).sum()
+
+
+def generator_loss(fake: list[Tensor]) -> Tensor:
+    """Least squares: fake to 1, summed over the scales."""
+    return torch.stack([(judged - 1).square().mean() for judged in fake]).sum()
+
+
+class Styles(NamedTuple):
+    """Random styles of both domains (n, style_size) for one update."""
+
+    source: Tensor
+    target: Tensor
+
+
+class Munit(nn.Module):
+    """Both domains' generators and discriminators."""
+
+    def __init__(self, generator: Mapping[str, int], discriminator: Mapping[str, int]) -> None:
+        super().__init__()
+        self.source, self.target = Generator(**generator), Generator(**generator)
+        self.judge_source, self.judge_target = Discriminator(**discriminator), Discriminator(**discriminator)
+
+    def generators(self) -> list[nn.Parameter]:
+        return [*self.source.parameters(), *self.target.parameters()]
+
+    def discriminators(self) -> list[nn.Parameter]:
+        return [*self.judge_source.parameters(), *self.judge_target.parameters()]
+
+
+def step(
+    munit: Munit,
+    optimise_generators: torch.optim.Optimizer,
+    optimise_discriminators: torch.optim.Optimizer,
+    source: Tensor,
+    target: Tensor,
+    styles: tuple[Styles, Styles],
+    weights: Mapping[str, float],
+) -> dict[str, Tensor]:
+    """One published iteration: the discriminators' update, then the generators', with fresh styles for each.
+
+    source, target: real images (n, 1, y, x). styles: the draws of the two updates. weights: `adversarial`, `image`, `style`,
+    `content`, `cycle`. The generators do not change in between, so both updates share the encodings of the real images.
+    Returns the losses, detached.
+    """
+    content_source, style_source = munit.source.content(source), munit.source.style(source)
+    content_target, style_target = munit.target.content(target), munit.target.style(target)
+
+    with torch.no_grad():
+        fake_source = munit.source.decode(content_target, styles[0].source)
+        fake_target = munit.target.decode(content_source, styles[0].target)
+    judgement = discriminator_loss(*_judge(munit.judge_source, source, fake_source)) + discriminator_loss(
+        *_judge(munit.judge_target, target, fake_target)
+    )
+    optimise_discriminators.zero_grad(set_to_none=True)
+    (weights["adversarial"] * judgement).backward()
+    optimise_discriminators.step()
+
+    count = len(source)
+    decoded = munit.source.decode(torch.cat([content_source, content_target]), torch.cat([style_source, styles[1].source]))
+    recon_source, fake_source = decoded[:count], decoded[count:]
+    decoded = munit.target.decode(torch.cat([content_target, content_source]), torch.cat([style_target, styles[1].target]))
+    recon_target, fake_target = decoded[:count], decoded[count:]
+    content_target_again, style_source_again = munit.source.content(fake_source), munit.source.style(fake_source)
+    content_source_again, style_target_again = munit.target.content(fake_target), munit.target.style(fake_target)
+
+    # The generators' update needs no gradient of the discriminators' weights.
+    frozen = munit.discriminators()
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    losses = {
+        "adversarial": generator_loss(munit.judge_source(fake_source)) + generator_loss(munit.judge_target(fake_target)),
+        "image": F.l1_loss(recon_source, source) + F.l1_loss(recon_target, target),
+        "style": F.l1_loss(style_source_again, styles[1].source) + F.l1_loss(style_target_again, styles[1].target),
+        "content": F.l1_loss(content_source_again, content_source) + F.l1_loss(content_target_again, content_target),
+    }
+    if weights["cycle"]:
+        losses["cycle"] = F.l1_loss(munit.source.decode(content_source_again, style_source), source) + F.l1_loss(
+            munit.target.decode(content_target_again, style_target), target
+        )
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+    optimise_generators.zero_grad(set_to_none=True)
+    total.backward()
+    optimise_generators.step()
+    return {"discriminator": judgement.detach(), "generator": total.detach(), **{k: v.detach() for k, v in losses.items()}}
+
+
+def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+    """Adam for the generators and for the discriminators, weight decay in the gradient, as published."""
+
+    def adam(parameters: list[nn.Parameter]) -> torch.optim.Adam:
+        betas = (settings["betas"][0], settings["betas"][1])
+        return torch.optim.Adam(parameters, settings["learning_rate"], betas, weight_decay=settings["weight_decay"], fused=True)
+
+    return adam(munit.generators()), adam(munit.discriminators())
+
+
+def _judge(judge: Discriminator, real: Tensor, fake: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    both = judge(torch.cat([real, fake]))
+    return [scores[: len(real)] for scores in both], [scores[len(real) :] for scores in both]
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, padding_mode="reflect")
+
+
+def _instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
+    """Instance norm; with adain (n, 2, channels) its shift and scale applied (AdaIN, Huang & Belongie 2017)."""
+    normalised = F.instance_norm(features)
+    if adain is None:
+        return normalised
+    return torch.addcmul(adain[:, 0, :, None, None], normalised, adain[:, 1, :, None, None])

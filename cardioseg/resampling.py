@@ -1,0 +1,106 @@
+"""In-plane resampling, cropping, and the way back to the raw grid. Slices are never resampled."""
+
+import numpy as np
+
+from cardioseg.errors import InputError
+from cardioseg.volumes import Volume
+
+
+def interpolation_matrix(inputs: int, outputs: int, scale: float, offset: float) -> np.ndarray:
+    """Linear interpolation along one axis as a matrix (outputs, inputs), float32.
+
+    Output i lies at input index offset + scale * i. Where scale > 1 the triangular kernel is widened by it, so that
+    nothing aliases. Rows sum to 1, or are all 0 for outputs beyond the field of view.
+    """
+    position = offset + scale * np.arange(outputs)
+    distance = np.abs(position[:, None] - np.arange(inputs)[None, :]) / max(1.0, scale)
+    weights = np.clip(1.0 - distance, 0.0, None)
+    weights[(position < -0.5 - 1e-6) | (position > inputs - 0.5 + 1e-6)] = 0.0
+    # Within half a pixel of the edge the kernel may reach no sample: the nearest one counts.
+    empty = weights.sum(axis=1) == 0
+    inside = (position >= -0.5 - 1e-6) & (position <= inputs - 0.5 + 1e-6)
+    for row in np.flatnonzero(empty & inside):
+        weights[row, int(np.clip(round(position[row]), 0, inputs - 1))] = 1.0
+    total = weights.sum(axis=1, keepdims=True)
+    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0).astype(np.float32)
+
+
+def resample(volume: Volume, spacing_mm: float) -> Volume:
+    """Resample each slice to square pixels of spacing_mm (paper 3.2: 1.25 mm), centred on the same field of view."""
+    rows, row_scale, row_offset = _centred(volume.array.shape[-2], volume.spacing[1], spacing_mm)
+    columns, column_scale, column_offset = _centred(volume.array.shape[-1], volume.spacing[2], spacing_mm)
+    vertical = interpolation_matrix(volume.array.shape[-2], rows, row_scale, row_offset)
+    horizontal = interpolation_matrix(volume.array.shape[-1], columns, column_scale, column_offset)
+    array = vertical @ volume.array.astype(np.float32) @ horizontal.T
+    return Volume(array, _sub_grid(volume.affine, (row_scale, column_scale), (row_offset, column_offset)))
+
+
+def labels_on_grid(labels: Volume, grid: Volume, classes: int) -> np.ndarray:
+    """Labels (z, y, x; uint8) resampled in-plane onto the grid of another volume of the same slices.
+
+    Each class is resampled as a map, then the largest counts; background where the labels do not reach.
+    """
+    background = np.eye(classes, dtype=np.float32)[0]
+    maps = to_grid(Volume(one_hot(labels.array, classes), labels.affine), grid.array.shape[-3:], grid.affine, background)
+    return maps.argmax(axis=0).astype(np.uint8)
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Labels (z, y, x) as float32 maps (classes, z, y, x)."""
+    return (labels[None] == np.arange(classes).reshape(-1, 1, 1, 1)).astype(np.float32)
+
+
+def crop(volume: Volume, centre: tuple[float, float], size: int, fill: float) -> Volume:
+    """Cut size x size pixels about centre (y, x; index), filled where the field of view is smaller (paper 3.2)."""
+    start = [round(position) - size // 2 for position in centre]
+    array = np.full((*volume.array.shape[:-2], size, size), fill, volume.array.dtype)
+    source, target = [], []
+    for first, length in zip(start, volume.array.shape[-2:], strict=True):
+        low, high = max(first, 0), min(first + size, length)
+        source.append(slice(low, max(high, low)))
+        target.append(slice(low - first, max(high, low) - first))
+    array[..., target[0], target[1]] = volume.array[..., source[0], source[1]]
+    return Volume(array, _sub_grid(volume.affine, (1, 1), (start[0], start[1])))
+
+
+def to_grid(volume: Volume, shape: tuple[int, int, int], affine: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Resample (channels, z, y, x) in-plane onto the grid (shape, affine) that it came from: the way back.
+
+    outside: the channels' values where the volume does not reach. Returns float32 (channels, *shape). Raises InputError
+    where the two grids do not share slices and in-plane axes.
+    """
+    mapping = np.linalg.inv(volume.affine) @ affine
+    scale_x, scale_y, scale_z = np.diag(mapping)[:3]
+    straight = np.allclose(mapping[:3, :3], np.diag([scale_x, scale_y, scale_z]), atol=1e-3)
+    if not straight or abs(scale_z - 1) > 1e-3 or abs(mapping[2, 3]) > 1e-2 or volume.array.shape[1] != shape[0]:
+        raise InputError("the two grids do not share their slices: the volume was not made from this image. Make it again.")
+    mapping = mapping.round(5)
+    vertical = interpolation_matrix(volume.array.shape[-2], shape[1], mapping[1, 1], mapping[1, 3])
+    horizontal = interpolation_matrix(volume.array.shape[-1], shape[2], mapping[0, 0], mapping[0, 3])
+    resampled = vertical @ volume.array.astype(np.float32) @ horizontal.T
+    covered = np.outer(vertical.sum(axis=1), horizontal.sum(axis=1))
+    return resampled + (1 - covered) * outside.astype(np.float32).reshape(-1, 1, 1, 1)
+
+
+def normalise(volume: Volume, inside: np.ndarray, percentiles: tuple[float, float]) -> Volume:
+    """Map intensities to [-1, 1]: the volume's two percentiles over the mask `inside` to the ends, clipped; -1 outside."""
+    low, high = np.percentile(volume.array[inside], percentiles)
+    if not high > low:
+        raise InputError(f"intensities are constant between percentiles {percentiles}: nothing to normalise.")
+    array = np.clip(2 * (volume.array - low) / (high - low) - 1, -1, 1).astype(np.float32)
+    return Volume(np.where(inside, array, np.float32(-1)), volume.affine)
+
+
+def _centred(length: int, spacing: float, new_spacing: float) -> tuple[int, float, float]:
+    """New length, scale and offset (in old pixels) of an axis resampled about its centre."""
+    scale = new_spacing / spacing
+    new_length = max(1, round(length / scale))
+    return new_length, scale, ((length - 1) - (new_length - 1) * scale) / 2
+
+
+def _sub_grid(affine: np.ndarray, scale: tuple[float, float], offset: tuple[float, float]) -> np.ndarray:
+    """Affine of the grid whose in-plane index i lies at index offset + scale * i of the old one; both (y, x)."""
+    step = np.eye(4)
+    step[0, 0], step[1, 1] = scale[1], scale[0]
+    step[0, 3], step[1, 3] = offset[1], offset[0]
+    return affine @ step

@@ -1,0 +1,46 @@
+"""Metrics of many patients as one small table."""
+
+import pandas as pd
+
+COLUMNS = [
+    "method",
+    "split",
+    "patient",
+    "structure",
+    "dice",
+    "asd_mm",
+    "seed",
+    "asd_prediction_to_truth_mm",
+    "asd_truth_to_prediction_mm",
+    "volume_ml",
+    "volume_truth_ml",
+]
+MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)"}
+
+
+def by_method(metrics: pd.DataFrame) -> str:
+    """Mean (standard deviation) over patients of Dice and ASD, a row a split and method, a column a structure and AVG.
+
+    metrics: the columns method, split, patient, structure, dice, asd_mm, and seed where a method has several members: each
+    patient counts with the mean over the members. An ASD that is N/A for any patient makes the mean N/A (paper Table 1).
+    """
+    if metrics.empty:
+        return "no patient with labels: nothing evaluated"
+    structures = list(dict.fromkeys(metrics["structure"]))
+    per_patient = (
+        metrics.groupby(["split", "method", "patient", "structure"], sort=False)[list(MEASURES)]
+        .agg(lambda values: values.mean(skipna=False))
+        .unstack("structure")
+    )
+    rows = {}
+    for (split, method), patients in per_patient.groupby(level=["split", "method"], sort=False):
+        row = {}
+        for measure, title in MEASURES.items():
+            values = patients[measure].reindex(columns=structures)
+            for name, column in [*values.items(), ("AVG", values.mean(axis=1, skipna=False))]:
+                mean, spread = column.mean(skipna=False), column.std(ddof=0)
+                row[f"{title} {name}"] = "N/A" if pd.isna(mean) else f"{mean:.3f} ({spread:.3f})"
+        rows[split, method, len(patients)] = row
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index = pd.MultiIndex.from_tuples(rows, names=["split", "method", "patients"])
+    return table.reset_index().to_string(index=False)

@@ -1,0 +1,163 @@
+"""The loop around every long training: progress, history, checkpoints, resumption, a clean stop on SIGTERM.
+
+A step must depend on nothing but the iteration number and the state of what is trained (it derives its own random draws),
+so that a resumed run gives what an uninterrupted one gives.
+"""
+
+import csv
+import fcntl
+import hashlib
+import json
+import logging
+import math
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from cardioseg import checkpoints
+
+log = logging.getLogger(__name__)
+
+SAVE_EVERY_S = 120.0
+REPORTS = 50
+
+
+class Stateful(Protocol):
+    """What a checkpoint must hold: networks, optimisers, schedulers."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+class Preempted(SystemExit):
+    """SIGTERM came; the state is saved and the same command continues from it."""
+
+
+def device(name: str) -> torch.device:
+    """'auto' is the GPU where there is one, else the CPU; otherwise the device of that name."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def fingerprint(settings: Mapping[str, Any], files: Iterable[Path | str]) -> str:
+    """Identify a training by its settings (plain values) and the contents of its input files, in order."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in files:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def train(
+    step: Callable[[int], dict[str, torch.Tensor]],
+    parts: Mapping[str, Stateful],
+    iterations: int,
+    state_folder: Path,
+    identity: str,
+    name: str,
+) -> list[dict[str, float]]:
+    """Run step(0 .. iterations - 1), going on from the state in state_folder if it is of the same identity.
+
+    step: one optimisation step, returning its losses as scalars on the device. parts: everything that learns.
+    Returns the history, the mean of each loss since the last report. One process at a time works in a folder; on SIGTERM
+    the state is saved and Preempted raised. Raises FloatingPointError as soon as a reported loss is not finite, the last
+    good state being kept. The caller removes the folder (`forget`) once its result is safe.
+    """
+    state_folder.mkdir(parents=True, exist_ok=True)
+    path = state_folder / "state.pt"
+    with _only_process(state_folder), _termination() as terminated:
+        first, since, sums, history = _restore(path, parts, identity)
+        if first:
+            log.info("%s: continues after iteration %d of %d", name, first, iterations)
+        every = max(1, iterations // REPORTS)
+        began = saved = time.monotonic()
+        for done in range(first + 1, iterations + 1):
+            for key, value in step(done - 1).items():
+                sums[key] = sums[key] + value.detach() if key in sums else value.detach()
+            since += 1
+            if done % every == 0 or done == iterations:
+                losses = {key: float(value) / since for key, value in sums.items()}
+                _check_finite(name, done, losses)
+                history.append({"iteration": done, **losses})
+                sums, since = {}, 0
+                _report(name, done, iterations, losses, (time.monotonic() - began) / (done - first))
+            if terminated() or time.monotonic() - saved > SAVE_EVERY_S:
+                _check_finite(name, done, {key: float(value) for key, value in sums.items()})
+                state = {"identity": identity, "done": done, "since": since, "sums": sums, "history": history}
+                checkpoints.save(path, state | {"parts": {key: part.state_dict() for key, part in parts.items()}})
+                saved = time.monotonic()
+                if terminated():
+                    log.info("%s: stopped at iteration %d, its state saved; the same command continues from there", name, done)
+                    raise Preempted(128 + signal.SIGTERM)
+    return history
+
+
+def forget(state_folder: Path) -> None:
+    """Remove a finished training's state."""
+    shutil.rmtree(state_folder, ignore_errors=True)
+
+
+def write_history(path: Path | str, history: list[dict[str, float]]) -> None:
+    """Write a history as CSV, one row a report."""
+    with Path(path).open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["iteration"])
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def _restore(path: Path, parts: Mapping[str, Stateful], identity: str) -> tuple[int, int, dict[str, torch.Tensor], list[dict[str, float]]]:
+    """Iterations done, iterations since the last report, their summed losses, history; nothing done without a fitting state."""
+    if not path.exists():
+        return 0, 0, {}, []
+    state = checkpoints.load(path)
+    if state["identity"] != identity:
+        log.info("the state in %s belongs to another configuration, code or input: starting anew", path.parent)
+        return 0, 0, {}, []
+    for key, part in parts.items():
+        part.load_state_dict(state["parts"][key])
+    return state["done"], state["since"], state["sums"], state["history"]
+
+
+@contextmanager
+def _only_process(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the operating system releases it when the process ends, however it ends."""
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another process trains in %s: waiting for it to end", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _termination() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM into a question that the loop asks, and restore the handler afterwards."""
+    received = []
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _check_finite(name: str, iteration: int, losses: Mapping[str, float]) -> None:
+    bad = [key for key, value in losses.items() if not math.isfinite(value)]
+    if bad:
+        raise FloatingPointError(
+            f"{name}: loss {', '.join(bad)} is not finite at iteration {iteration}. The last good state is kept; "
+            "lower the learning rate or look at the input images."
+        )
+
+
+def _report(name: str, done: int, iterations: int, losses: Mapping[str, float], seconds: float) -> None:
+    shown = "  ".join(f"{key} {value:.4g}" for key, value in losses.items())
+    left = time.strftime("%H:%M:%S", time.gmtime((iterations - done) * seconds))
+    log.info("%s: %d/%d  %s  %.3g it/s, %s left", name, done, iterations, shown, 1 / max(seconds, 1e-9), left)

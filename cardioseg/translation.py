@@ -1,0 +1,83 @@
+"""Training the image translation network (paper 2.1, 3.2) on unpaired slices, and sampling from it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cardioseg import munit, training
+from cardioseg.randomness import derive
+
+
+def train(
+    source: np.ndarray,
+    target: np.ndarray,
+    settings: Mapping[str, Any],
+    seed: int,
+    device: torch.device,
+    state_folder: Path,
+    identity: str,
+) -> tuple[munit.Munit, list[dict[str, float]]]:
+    """Train MUNIT between two sets of slices (n, y, x) in [-1, 1].
+
+    settings: `generator`, `discriminator`, `weights`, `iterations`, `batch_size`, `learning_rate`, `betas`, `weight_decay`,
+    `decay`, `decay_every`. Returns the networks and the losses' history. Resumes from state_folder, see `training.train`.
+    """
+    torch.manual_seed(derive(seed, "translation", "weights"))
+    network = munit.Munit(settings["generator"], settings["discriminator"]).to(device, memory_format=torch.channels_last)
+    generators, discriminators = munit.optimisers(network, settings)
+    schedules = [
+        torch.optim.lr_scheduler.StepLR(optimiser, settings["decay_every"], settings["decay"])
+        for optimiser in (generators, discriminators)
+    ]
+    images = [torch.from_numpy(slices)[:, None].to(device) for slices in (source, target)]
+    style_size = network.source.style_size
+    count = settings["batch_size"]
+
+    def step(iteration: int) -> dict[str, Tensor]:
+        draws = torch.Generator().manual_seed(derive(seed, "translation", "draws", iteration))
+        batch = [_batch(slices, count, draws) for slices in images]
+        styles = [torch.randn(count, style_size, generator=draws).to(device) for _ in range(4)]
+        updates = (munit.Styles(styles[0], styles[1]), munit.Styles(styles[2], styles[3]))
+        losses = munit.step(network, generators, discriminators, batch[0], batch[1], updates, settings["weights"])
+        for schedule in schedules:
+            schedule.step()
+        return losses
+
+    parts = {
+        "network": network,
+        "generators": generators,
+        "discriminators": discriminators,
+        "generator schedule": schedules[0],
+        "discriminator schedule": schedules[1],
+    }
+    history = training.train(step, parts, settings["iterations"], state_folder, identity, "translation")
+    return network, history
+
+
+@torch.no_grad()
+def synthesise(network: munit.Munit, images: np.ndarray, style: np.ndarray, device: torch.device) -> np.ndarray:
+    """Render source slices (z, y, x) in [-1, 1] in the target's look with one style code (style_size,): x_bl = D_l(c_b, s_l)."""
+    network = network.to(device).eval()
+    rendered = []
+    for image in torch.from_numpy(images)[:, None].to(device).split(8):
+        content = network.source.content(image)
+        code = torch.from_numpy(style).to(device).expand(len(image), -1)
+        rendered.append(network.target.decode(content, code)[:, 0].cpu())
+    return torch.cat(rendered).numpy()
+
+
+def sample_style(size: int, seed: int, patient: str, sample: int) -> np.ndarray:
+    """A style code (size,) from N(0, I), one for a volume and sample."""
+    generator = np.random.default_rng(derive(seed, "synthesis", patient, sample))
+    return generator.standard_normal(size).astype(np.float32)
+
+
+def _batch(slices: Tensor, count: int, draws: torch.Generator) -> Tensor:
+    """Random slices, each flipped left to right half of the time."""
+    chosen = slices[torch.randint(len(slices), (count,), generator=draws).to(slices.device)]
+    flip = torch.rand(count, generator=draws).to(slices.device) < 0.5
+    return torch.where(flip.view(-1, 1, 1, 1), chosen.flip(-1), chosen)

@@ -1,0 +1,211 @@
+"""Volumes: short-axis stacks read from and written to NIfTI with their true geometry.
+
+Arrays are (z, y, x); spacing is in mm in the same order; an affine maps the array index (x, y, z) to scanner mm.
+"""
+
+import gzip
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from cardioseg.errors import InputError
+
+MAXIMAL_NON_FINITE_FRACTION = 0.5
+SPACING_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An array (z, y, x), or (channels, z, y, x), its 4 x 4 affine from index (x, y, z) to mm, and what was odd in the file."""
+
+    array: np.ndarray
+    affine: np.ndarray
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm, (z, y, x)."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(z), float(y), float(x)
+
+
+def read_image(path: Path | str) -> Volume:
+    """Read an intensity image as float32 (z, y, x), whichever of the file's axes the slices lie on.
+
+    Non-finite voxels become the smallest finite value and are noted. Raises InputError for a file that is no readable
+    3-D NIfTI image of a short-axis stack, or that holds a constant.
+    """
+    path = Path(path)
+    image = _open(path)
+    stored = _data(path, image)
+    if stored.dtype.kind not in "iuf":
+        raise InputError(f"{path}: voxels are of type {stored.dtype}; expected real numbers. Convert the image to grey values.")
+    array = stored.astype(np.float32)
+    notes = []
+    finite = np.isfinite(array)
+    bad = array.size - int(finite.sum())
+    if bad > MAXIMAL_NON_FINITE_FRACTION * array.size:
+        raise InputError(f"{path}: {bad} of {array.size} voxels are NaN or infinite. Export the image again.")
+    if bad:
+        array = np.where(finite, array, array[finite].min())
+        notes.append(f"{bad} voxels NaN or infinite, set to the minimum")
+    if array.min() == array.max():
+        raise InputError(f"{path}: every voxel is {array.min():g}; expected an image. Export the image again.")
+    array, affine = _slices_first(path, array, _affine(path, image))
+    _check_short_axis(path, array.shape, Volume(array, affine).spacing)
+    if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
+        notes.append("neither sform nor qform set: geometry from the voxel sizes alone")
+    return Volume(array, affine, tuple(notes))
+
+
+def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None = None) -> Volume:
+    """Read a label volume as uint8 (z, y, x): 0 background, 1, 2, ... the structures in the order of `codes`.
+
+    codes: the file's value for each structure; 0 is background. With `image` given the labels must have its shape and
+    spacing and take its affine; an affine that differs in position or direction is noted (such files exist whose arrays
+    agree). Raises InputError for a value that is no code, or labels that do not fit the image.
+    """
+    path = Path(path)
+    stored_image = _open(path)
+    stored = _data(path, stored_image)
+    if stored.dtype.kind not in "iuf":
+        raise InputError(f"{path}: labels are of type {stored.dtype}; expected numbers.")
+    values = np.unique(stored)
+    known = {0, *codes.values()}
+    unexpected = [value for value in values.tolist() if not any(abs(value - code) < 1e-3 for code in known)]
+    if unexpected:
+        shown = ", ".join(f"{value:g}" for value in unexpected[:5])
+        expected = ", ".join(["0 (background)"] + [f"{code} ({name})" for name, code in codes.items()])
+        raise InputError(f"{path}: label value {shown} is not expected; expected {expected}. Mend the file or cohort.structures.")
+    labels = np.zeros(stored.shape, np.uint8)
+    for index, code in enumerate(codes.values(), start=1):
+        labels[np.abs(stored - code) < 1e-3] = index
+    array, affine = _slices_first(path, labels, _affine(path, stored_image))
+    if image is None:
+        return Volume(array, affine)
+    notes = []
+    if array.shape != image.array.shape:
+        raise InputError(f"{path}: shape {array.shape} (z, y, x) differs from its image's {image.array.shape}. They must be one grid.")
+    if not np.allclose(Volume(array, affine).spacing, image.spacing, rtol=SPACING_TOLERANCE):
+        spacings = ["(" + ", ".join(f"{mm:.3g}" for mm in sizes) + ")" for sizes in (Volume(array, affine).spacing, image.spacing)]
+        raise InputError(f"{path}: voxel size {spacings[0]} mm (z, y, x) differs from its image's {spacings[1]} mm.")
+    if not np.allclose(affine, image.affine, atol=0.1 * min(image.spacing)):
+        notes.append("labels' position or direction differs from the image's; the image's is used")
+    return Volume(array, image.affine, tuple(notes))
+
+
+def read(path: Path | str) -> Volume:
+    """Read a volume that this package wrote: (z, y, x), or (channels, z, y, x) where the file is 4-D, dtype as stored."""
+    path = Path(path)
+    image = _open(path, dimensions=(3, 4))
+    array = np.asarray(image.dataobj)
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    return Volume(np.ascontiguousarray(array.T), image.affine)
+
+
+def write(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write (z, y, x) or (channels, z, y, x) to NIfTI: complete or not at all, the same bytes for the same content."""
+    image = nib.nifti1.Nifti1Image(np.ascontiguousarray(array.T), affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    _write_bytes(Path(path), image.to_bytes())
+
+
+def write_labels_like(path: Path | str, labels: np.ndarray, codes: Mapping[str, int], original: Path | str) -> None:
+    """Write labels (z, y, x; 1, 2, ... as in `codes`) in the exact grid of the file `original`, with the file's codes.
+
+    Axis order, shape, affine, sform and qform are the original's; none of its other header fields is copied.
+    """
+    source = _open(Path(original))
+    lookup = np.array([0, *codes.values()], np.int32)
+    stored = np.moveaxis(lookup[labels], 0, _slice_axis(source.shape[::-1])).T
+    if stored.shape != source.shape:
+        raise InputError(f"{original}: its shape {source.shape} is not that of the labels, {stored.shape}.")
+    image = nib.nifti1.Nifti1Image(stored.astype(np.int16 if lookup.max() < 2**15 else np.int32), source.affine)
+    image.header.set_xyzt_units("mm")
+    image.header["pixdim"][:4] = source.header["pixdim"][:4]
+    for name in ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"):
+        image.header[name] = source.header[name]
+    for name in ("sform_code", "qform_code"):
+        image.header[name] = source.header[name]
+    _write_bytes(Path(path), image.to_bytes())
+
+
+def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Image:
+    if not path.exists():
+        raise InputError(f"{path}: no such file.")
+    try:
+        image = nib.load(path)
+    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as NIfTI ({error}). Download or export the file again.") from error
+    if not isinstance(image, nib.nifti1.Nifti1Image):
+        raise InputError(f"{path}: is {type(image).__name__}; expected NIfTI (.nii or .nii.gz). Convert the file.")
+    if image.ndim not in dimensions:
+        raise InputError(f"{path}: has {image.ndim} dimensions {image.shape}; expected one 3-D stack of short-axis slices.")
+    return image
+
+
+def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
+    """Return the scaled voxels (z, y, x) as the file orders them."""
+    try:
+        array = np.asanyarray(image.dataobj)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise InputError(f"{path}: voxels cannot be read, the file is truncated or damaged ({error}). Download it again.") from error
+    return array.T
+
+
+def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
+    affine = image.affine
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise InputError(f"{path}: its affine is singular or not finite; expected voxel sizes above 0 mm. Mend the header.")
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if np.abs(directions.T @ directions - np.eye(3)).max() > 0.02:
+        raise InputError(f"{path}: its axes are not perpendicular (sheared affine). Resample the image to a straight grid.")
+    return affine
+
+
+def _slice_axis(shape: tuple[int, ...]) -> int:
+    """Which axis of an array (z, y, x as stored) is the slices': the shortest, the first of equals."""
+    return int(np.argmin(shape))
+
+
+def _slices_first(path: Path, array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Move the slice axis to the front of an array (z, y, x as stored), the affine with it."""
+    axis = _slice_axis(array.shape)
+    order = [axis, *(other for other in range(3) if other != axis)]
+    columns = [2 - index for index in reversed(order)]
+    return np.ascontiguousarray(array.transpose(order)), affine[:, [*columns, 3]]
+
+
+def _check_short_axis(path: Path, shape: tuple[int, ...], spacing: tuple[float, float, float]) -> None:
+    slices, rows, columns = shape
+    thickness, height, width = spacing
+    if min(rows, columns) < 32 or max(rows, columns) > 4 * min(rows, columns):
+        raise InputError(f"{path}: slices of {rows} x {columns} pixels; expected short-axis slices of at least 32 x 32.")
+    if not 0.2 <= min(height, width) <= max(height, width) <= 5 or max(height, width) > 1.5 * min(height, width):
+        raise InputError(f"{path}: pixels of {height:.3g} x {width:.3g} mm; expected nearly square pixels of 0.2 to 5 mm.")
+    if not 1 <= thickness <= 50 or thickness < 0.9 * min(height, width):
+        raise InputError(f"{path}: slices {thickness:.3g} mm apart; expected a short-axis stack with 1 to 50 mm between slices.")
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    """Write aside, flush, rename; a .gz name is compressed without a time stamp."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gz":
+        content = gzip.compress(content, compresslevel=1, mtime=0)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

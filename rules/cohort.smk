@@ -1,0 +1,27 @@
+# What went in: every volume with its splits, geometry, oddities, and whether its heart was found.
+rule cohort:
+    input:
+        files=sorted({str(path) for files in COHORT.volumes.values() for path in (files.image, files.labels) if path}),
+        locations=[f"results/located/{modality}/{patient}.json" for modality, patient in COHORT.volumes],
+    output:
+        "results/cohort/cohort.csv",
+    params:
+        volumes=[
+            [modality, patient, str(files.image), str(files.labels or "")]
+            for (modality, patient), files in COHORT.volumes.items()
+        ],
+        splits={
+            role: {split: SPLITS[split] for split in splits}
+            for role, splits in ((SOURCE, cohorts.SPLITS_OF_SOURCE), (TARGET, cohorts.SPLITS_OF_TARGET))
+        },
+        notes=COHORT.notes,
+        structures=section("cohort")["structures"],
+        code=code("report_cohort.py"),
+    log:
+        "results/logs/cohort.log",
+    benchmark:
+        "results/benchmarks/cohort.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    script:
+        "../workflow_scripts/report_cohort.py"

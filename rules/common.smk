@@ -1,0 +1,66 @@
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(workflow.basedir))
+
+from cardioseg import cohort as cohorts
+from cardioseg import configuration
+from cardioseg.errors import InputError
+from workflow_scripts.fingerprints import code
+from workflow_scripts.planning import phantom_files, plan
+
+
+try:
+    configuration.check(config)
+    # Jobs of a running workflow see what the main process has checked.
+    COHORT = plan(config, check=workflow.is_main_process)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+SOURCE = config["cohort"]["source"]["name"]
+TARGET = config["cohort"]["target"]["name"]
+SEEDS = config["ensemble"]
+SPLITS = COHORT.splits
+SEGMENTED = [*SPLITS["validation"], *SPLITS["test"]]
+EVALUATED = [patient for patient in SEGMENTED if COHORT.volumes[TARGET, patient].labels]
+SAMPLES = range(1, config["synthesis"]["samples"] + 1)
+NETWORKS = ["unet", "unet_ft", "cascade_ft"]
+# Every mask that is made, as the folder below results/masks.
+MODELS = [
+    *(f"{method}/seed{seed}" for method in [*NETWORKS, "cascade_ft_pp"] for seed in SEEDS),
+    "ensemble",
+    "ensemble_pp",
+]
+
+
+wildcard_constraints:
+    modality=f"{SOURCE}|{TARGET}",
+    patient=r"[^/]+",
+    seed=r"\d+",
+    member=r"(/seed\d+)?",
+
+
+def section(name):
+    """A section of the configuration as a rule's parameter, its keys in a fixed order."""
+
+    def ordered(value):
+        return {key: ordered(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
+
+    return ordered(config[name])
+
+
+def threads(step):
+    return config["compute"]["threads"][step]
+
+
+def raw_image(wildcards):
+    return str(COHORT.volumes[getattr(wildcards, "modality", TARGET), wildcards.patient].image)
+
+
+def crops(modality, patients):
+    return expand("results/cropped/{modality}/{patient}.nii.gz", modality=modality, patient=patients)
+
+
+def crop_labels(patients):
+    return expand("results/cropped/labels/{patient}.nii.gz", patient=patients)

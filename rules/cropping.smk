@@ -1,0 +1,42 @@
+# Every volume about its heart, normalised; the source's labels on the same grids.
+rule crop:
+    input:
+        image="results/resampled/{modality}/{patient}.nii.gz",
+        location="results/located/{modality}/{patient}.json",
+    output:
+        "results/cropped/{modality}/{patient}.nii.gz",
+    params:
+        settings=section("cropping"),
+        code=code("crop.py"),
+    log:
+        "results/logs/crop/{modality}/{patient}.log",
+    benchmark:
+        "results/benchmarks/crop/{modality}/{patient}.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    group:
+        "preprocessing"
+    script:
+        "../workflow_scripts/crop.py"
+
+
+rule crop_labels:
+    input:
+        image=f"results/cropped/{SOURCE}/{{patient}}.nii.gz",
+        raw=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].image,
+        labels=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].labels,
+    output:
+        "results/cropped/labels/{patient}.nii.gz",
+    params:
+        structures=section("cohort")["structures"],
+        code=code("crop_labels.py"),
+    log:
+        "results/logs/crop_labels/{patient}.log",
+    benchmark:
+        "results/benchmarks/crop_labels/{patient}.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    group:
+        "preprocessing"
+    script:
+        "../workflow_scripts/crop_labels.py"

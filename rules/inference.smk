@@ -1,0 +1,48 @@
+# Probabilities per seed and their mean on the crop's grid, masks on the raw image's.
+rule predict:
+    input:
+        image=f"results/cropped/{TARGET}/{{patient}}.nii.gz",
+        raw=raw_image,
+        unet="results/segmentation/seed{seed}/unet_pretrained.pt",
+        unet_ft="results/segmentation/seed{seed}/unet_finetuned.pt",
+        cascade_ft="results/segmentation/seed{seed}/cascade_finetuned.pt",
+    output:
+        probabilities=expand("results/probabilities/{network}/seed{{seed}}/{{patient}}.nii.gz", network=NETWORKS),
+        masks=expand("results/masks/{network}/seed{{seed}}/{{patient}}.nii.gz", network=NETWORKS),
+    params:
+        settings={key: config["segmentation"][key] for key in ("depth", "dropout", "width")},
+        structures=section("cohort")["structures"],
+        code=code("predict.py"),
+    log:
+        "results/logs/predict/seed{seed}/{patient}.log",
+    benchmark:
+        "results/benchmarks/predict/seed{seed}/{patient}.tsv"
+    threads: threads("prediction")
+    conda:
+        "../envs/cardioseg.yaml"
+    group:
+        "inference"
+    script:
+        "../workflow_scripts/predict.py"
+
+
+rule average:
+    input:
+        members=expand("results/probabilities/cascade_ft/seed{seed}/{{patient}}.nii.gz", seed=SEEDS),
+        raw=raw_image,
+    output:
+        probabilities="results/probabilities/ensemble/{patient}.nii.gz",
+        mask="results/masks/ensemble/{patient}.nii.gz",
+    params:
+        structures=section("cohort")["structures"],
+        code=code("average.py"),
+    log:
+        "results/logs/average/{patient}.log",
+    benchmark:
+        "results/benchmarks/average/{patient}.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    group:
+        "inference"
+    script:
+        "../workflow_scripts/average.py"

@@ -1,0 +1,40 @@
+# Dice and surface distances of every mask in the raw geometry, per patient, then all together.
+rule evaluate:
+    input:
+        raw=raw_image,
+        labels=lambda wildcards: COHORT.volumes[TARGET, wildcards.patient].labels,
+        masks=expand("results/masks/{model}/{{patient}}.nii.gz", model=MODELS),
+    output:
+        "results/metrics/{patient}.csv",
+    params:
+        models=MODELS,
+        split=lambda wildcards: "validation" if wildcards.patient in SPLITS["validation"] else "test",
+        structures=section("cohort")["structures"],
+        code=code("evaluate.py"),
+    log:
+        "results/logs/evaluate/{patient}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{patient}.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    group:
+        "inference"
+    script:
+        "../workflow_scripts/evaluate.py"
+
+
+rule metrics:
+    input:
+        expand("results/metrics/{patient}.csv", patient=EVALUATED),
+    output:
+        "results/metrics.csv",
+    params:
+        code=code("collect_metrics.py"),
+    log:
+        "results/logs/metrics.log",
+    benchmark:
+        "results/benchmarks/metrics.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    script:
+        "../workflow_scripts/collect_metrics.py"

@@ -1,0 +1,34 @@
+# The embedded cohort, drawn patient by patient where the configuration names no data. As in the release, LGE labels of
+# patients after 5 lie apart, and patients after 35 have no bSSFP labels.
+if config["data"] is None:
+
+    rule phantom:
+        output:
+            phantom_files("results/phantom", "{patient}", like=6),
+        params:
+            seed=config["seed"],
+            code=code("draw_phantom.py"),
+        log:
+            "results/logs/phantom/{patient}.log",
+        benchmark:
+            "results/benchmarks/phantom/{patient}.tsv"
+        wildcard_constraints:
+            patient="[6-9]|[12][0-9]|3[0-5]",
+        conda:
+            "../envs/cardioseg.yaml"
+        group:
+            "preprocessing"
+        script:
+            "../workflow_scripts/draw_phantom.py"
+
+    use rule phantom as phantom_validation with:
+        output:
+            phantom_files("results/phantom", "{patient}", like=1),
+        wildcard_constraints:
+            patient="[1-5]",
+
+    use rule phantom as phantom_unlabelled with:
+        output:
+            phantom_files("results/phantom", "{patient}", like=36),
+        wildcard_constraints:
+            patient="3[6-9]|[4-9][0-9]|[1-9][0-9]{2,}",

@@ -1,0 +1,29 @@
+# Per seed: several target-like images of every labelled source volume, one style code each.
+rule synthesise:
+    input:
+        network="results/translation/munit.pt",
+        images=crops(SOURCE, SPLITS["labelled"]),
+    output:
+        [
+            f"results/synthetic/seed{{seed}}/{patient}_{sample}.nii.gz"
+            for patient in SPLITS["labelled"]
+            for sample in SAMPLES
+        ],
+    params:
+        generator=section("translation")["generator"],
+        discriminator=section("translation")["discriminator"],
+        patients=SPLITS["labelled"],
+        samples=config["synthesis"]["samples"],
+        seed=config["seed"],
+        code=code("synthesise.py"),
+    log:
+        "results/logs/synthesise/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/synthesise/seed{seed}.tsv"
+    threads: threads("prediction")
+    resources:
+        gpu=1,
+    conda:
+        "../envs/cardioseg.yaml"
+    script:
+        "../workflow_scripts/synthesise.py"

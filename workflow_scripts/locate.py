@@ -1,0 +1,19 @@
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from cardioseg import checkpoints, localisation, training, volumes
+from job import job
+
+with job(snakemake):
+    settings = snakemake.params.settings
+    torch.set_num_threads(snakemake.config["compute"]["threads"]["prediction"])
+    network = localisation.network(settings, snakemake.params.classes)
+    checkpoints.load_weights(snakemake.input.weights, network)
+    device = training.device(snakemake.config["compute"]["device"])
+    location = localisation.locate(volumes.read(snakemake.input.image), network, settings, network.stride, device)
+    if not location.found:
+        logging.warning("%s: no heart found; the crop is centred on the image", snakemake.input.image)
+    Path(snakemake.output[0]).write_text(json.dumps(asdict(location)))

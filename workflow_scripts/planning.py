@@ -1,0 +1,49 @@
+"""What the workflow must know before its first job: the cohort, checked."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cardioseg import cohort, phantom
+from cardioseg.errors import InputError
+
+
+def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
+    """The patients to draw where no data is given: every number that a split names."""
+    names = {name for entries in splits.values() for entry in entries for name in cohort.expand(entry)}
+    wrong = sorted(name for name in names if not name.isdigit())
+    if wrong:
+        raise InputError(f"cohort.splits: the phantom has no patient {wrong[0]}, its patients are numbers. Give `data`, or numbers.")
+    return sorted(map(int, names))
+
+
+def phantom_files(folder: str, patient: str, like: int) -> list[str]:
+    """The phantom's files of a patient, whose modalities are labelled as those of patient `like`."""
+    return [
+        path.as_posix().replace(f"patient{like}_", f"patient{patient}_") for path in phantom.release_files(Path(folder), like).values()
+    ]
+
+
+def plan(config: Mapping[str, Any], check: bool) -> cohort.Cohort:
+    """The cohort of a configuration. With `check` every file is read once; what was read before is remembered in results.
+
+    Raises InputError for data that cannot be used.
+    """
+    settings = config["cohort"]
+    if config["data"] is None:
+        folder = "results/phantom"
+        patients = phantom_patients(settings["splits"])
+        names = [name for patient in patients for name in phantom_files("", str(patient), like=patient)]
+        return cohort.find(folder, names, settings)
+    found = cohort.find(config["data"], cohort.relative_files(config["data"]), settings)
+    if check:
+        memory = Path("results/cohort/checked.json")
+        remembered = json.loads(memory.read_text()) if memory.exists() else {}
+        checked = cohort.check_volumes(found, settings["structures"], remembered)
+        if checked != remembered:
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            aside = memory.with_suffix(".new")
+            aside.write_text(json.dumps(checked, indent=1))
+            aside.replace(memory)
+    return found

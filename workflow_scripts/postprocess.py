@@ -1,0 +1,17 @@
+from cardioseg import inference, postprocessing, volumes
+from job import job
+
+with job(snakemake):
+    crf, morphology = snakemake.params.settings["crf"], snakemake.params.settings["morphology"]
+    structures = list(snakemake.params.structures)
+    probabilities, image = volumes.read(snakemake.input.probabilities), volumes.read(snakemake.input.image)
+    raw = volumes.read_image(snakemake.input.raw)
+    refined = postprocessing.dense_crf(image.array, probabilities.array, image.spacing, **crf)
+    labels = postprocessing.smooth(
+        inference.raw_labels(volumes.Volume(refined, probabilities.affine), raw),
+        raw.spacing,
+        radius_mm=tuple(morphology["radius_mm"]),
+        order=[1 + structures.index(name) for name in morphology["order"]],
+        keep_largest=morphology["keep_largest"],
+    )
+    volumes.write_labels_like(snakemake.output[0], labels, snakemake.params.structures, snakemake.input.raw)

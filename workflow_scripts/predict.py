@@ -1,0 +1,27 @@
+import torch
+from cardioseg import checkpoints, inference, segmentation, training, volumes
+from job import job
+
+with job(snakemake):
+    settings, structures = snakemake.params.settings, snakemake.params.structures
+    torch.set_num_threads(snakemake.config["compute"]["threads"]["prediction"])
+    device = training.device(snakemake.config["compute"]["device"])
+    raw, image = volumes.read_image(snakemake.input.raw), volumes.read(snakemake.input.image)
+    classes = 1 + len(structures)
+    unet, unet_ft = segmentation.first_network(settings, classes), segmentation.first_network(settings, classes)
+    cascade_ft = segmentation.second_network(settings, classes)
+    for network, path in (
+        (unet, snakemake.input.unet),
+        (unet_ft, snakemake.input.unet_ft),
+        (cascade_ft, snakemake.input.cascade_ft),
+    ):
+        checkpoints.load_weights(path, network)
+    predicted = [
+        segmentation.predict(unet, image.array, device),
+        segmentation.predict(unet_ft, image.array, device),
+        segmentation.predict(cascade_ft, image.array, device, segmentation.with_shape_prior(unet_ft)),
+    ]
+    for probabilities, path, mask in zip(predicted, snakemake.output.probabilities, snakemake.output.masks, strict=True):
+        volumes.write(path, probabilities, image.affine)
+        labels = inference.raw_labels(volumes.Volume(probabilities, image.affine), raw)
+        volumes.write_labels_like(mask, labels, structures, snakemake.input.raw)

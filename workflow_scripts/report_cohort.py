@@ -1,0 +1,42 @@
+import csv
+import json
+import logging
+from pathlib import Path
+
+from cardioseg import cohort, volumes
+from job import job
+
+with job(snakemake):
+    rows = []
+    for (modality, patient, image, labels), location in zip(
+        snakemake.params.volumes, snakemake.input.locations, strict=True
+    ):
+        files = cohort.Files(Path(image), Path(labels) if labels else None)
+        notes = cohort.check_volume(files, snakemake.params.structures)
+        volume = volumes.read_image(image)
+        located = json.loads(Path(location).read_text())
+        if not located["found"]:
+            notes.append("no heart found: the crop is centred on the image")
+        splits = [split for split, patients in snakemake.params.splits[modality].items() if patient in patients]
+        rows.append(
+            {
+                "modality": modality,
+                "patient": patient,
+                "splits": " ".join(splits),
+                "slices": volume.array.shape[0],
+                "matrix": "x".join(map(str, volume.array.shape[1:])),
+                "spacing_mm": " ".join(f"{mm:.3f}" for mm in volume.spacing),
+                "labels": "yes" if labels else "no",
+                "heart_found": "yes" if located["found"] else "no",
+                "notes": "; ".join(notes),
+                "image": image,
+            }
+        )
+        for note in notes:
+            logging.warning("%s", note)
+    for note in snakemake.params.notes:
+        logging.warning("%s", note)
+    with Path(snakemake.output[0]).open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,17 @@
+import torch
+from cardioseg import checkpoints, munit, training, translation, volumes
+from cardioseg.randomness import derive
+from job import job
+
+with job(snakemake):
+    torch.set_num_threads(snakemake.config["compute"]["threads"]["prediction"])
+    network = munit.Munit(snakemake.params.generator, snakemake.params.discriminator)
+    checkpoints.load_weights(snakemake.input.network, network)
+    device = training.device(snakemake.config["compute"]["device"])
+    seed = derive(snakemake.params.seed, "member", int(snakemake.wildcards.seed))
+    outputs = iter(snakemake.output)
+    for patient, path in zip(snakemake.params.patients, snakemake.input.images, strict=True):
+        source = volumes.read(path)
+        for sample in range(1, snakemake.params.samples + 1):
+            style = translation.sample_style(network.target.style_size, seed, patient, sample)
+            volumes.write(next(outputs), translation.synthesise(network, source.array, style, device), source.affine)

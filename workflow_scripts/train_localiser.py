@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import torch
+from cardioseg import checkpoints, fitting, localisation, training, volumes
+from cardioseg.randomness import derive
+from job import job
+
+with job(snakemake):
+    settings, structures, seed = snakemake.params.settings, snakemake.params.structures, snakemake.params.seed
+    torch.set_num_threads(snakemake.config["compute"]["threads"]["localisation"])
+    images = [volumes.read(path) for path in snakemake.input.images]
+    labels = [volumes.read_labels(path, structures) for path in snakemake.input.labels]
+    torch.manual_seed(derive(seed, "localisation", "weights"))
+    network = localisation.network(settings, 1 + len(structures))
+    slices, truth = localisation.training_slices(images, labels, settings, 1 + len(structures), network.stride)
+    state = Path("results/.state/localisation")
+    history = fitting.fit(
+        network,
+        slices,
+        truth,
+        settings,
+        epochs=settings["epochs"],
+        learning_rate=settings["learning_rate"],
+        seed=seed,
+        name="localisation",
+        device=training.device(snakemake.config["compute"]["device"]),
+        state_folder=state,
+        identity=training.fingerprint(dict(snakemake.params), snakemake.input),
+    )
+    training.write_history(snakemake.output.history, history)
+    checkpoints.save_weights(snakemake.output.weights, network, settings=settings, iterations=history[-1]["iteration"])
+    training.forget(state)
