@@ -8,6 +8,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 DEMO := --configfile demo/config.yaml
 
 .PHONY: demo test check lock clean
+.DELETE_ON_ERROR:
 
 demo: $(READY)
 	.venv/bin/snakemake --cores $(CORES) $(DEMO)
@@ -35,18 +36,21 @@ clean:
 	rm -rf .venv .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
 # Some packages come as source: their build tools are installed first, from the lock, and used as they are.
-$(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
-		"cardioseg needs Python 3.11 or newer, this is %d.%d: name another with make PYTHON=..." % sys.version_info[:2])'
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo \
-		'$(PYTHON) cannot make virtual environments: install the package python3-venv.' >&2; exit 1; }
-	@$(PYTHON) -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null || { echo \
-		'The C headers of $(PYTHON) are missing: install the package python3-dev.' >&2; exit 1; }
-	@command -v c++ >/dev/null || { echo 'There is no C++ compiler: install the package build-essential.' >&2; exit 1; }
+$(READY): requirements.lock pyproject.toml | .venv/bin/python
 	@echo 'Setting up .venv (once, a few minutes)'
-	@$(PYTHON) -m venv .venv
 	@awk '/^[a-z]/ { keep = /^(cython|pip|setuptools)==/ } keep' requirements.lock >.venv/build-tools.lock
 	$(PIP) install --require-hashes --requirement .venv/build-tools.lock
 	$(PIP) install --require-hashes --no-build-isolation --requirement requirements.lock
-	$(PIP) install --quiet --no-build-isolation --editable .  # quieter: setuptools warns of every editable install
+	@# torch is all that is left to install; twice quiet, since setuptools warns of every editable install
+	$(PIP) install --quiet --no-build-isolation --editable .
 	@touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "cardioseg needs Python 3.11 or newer,"\
+		" this is %d.%d: name another by make PYTHON=..." % sys.version_info[:2])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo \
+		'$(PYTHON) cannot make virtual environments: install the package python3-venv.' >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null || { echo \
+		'The C headers of $(PYTHON) are missing: install the package python3-dev.' >&2; exit 1; }
+	@command -v c++ >/dev/null || { echo 'There is no C++ compiler: install the package build-essential.' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv

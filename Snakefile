@@ -3,7 +3,6 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-
 min_version("9.0")
 
 
@@ -23,6 +22,11 @@ include: "rules/inference.smk"
 include: "rules/postprocessing.smk"
 include: "rules/metrics.smk"
 include: "rules/figures.smk"
+
+
+onstart:
+    # Snakemake 9.27's rate limiter leaves one more timer ticking with every job, which after some hundred jobs keep a core busy.
+    workflow.scheduler.job_rate_limiter = None
 
 
 rule all:

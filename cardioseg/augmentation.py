@@ -8,24 +8,34 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def augment(images: Tensor, labels: Tensor, settings: Mapping[str, float], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(
+    images: Tensor, labels: Tensor, settings: Mapping[str, float], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Deform each image with its labels, and change the image's gamma.
 
-    images: (n, 1, y, x) in [-1, 1]; labels: (n, y, x) integers; generator: on the CPU, so that the draws are the same on
-    every device. settings: `rotation_degrees`, `scale` and `log_gamma` (largest; scale is a fraction), `elastic_pixels`
-    (standard deviation of the displacement at the control points), `elastic_spacing_pixels` (between control points). All zero
-    leaves everything as it is.
+    images: (n, 1, y, x) in [-1, 1]; labels: (n, y, x) integers; generator: on the CPU, so that the draws are the same
+    on every device. settings: `rotation_degrees`, `scale` and `log_gamma` (largest; scale is a fraction),
+    `elastic_pixels` (standard deviation of the displacement at the control points), `elastic_spacing_pixels` (between
+    control points). All zero leaves everything as it is.
     """
-    sampling = sampling_grid(len(images), images.shape[-2:], settings, generator).to(images.device)
+    height, width = images.shape[-2:]
+    sampling = sampling_grid(len(images), (height, width), settings, generator).to(images.device)
     deformed = F.grid_sample(images, sampling, mode="bilinear", padding_mode="border", align_corners=False)
-    moved = F.grid_sample(labels[:, None].to(images.dtype), sampling, mode="nearest", padding_mode="border", align_corners=False)
+    moved = F.grid_sample(
+        labels[:, None].to(images.dtype), sampling, mode="nearest", padding_mode="border", align_corners=False
+    )
     gamma = torch.exp(_uniform(len(images), settings["log_gamma"], generator)).to(images.device)
     brightness = ((deformed + 1) / 2).clamp(0, 1) ** gamma.view(-1, 1, 1, 1)
     return 2 * brightness - 1, moved[:, 0].to(labels.dtype)
 
 
-def sampling_grid(count: int, shape: tuple[int, int], settings: Mapping[str, float], generator: torch.Generator) -> Tensor:
-    """Where to sample each output pixel: (n, y, x, 2), in the coordinates of grid_sample; rotation and scaling about the centre."""
+def sampling_grid(
+    count: int, shape: tuple[int, int], settings: Mapping[str, float], generator: torch.Generator
+) -> Tensor:
+    """Where to sample each output pixel: (n, y, x, 2), in the coordinates of grid_sample.
+
+    Rotation and scaling are about the centre.
+    """
     height, width = shape
     angle = _uniform(count, math.radians(settings["rotation_degrees"]), generator)
     scale = torch.exp(_uniform(count, math.log1p(settings["scale"]), generator))

@@ -1,7 +1,6 @@
 """Files of tensors and plain values: written completely or not at all, read without running code."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,17 @@ def save(path: Path | str, content: dict[str, Any]) -> None:
 
 def load(path: Path | str) -> dict[str, Any]:
     """Read what `save` wrote, onto the CPU. Raises InputError for a missing, damaged or unsafe file."""
+    message = (
+        f"{path}: not a complete checkpoint of tensors and plain values; it is damaged, or not made by this package. "
+        "Delete it and run again to make it anew."
+    )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise InputError(
-            f"{path}: not a complete checkpoint of tensors and plain values; it is damaged, or not made by this package. "
-            "Delete it and run again to make it anew."
-        ) from error
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # random bytes make an unpickler raise nearly anything
+        raise InputError(message) from error
+    if not isinstance(content, dict):
+        raise InputError(message)
+    return content
 
 
 def save_weights(path: Path | str, module: torch.nn.Module, **about: Any) -> None:
@@ -43,10 +46,12 @@ def save_weights(path: Path | str, module: torch.nn.Module, **about: Any) -> Non
 
 
 def load_weights(path: Path | str, module: torch.nn.Module) -> dict[str, Any]:
-    """Load a network's weights into it and return what was saved about them. Raises InputError where they do not fit."""
+    """Load a network's weights into it, return what was saved about them. Raises InputError where they do not fit."""
     content = load(path)
     try:
         module.load_state_dict(content["weights"])
-    except (KeyError, RuntimeError) as error:
-        raise InputError(f"{path}: its weights are not of the configured network. Make the file anew with this configuration.") from error
-    return content["about"]
+        return content["about"]
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: its weights are not of the configured network. Make the file anew with this configuration."
+        ) from error

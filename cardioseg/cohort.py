@@ -13,6 +13,8 @@ from cardioseg.errors import InputError
 
 SPLITS_OF_SOURCE = ("labelled", "translation_source")
 SPLITS_OF_TARGET = ("translation_target", "validation", "test")
+LONGEST_RANGE = 10_000
+PLACEHOLDERS = {"{patient}": r"(?P<patient>[^/]+?)", "**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Cohort:
-    """volumes: by (modality, patient). splits: patients by split. notes: what the user should know but need not mend."""
+    """volumes: by (modality, patient). splits: patients by split. notes: what to know but not to mend."""
 
     volumes: dict[tuple[str, str], Files]
     splits: dict[str, list[str]]
@@ -37,13 +39,23 @@ class Cohort:
 
 
 def relative_files(folder: Path | str) -> list[str]:
-    """All files below a folder, relative, with '/'. Raises InputError where there is no such folder."""
+    """All files below a folder, relative, with '/', but hidden ones. Raises InputError where there is no such folder.
+
+    Links to folders are followed; a folder that is reached twice counts once.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"data: {folder} is no folder; expected the folder of the unzipped release or of your cohort.")
     found = []
-    for parent, _, names in os.walk(folder, followlinks=True):
-        found += [(Path(parent) / name).relative_to(folder).as_posix() for name in names]
+    visited: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(parent) in visited:
+            folders.clear()
+            continue
+        visited.add(os.path.realpath(parent))
+        folders.sort()
+        # macOS leaves a hidden "._name" beside every file of an archive.
+        found += [(Path(parent) / name).relative_to(folder).as_posix() for name in names if not name.startswith(".")]
     return sorted(found)
 
 
@@ -51,7 +63,8 @@ def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any]) ->
     """Sort the files `names` (relative to `data`) into a cohort by the configuration's patterns and splits.
 
     settings: the configuration's `cohort`. Raises InputError for two files for one patient, labels without an image, a
-    patient named on its own who is missing, a labelled patient without labels, an empty split, and splits that contradict.
+    patient named on its own who is missing, a labelled patient without labels, an empty split, and splits that
+    contradict.
     """
     names = list(names)
     data = Path(data)
@@ -83,26 +96,28 @@ def check_volume(files: Files, codes: Mapping[str, int]) -> list[str]:
         notes += [f"{files.labels}: {note}" for note in labels.notes]
         missing = [name for index, name in enumerate(codes, start=1) if not (labels.array == index).any()]
         if len(missing) == len(codes):
-            raise InputError(f"{files.labels}: has no structure at all; expected {', '.join(codes)}. Take the file away or mend it.")
+            raise InputError(
+                f"{files.labels}: has no structure at all; expected {', '.join(codes)}. Take the file away or mend it."
+            )
         if missing:
             notes.append(f"{files.labels}: no {', '.join(missing)}")
     return notes
 
 
-def check_volumes(cohort: Cohort, codes: Mapping[str, int], remembered: Mapping[str, list[str]]) -> dict[str, list[str]]:
+def check_volumes(
+    cohort: Cohort, codes: Mapping[str, int], remembered: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
     """Check every volume of the cohort and return the notes by `identity`; those in `remembered` are not read again.
 
     Raises one InputError that lists all faulty files.
     """
 
     def check(files: Files) -> tuple[str, list[str] | InputError]:
-        key = identity(files, codes)
-        if key in remembered:
-            return key, remembered[key]
         try:
-            return key, check_volume(files, codes)
+            key = identity(files, codes)
+            return key, remembered[key] if key in remembered else check_volume(files, codes)
         except InputError as error:
-            return key, error
+            return "", error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(check, cohort.volumes.values()))
@@ -113,30 +128,35 @@ def check_volumes(cohort: Cohort, codes: Mapping[str, int], remembered: Mapping[
 
 
 def identity(files: Files, codes: Mapping[str, int]) -> str:
-    """What a check's result depends on: paths, sizes, times of change, codes."""
+    """What a check's result depends on: paths, sizes, times of change, codes. Raises InputError for a missing file."""
     paths = [path for path in (files.image, files.labels) if path is not None]
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file; a link that leads nowhere? Mend or remove it.")
     return repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths] + [dict(codes)])
 
 
 def _match(data: Path, names: Sequence[str], pattern: str, key: str) -> dict[str, Path]:
     """Patient to path for the names that match a pattern."""
     expression = re.compile(
-        "".join(
-            {"{patient}": r"(?P<patient>[^/]+?)", "**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*"}.get(part, re.escape(part))
-            for part in re.split(r"(\{patient\}|\*\*/|\*\*|\*)", pattern)
-        )
+        "".join(PLACEHOLDERS.get(part, re.escape(part)) for part in re.split(r"(\{patient\}|\*\*/|\*\*|\*)", pattern))
     )
     matched: dict[str, Path] = {}
     for name in names:
         match = expression.fullmatch(name)
         if not match:
             continue
-        patient = match["patient"]
-        if patient.startswith(".") or re.search(r"[\x00-\x1f{}\\]", patient):
-            raise InputError(f"{data / name}: patient name {patient!r} cannot be used in file names. Rename the file.")
+        patient, path = match["patient"], data / PurePosixPath(name)
+        if patient.startswith(".") or not str(path).isprintable() or re.search(r"[{}\\]", str(path)):
+            raise InputError(
+                f"{str(path)!r}: braces, backslashes, control characters in a path, or a dot before a patient's name "
+                f"({patient!r}) cannot be used. Rename it."
+            )
         if patient in matched:
-            raise InputError(f"patient {patient} occurs twice: {matched[patient]} and {data / name} both match {key}. Keep one.")
-        matched[patient] = data / PurePosixPath(name)
+            raise InputError(
+                f"patient {patient} occurs twice: {matched[patient]} and {path} both match {key}. Keep one."
+            )
+        matched[patient] = path
     return matched
 
 
@@ -150,13 +170,14 @@ def _splits(
         modality = settings[role]["name"]
         splits[split] = []
         absent = []
+        names = [name for owner, name in found if owner == modality]
         for entry in settings["splits"][split]:
-            for patient in expand(entry):
+            for patient in _named(entry, names):
                 if (modality, patient) not in found:
                     if patient == str(entry):
                         raise InputError(
-                            f"cohort.splits.{split}: patient {patient} has no {modality} image in {data}; expected a file "
-                            f"that matches {settings[role]['image']}."
+                            f"cohort.splits.{split}: patient {patient} has no {modality} image in {data}; expected a "
+                            f"file that matches {settings[role]['image']}."
                         )
                     absent.append(patient)
                 elif patient in splits[split]:
@@ -164,28 +185,30 @@ def _splits(
                 else:
                     splits[split].append(patient)
         if absent:
-            notes.append(f"split {split}: no {modality} image of {', '.join(absent)}; {len(splits[split])} patients remain")
+            remain = f"{len(splits[split])} patients remain"
+            notes.append(f"split {split}: no {modality} image of {', '.join(absent)}; {remain}")
         if split not in ("validation", "test") and not splits[split]:
             raise InputError(
                 f"cohort.splits.{split}: no {modality} image found in {data}; expected files that match "
                 f"{settings[role]['image']}. Correct `data`, cohort.{role}.image or the split."
             )
     for patient in splits["labelled"]:
-        if found[settings["source"]["name"], patient].labels is None:
+        files = found[settings["source"]["name"], patient]
+        if files.labels is None:
             raise InputError(
-                f"{found[settings['source']['name'], patient].image}: patient {patient} is in cohort.splits.labelled but has "
-                f"no labels; expected a file that matches {settings['source']['labels']}."
+                f"{files.image}: patient {patient} is in cohort.splits.labelled but has no labels; expected a file "
+                f"that matches {settings['source']['labels']}."
             )
     both = [patient for patient in splits["validation"] if patient in splits["test"]]
     if both:
         raise InputError(f"cohort.splits: patient {both[0]} is in validation and in test; expected disjoint splits.")
     if not splits["validation"] and not splits["test"]:
         raise InputError(f"cohort.splits: neither validation nor test has a patient in {data}: nothing to segment.")
-    unlabelled = [
-        patient for split in ("validation", "test") for patient in splits[split] if found[settings["target"]["name"], patient].labels is None
-    ]
+    target = settings["target"]["name"]
+    segmented = [*splits["validation"], *splits["test"]]
+    unlabelled = [patient for patient in segmented if found[target, patient].labels is None]
     if unlabelled:
-        notes.append(f"no {settings['target']['name']} labels of {', '.join(unlabelled)}: segmented, not evaluated")
+        notes.append(f"no {target} labels of {', '.join(unlabelled)}: segmented, not evaluated")
     return splits, notes
 
 
@@ -197,9 +220,19 @@ def expand(entry: str | int) -> list[str]:
     first, last = int(limits[1]), int(limits[2])
     if first > last:
         raise InputError(f"cohort.splits: range {entry} ends before it begins; expected {last}-{first}.")
+    if last - first >= LONGEST_RANGE:
+        raise InputError(f"cohort.splits: range {entry} is too long; expected at most {LONGEST_RANGE} patients.")
     return [str(number) for number in range(first, last + 1)]
+
+
+def _named(entry: str | int, names: Sequence[str]) -> list[str]:
+    """Patients of an entry: the name itself if there is one ("01-002"), else numbers, zero-padded as the names are."""
+    if str(entry) in names:
+        return [str(entry)]
+    padded = {str(int(name)): name for name in sorted(names, key=len, reverse=True) if name.isdecimal()}
+    return [padded.get(number, number) for number in expand(entry)]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """Sort key in which patient 10 follows patient 9."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]

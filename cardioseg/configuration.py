@@ -1,6 +1,7 @@
 """The configuration: one schema for its form, and the rules between keys that a schema cannot say."""
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,30 +11,63 @@ import yaml
 
 from cardioseg.errors import InputError
 
-SCHEMA = Path(__file__).with_name("configuration.schema.yaml")
+SCHEMA = yaml.safe_load(Path(__file__).with_name("configuration.schema.yaml").read_text())
+TYPES = {
+    "object": "a section of keys",
+    "array": "a list",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "nothing",
+}
+# JSON Schema takes 2.0 for an integer; `range` does not. Nor is a number what is NaN or infinite.
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: type(value) is int,
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    ),
+)
 
 
 def check(configuration: Mapping[str, Any]) -> None:
     """Raise InputError, naming each offending key, unless the configuration can be run."""
-    schema = yaml.safe_load(SCHEMA.read_text())
-    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(configuration), key=lambda error: list(map(str, error.path)))
-    problems = [_explain(error) for error in errors] or list(_contradictions(configuration))
+    errors = sorted(Validator(SCHEMA).iter_errors(configuration), key=lambda error: list(map(str, error.path)))
+    problems = [problem for error in errors for problem in _explain(error)] or list(_contradictions(configuration))
     if problems:
         raise InputError("configuration: " + "\n  ".join(problems))
 
 
-def _explain(error: jsonschema.ValidationError) -> str:
-    key = ".".join(str(part) for part in error.absolute_path)
+def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
+    def path(*name: Any) -> str:
+        return ".".join(map(str, (*error.absolute_path, *name))) or "the file"
+
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
-        unknown = [name for name in error.instance if name not in known]
-        guess = difflib.get_close_matches(str(unknown[0]), known, n=1)
-        advice = f"did you mean {guess[0]}?" if guess else f"known here: {', '.join(known)}."
-        return f"unknown key {'.'.join(filter(None, [key, str(unknown[0])]))}; {advice}"
-    if error.validator == "required":
-        missing = error.message.split("'")[1]
-        return f"key {'.'.join(filter(None, [key, missing]))} is missing."
-    return f"{key or 'the file'}: {error.message}."
+        for name in error.instance:
+            if name not in known:
+                guess = difflib.get_close_matches(str(name), known, n=1)
+                advice = f"did you mean {guess[0]}?" if guess else f"known here: {', '.join(known)}."
+                yield f"unknown key {path(name)}; {advice}"
+    elif error.validator == "required":
+        # One error for each missing key, told apart by its message alone.
+        yield f"key {path(error.message.split(chr(39))[1])} is missing."
+    elif error.validator == "type":
+        expected = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+        advice = " YAML takes 1e-4 for text: write 1.0e-4 or 0.0001." if _is_number_as_text(error.instance) else ""
+        yield f"{path()}: {error.instance!r} is not {' or '.join(TYPES[name] for name in expected)}.{advice}"
+    else:
+        yield f"{path()}: {error.message}."
+
+
+def _is_number_as_text(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
@@ -42,10 +76,17 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         yield "cohort.structures: two structures share a code; expected one code each."
     if configuration["cohort"]["source"]["name"] == configuration["cohort"]["target"]["name"]:
         yield "cohort.source.name and cohort.target.name are equal; expected two modalities."
+    patterns: dict[str, str] = {}
     for role in ("source", "target"):
+        if configuration["cohort"][role]["name"] == "labels":
+            yield f"cohort.{role}.name: 'labels' is the name of a folder of results; expected another."
         for key in ("image", "labels"):
-            if configuration["cohort"][role][key].count("{patient}") != 1:
-                yield f"cohort.{role}.{key}: expected {{patient}} exactly once, got {configuration['cohort'][role][key]!r}."
+            pattern = configuration["cohort"][role][key]
+            if pattern.count("{patient}") != 1:
+                yield f"cohort.{role}.{key}: expected {{patient}} exactly once, got {pattern!r}."
+            elif pattern in patterns:
+                yield f"cohort.{role}.{key}: the pattern of {patterns[pattern]}; expected one that finds other files."
+            patterns[pattern] = f"cohort.{role}.{key}"
     if len(set(configuration["ensemble"])) < len(configuration["ensemble"]):
         yield "ensemble: a seed occurs twice; equal members would count double."
     size = configuration["cropping"]["size"]
@@ -53,17 +94,24 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         "segmentation.depth": 2 ** configuration["segmentation"]["depth"],
         "translation.generator.downsamplings": 2 ** configuration["translation"]["generator"]["downsamplings"],
     }
-    for key, stride in strides.items():
-        if size % stride:
-            nearest = max(stride, round(size / stride) * stride)
-            yield f"cropping.size: {size} is not divisible by the network's stride {stride} ({key}); {nearest} is."
+    # Powers of two: what the largest divides, all divide.
+    key, stride = max(strides.items(), key=lambda item: item[1])
+    if size % stride:
+        nearest = max(stride, round(size / stride) * stride)
+        yield f"cropping.size: {size} is not divisible by the network's stride {stride} ({key}); {nearest} is."
     discriminator = configuration["translation"]["discriminator"]
     if size < 2 ** (discriminator["scales"] - 1 + discriminator["layers"]):
-        yield f"cropping.size: {size} is too small for translation.discriminator ({discriminator['scales']} scales, {discriminator['layers']} layers)."
+        yield (
+            f"cropping.size: {size} is too small for translation.discriminator ({discriminator['scales']} scales, "
+            f"{discriminator['layers']} layers)."
+        )
     for section in ("localisation", "segmentation"):
-        weights = configuration[section]["class_weights"]
-        if len(weights) != 1 + len(structures):
-            yield f"{section}.class_weights: {len(weights)} weights; expected {1 + len(structures)}, the background's and one a structure."
+        weights, expected = configuration[section]["class_weights"], 1 + len(structures)
+        if len(weights) != expected:
+            yield (
+                f"{section}.class_weights: {len(weights)} weights; expected {expected}, the background's and one a "
+                "structure."
+            )
     for section in ("localisation", "cropping"):
         low, high = configuration[section]["percentiles"]
         if low >= high:

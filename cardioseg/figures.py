@@ -5,20 +5,28 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
 
 COLOURS = ("#e6352b", "#2ba84a", "#2f6fde", "#e6a817", "#8e44ad", "#16a2a2")
 MARGIN = 12
 
 
-def segmentations(path: Path | str, patients: Mapping[str, tuple[np.ndarray, Mapping[str, np.ndarray]]], structures: Sequence[str]) -> None:
+def segmentations(
+    path: Path | str, patients: Mapping[str, tuple[np.ndarray, Mapping[str, np.ndarray]]], structures: Sequence[str]
+) -> None:
     """Contours of several label volumes on three slices of each patient, apical to basal (paper Fig. 4).
 
-    patients: by name the image (z, y, x) and the labels (z, y, x) by title, the first of which chooses slices and window.
+    patients: by name the image (z, y, x) and the labels (z, y, x) by title, the first of which chooses slices and
+    window.
     """
     titles = list(next(iter(patients.values()))[1])
     rows = [(name, z) for name, (_, labels) in patients.items() for z in _slices(labels[titles[0]])]
     figure, axes = plt.subplots(
-        len(rows), 1 + len(titles), figsize=(1.9 * (1 + len(titles)), 1.95 * len(rows)), squeeze=False, layout="constrained"
+        len(rows),
+        1 + len(titles),
+        figsize=(1.9 * (1 + len(titles)), 1.95 * len(rows)),
+        squeeze=False,
+        layout="constrained",
     )
     for row, (name, z) in enumerate(rows):
         image, labels = patients[name]
@@ -36,7 +44,11 @@ def segmentations(path: Path | str, patients: Mapping[str, tuple[np.ndarray, Map
 
 
 def translations(
-    path: Path | str, patients: Mapping[str, tuple[np.ndarray, Sequence[np.ndarray], np.ndarray]], source: str, target: str, structures: Sequence[str]
+    path: Path | str,
+    patients: Mapping[str, tuple[np.ndarray, Sequence[np.ndarray], np.ndarray]],
+    source: str,
+    target: str,
+    structures: Sequence[str],
 ) -> None:
     """A mid slice of source images beside their synthetic target images and labels (paper Fig. 5).
 
@@ -86,11 +98,12 @@ def _show(axis: plt.Axes, shown: np.ndarray, volume: np.ndarray) -> None:
 
 
 def _outline(axis: plt.Axes, labels: np.ndarray, structures: int) -> None:
-    for index in range(1, structures + 1):
+    # The first structure last: where two meet, as at the endocardium, the inner one's contour is seen.
+    for index in range(structures, 0, -1):
         if (labels == index).any():
             axis.contour(labels == index, [0.5], colors=COLOURS[(index - 1) % len(COLOURS)], linewidths=1)
 
 
 def _legend(figure: plt.Figure, structures: Sequence[str]) -> None:
-    lines = [plt.Line2D([], [], color=COLOURS[index % len(COLOURS)], label=name) for index, name in enumerate(structures)]
+    lines = [Line2D([], [], color=COLOURS[index % len(COLOURS)], label=name) for index, name in enumerate(structures)]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=8, frameon=False)

@@ -32,11 +32,13 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train `network` in place on slices (n, y, x) in [-1, 1] and labels (n, y, x) for a number of epochs with Adam.
 
-    settings: `batch_size`, `class_weights` (background first), `edge_weight`, `augmentation`. inputs: from augmented images
-    (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the last incomplete batch
-    is filled from the next epoch. Returns the history. Resumes from state_folder, see `training.train`.
+    settings: `batch_size`, `class_weights` (background first), `edge_weight`, `augmentation`. inputs: from augmented
+    images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the last
+    incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
+    `training.train`.
     """
-    network.to(device, memory_format=torch.channels_last).train()
+    network.to(device).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
     all_images = torch.from_numpy(images)[:, None].to(device)
     all_labels = torch.from_numpy(labels).to(device)
@@ -57,7 +59,9 @@ def fit(
         optimiser.step()
         return {"loss": loss.detach()}
 
-    history = training.train(step, {"network": network, "optimiser": optimiser}, iterations, state_folder, identity, name)
+    history = training.train(
+        step, {"network": network, "optimiser": optimiser}, iterations, state_folder, identity, name
+    )
     network.eval()
     return history
 

@@ -10,7 +10,7 @@ from cardioseg.volumes import Volume
 
 def ensemble(members: Sequence[np.ndarray]) -> np.ndarray:
     """Mean of the members' class probabilities (paper 3.3), each (classes, z, y, x)."""
-    return np.mean(np.stack(members), axis=0, dtype=np.float32)
+    return np.stack(members).mean(axis=0, dtype=np.float32)
 
 
 def raw_labels(probabilities: Volume, raw: Volume) -> np.ndarray:

@@ -19,7 +19,7 @@ MINIMAL_AREA_MM2 = 400.0
 
 @dataclass(frozen=True)
 class Location:
-    """Where the heart is in a volume: its centre (y, x) as indices, and whether it was found or is the image's centre."""
+    """Where the heart is in a volume: its centre (y, x; index), and whether it was found or is the image's centre."""
 
     centre: tuple[float, float]
     found: bool
@@ -31,7 +31,7 @@ def network(settings: Mapping[str, Any], classes: int) -> UNet:
 
 
 def prepare(volume: Volume, settings: Mapping[str, Any], multiple: int) -> Volume:
-    """Resample to the localiser's coarse pixels, normalise over the field of view, pad to a multiple of the network's stride."""
+    """Resample to coarse pixels, normalise over the field of view, pad to a multiple of the network's stride."""
     coarse = resampling.resample(volume, settings["spacing_mm"])
     everywhere = np.ones(coarse.array.shape, bool)
     return _pad(resampling.normalise(coarse, everywhere, tuple(settings["percentiles"])), multiple)
@@ -43,7 +43,8 @@ def training_slices(
     """All slices (n, y, x) of images and labels on the coarse grid, padded to the largest of them."""
     coarse = [prepare(image, settings, multiple) for image in images]
     truth = [
-        Volume(resampling.labels_on_grid(label, image, classes), image.affine) for label, image in zip(labels, coarse, strict=True)
+        Volume(resampling.labels_on_grid(label, image, classes), image.affine)
+        for label, image in zip(labels, coarse, strict=True)
     ]
     size = max(image.array.shape[-1] for image in coarse)
     return (
@@ -52,11 +53,13 @@ def training_slices(
     )
 
 
-def locate(volume: Volume, unet: nn.Module, settings: Mapping[str, Any], multiple: int, device: torch.device) -> Location:
-    """Centre of the heart in a volume: the centroid of the masks summed over all slices, in the volume's in-plane indices.
+def locate(
+    volume: Volume, unet: nn.Module, settings: Mapping[str, Any], multiple: int, device: torch.device
+) -> Location:
+    """Centre of the heart in a volume: the centroid of the masks summed over all slices, as indices of the volume.
 
-    Of separate pieces of the summed mask the heaviest counts. Where the network finds less than 4 cm2 over all slices the
-    image's centre stands in, and `found` is false.
+    Of separate pieces of the summed mask the heaviest counts. Where the network finds less than 4 cm2 over all slices
+    the image's centre stands in, and `found` is false.
     """
     coarse = prepare(volume, settings, multiple)
     probabilities = predict(unet, coarse.array, device)

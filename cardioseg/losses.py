@@ -14,11 +14,11 @@ def weighted_cross_entropy(scores: Tensor, labels: Tensor, class_weights: Tensor
 
 
 def edge_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """L_edge = sum over foreground classes m and two Sobel directions k of ||S_k p^m - S_k y^m||_2, averaged over images.
+    """L_edge = sum over foreground classes m and Sobel directions k of ||S_k p^m - S_k y^m||_2, averaged over images.
 
     probabilities: (n, classes, y, x), class 0 the background; labels: (n, y, x) integers. The filters are normalised to
-    estimate the derivative (weights / 8) and the norm is divided by the square root of the number of pixels, so that the
-    paper's lambda means the same for every image size.
+    estimate the derivative (weights / 8) and the norm is divided by the square root of the number of pixels, so that
+    the paper's lambda means the same for every image size.
     """
     classes = probabilities.shape[1]
     truth = F.one_hot(labels, classes).movedim(-1, 1).to(probabilities.dtype)
@@ -30,11 +30,14 @@ def edge_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 def composite_loss(scores: Tensor, labels: Tensor, class_weights: Tensor, edge_weight: float) -> Tensor:
     """L_seg = L_wce + lambda L_edge; arguments as above, lambda = edge_weight (paper: 0.5)."""
-    scores = scores.float()
-    return weighted_cross_entropy(scores, labels, class_weights) + edge_weight * edge_loss(scores.softmax(dim=1), labels)
+    return weighted_cross_entropy(scores, labels, class_weights) + edge_weight * edge_loss(
+        scores.softmax(dim=1), labels
+    )
 
 
 def _sobel(like: Tensor) -> Tensor:
     """Both 3 x 3 Sobel filters (2, 1, 3, 3); the filter is linear, so one pass over p - y serves both terms."""
-    horizontal = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], dtype=like.dtype, device=like.device) / 8
+    horizontal = (
+        torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], dtype=like.dtype, device=like.device) / 8
+    )
     return torch.stack([horizontal, horizontal.T])[:, None]

@@ -4,6 +4,7 @@ Images are (n, 1, y, x) in [-1, 1]; content codes (n, width * 2**downsamplings, 
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 
 class LayerNorm(nn.Module):
-    """(x - mean) / (std + 1e-5) over all of a sample, std unbiased; a gain drawn from U(0, 1) and a shift per channel."""
+    """(x - mean) / (std + 1e-5) over a sample, std unbiased; a gain drawn from U(0, 1) and a shift per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -20,13 +21,13 @@ class LayerNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        std, mean = torch.std_mean(features.float(), dim=(1, 2, 3), keepdim=True)
+        std, mean = torch.std_mean(features, dim=(1, 2, 3), keepdim=True)
         normalised = (features - mean) / (std + 1e-5)
         return normalised * self.gain.view(1, -1, 1, 1) + self.shift.view(1, -1, 1, 1)
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions with instance norm around a shortcut; AdaIN where a style's scales and shifts are given."""
+    """Two 3 x 3 convolutions with instance norm around a shortcut; AdaIN where scales and shifts are given."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,11 +41,13 @@ class Residual(nn.Module):
 
 
 class ContentEncoder(nn.Module):
+    """Instance norm removes the contrast, so that the anatomy is left."""
+
     def __init__(self, width: int, downsamplings: int, residual_blocks: int) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(downsamplings + 1)]
         self.stem = _convolution(1, width, 7)
-        self.down = nn.ModuleList(_convolution(low, high, 4, stride=2) for low, high in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(_convolution(low, high, 4, stride=2) for low, high in pairwise(widths))
         self.residual = nn.ModuleList(Residual(widths[-1]) for _ in range(residual_blocks))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -63,7 +66,7 @@ class StyleEncoder(nn.Module):
         super().__init__()
         widths = [width, 2 * width, 4 * width, 4 * width, 4 * width]
         self.stem = _convolution(1, width, 7)
-        self.down = nn.ModuleList(_convolution(low, high, 4, stride=2) for low, high in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(_convolution(low, high, 4, stride=2) for low, high in pairwise(widths))
         self.head = nn.Conv2d(widths[-1], style_size, 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -87,7 +90,7 @@ class Decoder(nn.Module):
             nn.Linear(mlp_width, residual_blocks * 2 * 2 * widths[0]),
         )
         self.residual = nn.ModuleList(Residual(widths[0]) for _ in range(residual_blocks))
-        self.up = nn.ModuleList(_convolution(high, low, 5) for high, low in zip(widths, widths[1:], strict=False))
+        self.up = nn.ModuleList(_convolution(high, low, 5) for high, low in pairwise(widths))
         self.norm = nn.ModuleList(LayerNorm(low) for low in widths[1:])
         self.head = _convolution(width, 1, 7)
 
@@ -113,7 +116,8 @@ class Generator(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
 
 class Discriminator(nn.Module):
@@ -125,13 +129,14 @@ class Discriminator(nn.Module):
         self.scales = nn.ModuleList()
         for _ in range(scales):
             parts: list[nn.Module] = []
-            for low, high in zip(widths, widths[1:], strict=False):
+            for low, high in pairwise(widths):
                 parts += [_convolution(low, high, 4, stride=2), nn.LeakyReLU(0.2)]
             self.scales.append(nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 1)))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         judged = []
@@ -184,9 +189,9 @@ def step(
 ) -> dict[str, Tensor]:
     """One published iteration: the discriminators' update, then the generators', with fresh styles for each.
 
-    source, target: real images (n, 1, y, x). styles: the draws of the two updates. weights: `adversarial`, `image`, `style`,
-    `content`, `cycle`. The generators do not change in between, so both updates share the encodings of the real images.
-    Returns the losses, detached.
+    source, target: real images (n, 1, y, x). styles: the draws of the two updates. weights: `adversarial`, `image`,
+    `style`, `content`, `cycle`. The generators do not change in between, so both updates share the encodings of the
+    real images. Returns the losses, detached.
     """
     content_source, style_source = munit.source.content(source), munit.source.style(source)
     content_target, style_target = munit.target.content(target), munit.target.style(target)
@@ -202,9 +207,13 @@ def step(
     optimise_discriminators.step()
 
     count = len(source)
-    decoded = munit.source.decode(torch.cat([content_source, content_target]), torch.cat([style_source, styles[1].source]))
+    decoded = munit.source.decode(
+        torch.cat([content_source, content_target]), torch.cat([style_source, styles[1].source])
+    )
     recon_source, fake_source = decoded[:count], decoded[count:]
-    decoded = munit.target.decode(torch.cat([content_target, content_source]), torch.cat([style_target, styles[1].target]))
+    decoded = munit.target.decode(
+        torch.cat([content_target, content_source]), torch.cat([style_target, styles[1].target])
+    )
     recon_target, fake_target = decoded[:count], decoded[count:]
     content_target_again, style_source_again = munit.source.content(fake_source), munit.source.style(fake_source)
     content_source_again, style_target_again = munit.target.content(fake_target), munit.target.style(fake_target)
@@ -214,7 +223,8 @@ def step(
     for parameter in frozen:
         parameter.requires_grad_(False)
     losses = {
-        "adversarial": generator_loss(munit.judge_source(fake_source)) + generator_loss(munit.judge_target(fake_target)),
+        "adversarial": generator_loss(munit.judge_source(fake_source))
+        + generator_loss(munit.judge_target(fake_target)),
         "image": F.l1_loss(recon_source, source) + F.l1_loss(recon_target, target),
         "style": F.l1_loss(style_source_again, styles[1].source) + F.l1_loss(style_target_again, styles[1].target),
         "content": F.l1_loss(content_source_again, content_source) + F.l1_loss(content_target_again, content_target),
@@ -229,7 +239,11 @@ def step(
     optimise_generators.zero_grad(set_to_none=True)
     total.backward()
     optimise_generators.step()
-    return {"discriminator": judgement.detach(), "generator": total.detach(), **{k: v.detach() for k, v in losses.items()}}
+    return {
+        "discriminator": judgement.detach(),
+        "generator": total.detach(),
+        **{k: v.detach() for k, v in losses.items()},
+    }
 
 
 def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.Adam, torch.optim.Adam]:
@@ -237,7 +251,9 @@ def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.A
 
     def adam(parameters: list[nn.Parameter]) -> torch.optim.Adam:
         betas = (settings["betas"][0], settings["betas"][1])
-        return torch.optim.Adam(parameters, settings["learning_rate"], betas, weight_decay=settings["weight_decay"], fused=True)
+        return torch.optim.Adam(
+            parameters, settings["learning_rate"], betas, weight_decay=settings["weight_decay"], fused=True
+        )
 
     return adam(munit.generators()), adam(munit.discriminators())
 

@@ -10,19 +10,17 @@ spine), y along its rows (from the liver upwards), z along the long axis, 0 at t
 the base. Arrays are (z, y, x). The numbers were calibrated to the intensities and volumes of real MS-CMRSeg data.
 """
 
-import gzip
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import nibabel as nib
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from cardioseg import volumes
 from cardioseg.errors import InputError
 
 Modality = Literal["bSSFP", "LGE"]
@@ -44,9 +42,9 @@ class Tissue(NamedTuple):
 
 TISSUES = {
     "blood": Tissue(1.00, 1500, 240, 325),
-    "right blood": Tissue(1.00, 1500, 172, 333),
-    "myocardium": Tissue(0.95, 960, 58, 470),
-    "scar": Tissue(0.97, 1080, 66, 255),
+    "right blood": Tissue(1.00, 1500, 160, 333),
+    "myocardium": Tissue(0.95, 960, 56, 470),
+    "scar": Tissue(0.97, 1080, 64, 255),
     "fat": Tissue(0.72, 260, 75, 270),
     "muscle": Tissue(0.90, 900, 42, 410),
     "lung": Tissue(0.18, 1200, 60, 340),
@@ -515,10 +513,10 @@ def draw_acquisition(
     slices = int(np.clip(round((anatomy.length + beyond - first) / thickness) + 1, fewest, most))
     if modality == "bSSFP":
         signals = [_bssfp_signals(rng)] * slices
-        noise, acquired_pixel, flow_strength, gain = rng.uniform(0.02, 0.05), 1.4, 0.12, rng.uniform(400, 900)
+        noise, acquired_pixel, flow_strength, gain = rng.uniform(0.02, 0.08), 1.4, 0.14, rng.uniform(400, 900)
     else:
         signals = _late_enhancement_signals(rng, slices)
-        noise, acquired_pixel, flow_strength, gain = rng.uniform(0.06, 0.16), 1.5, 0.14, rng.uniform(110, 440)
+        noise, acquired_pixel, flow_strength, gain = rng.uniform(0.06, 0.15), 1.5, 0.22, rng.uniform(110, 440)
     reach = anatomy.chest_distance + 70
     return Acquisition(
         matrix=matrix,
@@ -551,8 +549,9 @@ def _bssfp_signals(rng: np.random.Generator) -> dict[str, float]:
         name: bssfp_signal(t.proton_density, t.t1 * rng.normal(1, 0.04), t.t2 * rng.normal(1, 0.08), **sequence)
         for name, t in TISSUES.items()
     }
-    # Fat precesses half a turn within one repetition and is read in opposite phase to water.
-    signals["fat"] *= -1
+    # The phase between fat and water depends on the repetition time and the centre frequency: where they are opposed,
+    # their borders are dark.
+    signals["fat"] *= rng.choice((-1, 1))
     return {name: signal / signals["blood"] for name, signal in signals.items()}
 
 
@@ -561,7 +560,7 @@ def _late_enhancement_signals(rng: np.random.Generator, slices: int) -> list[dic
     t1 = {name: tissue.t1_post_contrast * rng.normal(1, 0.05) for name, tissue in TISSUES.items()}
     t1["scar"] = t1["blood"] * rng.uniform(0.45, 0.8)
     t1["right blood"] = t1["blood"] * rng.normal(1.07, 0.03)
-    inversion_time = null_time(t1["myocardium"], repetition_time) * rng.uniform(1.0, 1.55)
+    inversion_time = null_time(t1["myocardium"], repetition_time) * rng.uniform(1.02, 1.54)
 
     def at(time: float) -> dict[str, float]:
         return {
@@ -643,12 +642,12 @@ def draw_patient(patient: int, seed: int, matrix_scale: float = 1.0) -> dict[Mod
     """Draw a patient and image it in both modalities; a function of (seed, patient, matrix_scale) alone."""
     anatomy = draw_anatomy(np.random.default_rng((seed, patient, 0)))
     frame = draw_frame(np.random.default_rng((seed, patient, 1)))
-    volumes: dict[Modality, Volume] = {}
+    drawn: dict[Modality, Volume] = {}
     modalities: tuple[Modality, ...] = ("bSSFP", "LGE")
     for purpose, modality in enumerate(modalities, start=2):
         rng = np.random.default_rng((seed, patient, purpose))
-        volumes[modality] = acquire(rng, anatomy, draw_acquisition(rng, modality, anatomy, matrix_scale), frame)
-    return volumes
+        drawn[modality] = acquire(rng, anatomy, draw_acquisition(rng, modality, anatomy, matrix_scale), frame)
+    return drawn
 
 
 def release_files(folder: Path, patient: int) -> dict[str, Path]:
@@ -679,23 +678,12 @@ def write_patient(folder: Path, patient: int, seed: int, matrix_scale: float = 1
     """Draw one patient and write its files in the layout of the release; the same arguments give the same bytes."""
     files = release_files(folder, patient)
     for modality, volume in draw_patient(patient, seed, matrix_scale).items():
-        _write_nifti(files[modality], volume.image, volume.affine)
+        volumes.write(files[modality], volume.image, volume.affine)
         if f"{modality}_labels" in files:
-            _write_nifti(files[f"{modality}_labels"], volume.labels, volume.affine)
+            volumes.write(files[f"{modality}_labels"], volume.labels, volume.affine)
 
 
 def write_release(folder: Path, patients: Sequence[int], seed: int, matrix_scale: float = 1.0) -> None:
     """Write a cohort; each patient is independent of the others, see `write_patient`."""
     for patient in patients:
         write_patient(folder, patient, seed, matrix_scale)
-
-
-def _write_nifti(path: Path, array: NDArray[np.int16], affine: NDArray[np.float64]) -> None:
-    nifti = nib.Nifti1Image(np.transpose(array, (2, 1, 0)), affine)
-    nifti.header.set_xyzt_units("mm")
-    nifti.set_sform(affine, code=1)
-    nifti.set_qform(affine, code=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(gzip.compress(nifti.to_bytes(), compresslevel=1, mtime=0))
-    aside.replace(path)

@@ -4,6 +4,6 @@ import hashlib
 
 
 def derive(seed: int, *purpose: str | int) -> int:
-    """Return a 63-bit seed for (seed, purpose), the same on every machine; different purposes give independent streams."""
+    """Return a 63-bit seed for (seed, purpose), the same on every machine; other purposes give independent streams."""
     text = "\x1f".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -16,11 +16,6 @@ def interpolation_matrix(inputs: int, outputs: int, scale: float, offset: float)
     distance = np.abs(position[:, None] - np.arange(inputs)[None, :]) / max(1.0, scale)
     weights = np.clip(1.0 - distance, 0.0, None)
     weights[(position < -0.5 - 1e-6) | (position > inputs - 0.5 + 1e-6)] = 0.0
-    # Within half a pixel of the edge the kernel may reach no sample: the nearest one counts.
-    empty = weights.sum(axis=1) == 0
-    inside = (position >= -0.5 - 1e-6) & (position <= inputs - 0.5 + 1e-6)
-    for row in np.flatnonzero(empty & inside):
-        weights[row, int(np.clip(round(position[row]), 0, inputs - 1))] = 1.0
     total = weights.sum(axis=1, keepdims=True)
     return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0).astype(np.float32)
 
@@ -41,7 +36,9 @@ def labels_on_grid(labels: Volume, grid: Volume, classes: int) -> np.ndarray:
     Each class is resampled as a map, then the largest counts; background where the labels do not reach.
     """
     background = np.eye(classes, dtype=np.float32)[0]
-    maps = to_grid(Volume(one_hot(labels.array, classes), labels.affine), grid.array.shape[-3:], grid.affine, background)
+    maps = to_grid(
+        Volume(one_hot(labels.array, classes), labels.affine), grid.array.shape[-3:], grid.affine, background
+    )
     return maps.argmax(axis=0).astype(np.uint8)
 
 
@@ -73,8 +70,9 @@ def to_grid(volume: Volume, shape: tuple[int, int, int], affine: np.ndarray, out
     scale_x, scale_y, scale_z = np.diag(mapping)[:3]
     straight = np.allclose(mapping[:3, :3], np.diag([scale_x, scale_y, scale_z]), atol=1e-3)
     if not straight or abs(scale_z - 1) > 1e-3 or abs(mapping[2, 3]) > 1e-2 or volume.array.shape[1] != shape[0]:
-        raise InputError("the two grids do not share their slices: the volume was not made from this image. Make it again.")
-    mapping = mapping.round(5)
+        raise InputError(
+            "the two grids do not share their slices: the volume was not made from this image. Make it again."
+        )
     vertical = interpolation_matrix(volume.array.shape[-2], shape[1], mapping[1, 1], mapping[1, 3])
     horizontal = interpolation_matrix(volume.array.shape[-1], shape[2], mapping[0, 0], mapping[0, 3])
     resampled = vertical @ volume.array.astype(np.float32) @ horizontal.T
@@ -83,10 +81,18 @@ def to_grid(volume: Volume, shape: tuple[int, int, int], affine: np.ndarray, out
 
 
 def normalise(volume: Volume, inside: np.ndarray, percentiles: tuple[float, float]) -> Volume:
-    """Map intensities to [-1, 1]: the volume's two percentiles over the mask `inside` to the ends, clipped; -1 outside."""
+    """Map intensities to [-1, 1]: the two percentiles over the mask `inside` to the ends, clipped; -1 outside.
+
+    Raises InputError where the intensities between the percentiles are constant, or nothing is inside.
+    """
+    if not inside.any():
+        raise InputError("the crop lies outside of the image: nothing to normalise. Look at where the heart was found.")
     low, high = np.percentile(volume.array[inside], percentiles)
     if not high > low:
-        raise InputError(f"intensities are constant between percentiles {percentiles}: nothing to normalise.")
+        raise InputError(
+            f"intensities are constant between percentiles {percentiles}: nothing to normalise. "
+            "Look at the image, or widen `percentiles`."
+        )
     array = np.clip(2 * (volume.array - low) / (high - low) - 1, -1, 1).astype(np.float32)
     return Volume(np.where(inside, array, np.float32(-1)), volume.affine)
 

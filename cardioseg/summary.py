@@ -21,8 +21,9 @@ MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)"}
 def by_method(metrics: pd.DataFrame) -> str:
     """Mean (standard deviation) over patients of Dice and ASD, a row a split and method, a column a structure and AVG.
 
-    metrics: the columns method, split, patient, structure, dice, asd_mm, and seed where a method has several members: each
-    patient counts with the mean over the members. An ASD that is N/A for any patient makes the mean N/A (paper Table 1).
+    metrics: the columns method, split, patient, structure, dice, asd_mm, and several rows of these where a method has
+    several members: each patient counts with the mean over the members. An ASD that is N/A for any patient makes the
+    mean N/A (paper Table 1).
     """
     if metrics.empty:
         return "no patient with labels: nothing evaluated"

@@ -1,7 +1,7 @@
 """The loop around every long training: progress, history, checkpoints, resumption, a clean stop on SIGTERM.
 
-A step must depend on nothing but the iteration number and the state of what is trained (it derives its own random draws),
-so that a resumed run gives what an uninterrupted one gives.
+A step must depend on nothing but the iteration number and the state of what is trained (it derives its own random
+draws), so that a resumed run gives what an uninterrupted one gives.
 """
 
 import csv
@@ -65,9 +65,9 @@ def train(
 ) -> list[dict[str, float]]:
     """Run step(0 .. iterations - 1), going on from the state in state_folder if it is of the same identity.
 
-    step: one optimisation step, returning its losses as scalars on the device. parts: everything that learns.
-    Returns the history, the mean of each loss since the last report. One process at a time works in a folder; on SIGTERM
-    the state is saved and Preempted raised. Raises FloatingPointError as soon as a reported loss is not finite, the last
+    step: one optimisation step, returning its losses as scalars on the device. parts: everything that learns. Returns
+    the history, the mean of each loss since the last report. One process at a time works in a folder; on SIGTERM the
+    state is saved and Preempted raised. Raises FloatingPointError as soon as a reported loss is not finite, the last
     good state being kept. The caller removes the folder (`forget`) once its result is safe.
     """
     state_folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,11 @@ def train(
                 checkpoints.save(path, state | {"parts": {key: part.state_dict() for key, part in parts.items()}})
                 saved = time.monotonic()
                 if terminated():
-                    log.info("%s: stopped at iteration %d, its state saved; the same command continues from there", name, done)
+                    log.info(
+                        "%s: stopped at iteration %d, its state saved; the same command continues from there",
+                        name,
+                        done,
+                    )
                     raise Preempted(128 + signal.SIGTERM)
     return history
 
@@ -112,8 +116,10 @@ def write_history(path: Path | str, history: list[dict[str, float]]) -> None:
         writer.writerows(history)
 
 
-def _restore(path: Path, parts: Mapping[str, Stateful], identity: str) -> tuple[int, int, dict[str, torch.Tensor], list[dict[str, float]]]:
-    """Iterations done, iterations since the last report, their summed losses, history; nothing done without a fitting state."""
+def _restore(
+    path: Path, parts: Mapping[str, Stateful], identity: str
+) -> tuple[int, int, dict[str, torch.Tensor], list[dict[str, float]]]:
+    """Iterations done, those since the last report, their summed losses, history; none without a fitting state."""
     if not path.exists():
         return 0, 0, {}, []
     state = checkpoints.load(path)

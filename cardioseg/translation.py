@@ -23,11 +23,13 @@ def train(
 ) -> tuple[munit.Munit, list[dict[str, float]]]:
     """Train MUNIT between two sets of slices (n, y, x) in [-1, 1].
 
-    settings: `generator`, `discriminator`, `weights`, `iterations`, `batch_size`, `learning_rate`, `betas`, `weight_decay`,
-    `decay`, `decay_every`. Returns the networks and the losses' history. Resumes from state_folder, see `training.train`.
+    settings: `generator`, `discriminator`, `weights`, `iterations`, `batch_size`, `learning_rate`, `betas`,
+    `weight_decay`, `decay`, `decay_every`. Returns the networks and the losses' history. Resumes from state_folder, see
+    `training.train`.
     """
     torch.manual_seed(derive(seed, "translation", "weights"))
-    network = munit.Munit(settings["generator"], settings["discriminator"]).to(device, memory_format=torch.channels_last)
+    network = munit.Munit(settings["generator"], settings["discriminator"]).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generators, discriminators = munit.optimisers(network, settings)
     schedules = [
         torch.optim.lr_scheduler.StepLR(optimiser, settings["decay_every"], settings["decay"])
@@ -47,7 +49,7 @@ def train(
             schedule.step()
         return losses
 
-    parts = {
+    parts: dict[str, training.Stateful] = {
         "network": network,
         "generators": generators,
         "discriminators": discriminators,
@@ -60,7 +62,7 @@ def train(
 
 @torch.no_grad()
 def synthesise(network: munit.Munit, images: np.ndarray, style: np.ndarray, device: torch.device) -> np.ndarray:
-    """Render source slices (z, y, x) in [-1, 1] in the target's look with one style code (style_size,): x_bl = D_l(c_b, s_l)."""
+    """Render source slices (z, y, x) in [-1, 1] in the target's look with one style (style_size,): D_l(c_b, s_l)."""
     network = network.to(device).eval()
     rendered = []
     for image in torch.from_numpy(images)[:, None].to(device).split(8):

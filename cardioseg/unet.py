@@ -14,17 +14,20 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 class UNet(nn.Module):
     """Image (n, inputs, y, x) to class scores (n, classes, y, x); y and x are multiples of `stride`.
 
-    width: channels at full resolution, doubled at each of `depth` halvings (64 and 4 in Ronneberger et al. 2015; zero padding
-    keeps the size). norm: 'batch' for segmentation (paper Fig. 3), 'instance' for localisation (paper 3.2).
+    width: channels at full resolution, doubled at each of `depth` halvings (64 and 4 in Ronneberger et al. 2015; zero
+    padding keeps the size). norm: 'batch' for segmentation (paper Fig. 3), 'instance' for localisation (paper 3.2).
     """
 
-    def __init__(self, inputs: int, classes: int, width: int, depth: int, norm: str = "batch", dropout: float = 0.1) -> None:
+    def __init__(
+        self, inputs: int, classes: int, width: int, depth: int, norm: str = "batch", dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.stride = 2**depth
         channels = [width * 2**level for level in range(depth + 1)]
         normalise = NORMS[norm]
         self.down = nn.ModuleList(
-            _double_convolution(before, after, normalise) for before, after in zip([inputs, *channels], channels, strict=False)
+            _double_convolution(before, after, normalise)
+            for before, after in zip([inputs, *channels], channels, strict=False)
         )
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * low, low, 2, stride=2) for low in channels[-2::-1])
         self.merge = nn.ModuleList(_double_convolution(2 * low, low, normalise) for low in channels[-2::-1])

@@ -17,11 +17,22 @@ from cardioseg.errors import InputError
 
 MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
+GEOMETRY_FIELDS = (
+    *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("sform_code", "srow_x", "srow_y", "srow_z"),
+)
+# nibabel's errors for a file that is no NIfTI, is damaged, or promises more than it holds.
+UNREADABLE = (
+    *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),
+    *(OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError),
+)
+# Labels stored as scaled integers come back this close to their codes.
+CODE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
 class Volume:
-    """An array (z, y, x), or (channels, z, y, x), its 4 x 4 affine from index (x, y, z) to mm, and what was odd in the file."""
+    """An array (z, y, x) or (channels, z, y, x), its 4 x 4 affine from index (x, y, z) to mm, and its oddities."""
 
     array: np.ndarray
     affine: np.ndarray
@@ -44,8 +55,11 @@ def read_image(path: Path | str) -> Volume:
     image = _open(path)
     stored = _data(path, image)
     if stored.dtype.kind not in "iuf":
-        raise InputError(f"{path}: voxels are of type {stored.dtype}; expected real numbers. Convert the image to grey values.")
-    array = stored.astype(np.float32)
+        raise InputError(
+            f"{path}: voxels are of type {stored.dtype}; expected real numbers. Convert the image to grey values."
+        )
+    with np.errstate(over="ignore"):
+        array = stored.astype(np.float32)
     notes = []
     finite = np.isfinite(array)
     bad = array.size - int(finite.sum())
@@ -67,8 +81,9 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
     """Read a label volume as uint8 (z, y, x): 0 background, 1, 2, ... the structures in the order of `codes`.
 
     codes: the file's value for each structure; 0 is background. With `image` given the labels must have its shape and
-    spacing and take its affine; an affine that differs in position or direction is noted (such files exist whose arrays
-    agree). Raises InputError for a value that is no code, or labels that do not fit the image.
+    spacing and take its affine. Where the affines differ, labels whose own puts them on the image's grid, with axes
+    turned or flipped, are turned back; others stay as they are (such files exist whose arrays agree). Both are noted.
+    Raises InputError for a value that is no code, or labels that do not fit the image.
     """
     path = Path(path)
     stored_image = _open(path)
@@ -77,36 +92,48 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
         raise InputError(f"{path}: labels are of type {stored.dtype}; expected numbers.")
     values = np.unique(stored)
     known = {0, *codes.values()}
-    unexpected = [value for value in values.tolist() if not any(abs(value - code) < 1e-3 for code in known)]
+    unexpected = [value for value in values.tolist() if not any(abs(value - code) < CODE_TOLERANCE for code in known)]
     if unexpected:
         shown = ", ".join(f"{value:g}" for value in unexpected[:5])
         expected = ", ".join(["0 (background)"] + [f"{code} ({name})" for name, code in codes.items()])
-        raise InputError(f"{path}: label value {shown} is not expected; expected {expected}. Mend the file or cohort.structures.")
+        raise InputError(
+            f"{path}: label value {shown} is not expected; expected {expected}. Mend the file or cohort.structures."
+        )
     labels = np.zeros(stored.shape, np.uint8)
     for index, code in enumerate(codes.values(), start=1):
-        labels[np.abs(stored - code) < 1e-3] = index
+        labels[np.isin(stored, values[np.abs(values.astype(float) - code) < CODE_TOLERANCE])] = index
     array, affine = _slices_first(path, labels, _affine(path, stored_image))
     if image is None:
         return Volume(array, affine)
     notes = []
+    if not _same_grid(affine, image):
+        array, affine = _turned(array, affine, image)
+        if _same_grid(affine, image):
+            notes.append("labels' axes turned to the image's")
+        else:
+            notes.append("labels' position or direction differs from the image's; the image's is used")
     if array.shape != image.array.shape:
-        raise InputError(f"{path}: shape {array.shape} (z, y, x) differs from its image's {image.array.shape}. They must be one grid.")
+        raise InputError(
+            f"{path}: shape {array.shape} (z, y, x) differs from its image's {image.array.shape}; expected one grid."
+        )
     if not np.allclose(Volume(array, affine).spacing, image.spacing, rtol=SPACING_TOLERANCE):
-        spacings = ["(" + ", ".join(f"{mm:.3g}" for mm in sizes) + ")" for sizes in (Volume(array, affine).spacing, image.spacing)]
-        raise InputError(f"{path}: voxel size {spacings[0]} mm (z, y, x) differs from its image's {spacings[1]} mm.")
-    if not np.allclose(affine, image.affine, atol=0.1 * min(image.spacing)):
-        notes.append("labels' position or direction differs from the image's; the image's is used")
+        own, expected = (
+            " x ".join(f"{mm:.3g}" for mm in sizes) for sizes in (Volume(array, affine).spacing, image.spacing)
+        )
+        raise InputError(
+            f"{path}: voxels of {own} mm (z, y, x) differ from its image's {expected} mm. Mend the header."
+        )
     return Volume(array, image.affine, tuple(notes))
 
 
 def read(path: Path | str) -> Volume:
-    """Read a volume that this package wrote: (z, y, x), or (channels, z, y, x) where the file is 4-D, dtype as stored."""
+    """Read a volume that this package wrote: (z, y, x), or (channels, z, y, x) of a 4-D file, dtype as stored."""
     path = Path(path)
     image = _open(path, dimensions=(3, 4))
-    array = np.asarray(image.dataobj)
+    array = _data(path, image)
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    return Volume(np.ascontiguousarray(array.T), image.affine)
+    return Volume(np.ascontiguousarray(array), image.affine)
 
 
 def write(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
@@ -131,24 +158,28 @@ def write_labels_like(path: Path | str, labels: np.ndarray, codes: Mapping[str, 
     image = nib.nifti1.Nifti1Image(stored.astype(np.int16 if lookup.max() < 2**15 else np.int32), source.affine)
     image.header.set_xyzt_units("mm")
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
-    for name in ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"):
-        image.header[name] = source.header[name]
-    for name in ("sform_code", "qform_code"):
+    for name in GEOMETRY_FIELDS:
         image.header[name] = source.header[name]
     _write_bytes(Path(path), image.to_bytes())
 
 
 def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Image:
-    if not path.exists():
+    if not path.is_file():
         raise InputError(f"{path}: no such file.")
     try:
         image = nib.load(path)
-    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as NIfTI ({error}). Download or export the file again.") from error
     if not isinstance(image, nib.nifti1.Nifti1Image):
         raise InputError(f"{path}: is {type(image).__name__}; expected NIfTI (.nii or .nii.gz). Convert the file.")
     if image.ndim not in dimensions:
-        raise InputError(f"{path}: has {image.ndim} dimensions {image.shape}; expected one 3-D stack of short-axis slices.")
+        raise InputError(
+            f"{path}: has {image.ndim} dimensions {image.shape}; expected one 3-D stack of short-axis slices."
+        )
+    if min(image.shape) < 1:
+        raise InputError(
+            f"{path}: has no voxels, its shape is {image.shape}; expected a stack of slices. Export the file again."
+        )
     return image
 
 
@@ -156,18 +187,30 @@ def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
     """Return the scaled voxels (z, y, x) as the file orders them."""
     try:
         array = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise InputError(f"{path}: voxels cannot be read, the file is truncated or damaged ({error}). Download it again.") from error
+        if path.suffix == ".gz":
+            # nibabel stops before the checksum at the end, which alone tells of damaged voxels.
+            with gzip.open(path) as stream:
+                while stream.read(2**24):
+                    pass
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split()) or "more voxels than memory holds"
+        raise InputError(
+            f"{path}: voxels cannot be read, the file is truncated or damaged ({reason}). Download it again."
+        ) from error
     return array.T
 
 
 def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
     affine = image.affine
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise InputError(f"{path}: its affine is singular or not finite; expected voxel sizes above 0 mm. Mend the header.")
+        raise InputError(
+            f"{path}: its affine is singular or not finite; expected voxel sizes above 0 mm. Mend the header."
+        )
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if np.abs(directions.T @ directions - np.eye(3)).max() > 0.02:
-        raise InputError(f"{path}: its axes are not perpendicular (sheared affine). Resample the image to a straight grid.")
+        raise InputError(
+            f"{path}: its axes are not perpendicular (sheared affine). Resample the image to a straight grid."
+        )
     return affine
 
 
@@ -184,15 +227,34 @@ def _slices_first(path: Path, array: np.ndarray, affine: np.ndarray) -> tuple[np
     return np.ascontiguousarray(array.transpose(order)), affine[:, [*columns, 3]]
 
 
+def _same_grid(affine: np.ndarray, image: Volume) -> bool:
+    return np.allclose(affine, image.affine, atol=0.1 * min(image.spacing))
+
+
+def _turned(array: np.ndarray, affine: np.ndarray, image: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """Turn and flip the axes of an array (z, y, x) where that alone makes its affine the image's; else leave both."""
+    turn = nib.io_orientation(np.linalg.inv(image.affine) @ affine)
+    turned = affine @ nib.orientations.inv_ornt_aff(turn, array.shape[::-1])
+    if not _same_grid(turned, image):
+        return array, affine
+    return np.ascontiguousarray(nib.apply_orientation(array.T, turn).T), turned
+
+
 def _check_short_axis(path: Path, shape: tuple[int, ...], spacing: tuple[float, float, float]) -> None:
-    slices, rows, columns = shape
+    _, rows, columns = shape
     thickness, height, width = spacing
     if min(rows, columns) < 32 or max(rows, columns) > 4 * min(rows, columns):
-        raise InputError(f"{path}: slices of {rows} x {columns} pixels; expected short-axis slices of at least 32 x 32.")
+        raise InputError(
+            f"{path}: slices of {rows} x {columns} pixels; expected short-axis slices of at least 32 x 32."
+        )
     if not 0.2 <= min(height, width) <= max(height, width) <= 5 or max(height, width) > 1.5 * min(height, width):
-        raise InputError(f"{path}: pixels of {height:.3g} x {width:.3g} mm; expected nearly square pixels of 0.2 to 5 mm.")
+        raise InputError(
+            f"{path}: pixels of {height:.3g} x {width:.3g} mm; expected nearly square pixels of 0.2 to 5 mm."
+        )
     if not 1 <= thickness <= 50 or thickness < 0.9 * min(height, width):
-        raise InputError(f"{path}: slices {thickness:.3g} mm apart; expected a short-axis stack with 1 to 50 mm between slices.")
+        raise InputError(
+            f"{path}: slices {thickness:.3g} mm apart; expected a short-axis stack with 1 to 50 mm between slices."
+        )
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

@@ -5,6 +5,12 @@ rule cohort:
         locations=[f"results/located/{modality}/{patient}.json" for modality, patient in COHORT.volumes],
     output:
         "results/cohort/cohort.csv",
+    log:
+        "results/logs/cohort.log",
+    benchmark:
+        "results/benchmarks/cohort.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
     params:
         volumes=[
             [modality, patient, str(files.image), str(files.labels or "")]
@@ -17,11 +23,5 @@ rule cohort:
         notes=COHORT.notes,
         structures=section("cohort")["structures"],
         code=code("report_cohort.py"),
-    log:
-        "results/logs/cohort.log",
-    benchmark:
-        "results/benchmarks/cohort.tsv"
-    conda:
-        "../envs/cardioseg.yaml"
     script:
         "../workflow_scripts/report_cohort.py"

@@ -10,7 +10,6 @@ from cardioseg.errors import InputError
 from workflow_scripts.fingerprints import code
 from workflow_scripts.planning import phantom_files, plan
 
-
 try:
     configuration.check(config)
     # Jobs of a running workflow see what the main process has checked.
@@ -48,6 +47,12 @@ def section(name):
         return {key: ordered(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
 
     return ordered(config[name])
+
+
+def segmentation_settings(phase):
+    settings = section("segmentation")
+    shared = {key: value for key, value in settings.items() if key not in ("pretraining", "finetuning")}
+    return shared | {key: settings[phase][key] for key in ("epochs", "learning_rate")}
 
 
 def threads(step):

@@ -5,17 +5,17 @@ rule crop:
         location="results/located/{modality}/{patient}.json",
     output:
         "results/cropped/{modality}/{patient}.nii.gz",
-    params:
-        settings=section("cropping"),
-        code=code("crop.py"),
     log:
         "results/logs/crop/{modality}/{patient}.log",
     benchmark:
         "results/benchmarks/crop/{modality}/{patient}.tsv"
-    conda:
-        "../envs/cardioseg.yaml"
     group:
         "preprocessing"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        settings=section("cropping"),
+        code=code("crop.py"),
     script:
         "../workflow_scripts/crop.py"
 
@@ -27,16 +27,16 @@ rule crop_labels:
         labels=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].labels,
     output:
         "results/cropped/labels/{patient}.nii.gz",
-    params:
-        structures=section("cohort")["structures"],
-        code=code("crop_labels.py"),
     log:
         "results/logs/crop_labels/{patient}.log",
     benchmark:
         "results/benchmarks/crop_labels/{patient}.tsv"
-    conda:
-        "../envs/cardioseg.yaml"
     group:
         "preprocessing"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        structures=section("cohort")["structures"],
+        code=code("crop_labels.py"),
     script:
         "../workflow_scripts/crop_labels.py"

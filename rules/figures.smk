@@ -17,17 +17,17 @@ rule figure_segmentations:
         masks=expand("results/masks/{model}/{patient}.nii.gz", patient=SHOWN, model=SHOWN_MODELS.values()),
     output:
         "results/figures/segmentations.png",
-    params:
-        patients=SHOWN,
-        titles=list(SHOWN_MODELS),
-        structures=section("cohort")["structures"],
-        code=code("figure_segmentations.py"),
     log:
         "results/logs/figure_segmentations.log",
     benchmark:
         "results/benchmarks/figure_segmentations.tsv"
     conda:
         "../envs/cardioseg.yaml"
+    params:
+        patients=SHOWN,
+        titles=list(SHOWN_MODELS),
+        structures=section("cohort")["structures"],
+        code=code("figure_segmentations.py"),
     script:
         "../workflow_scripts/figure_segmentations.py"
 
@@ -44,17 +44,17 @@ rule figure_translations:
         ),
     output:
         "results/figures/translations.png",
-    params:
-        patients=SPLITS["labelled"][:3],
-        source=SOURCE,
-        target=TARGET,
-        structures=section("cohort")["structures"],
-        code=code("figure_translations.py"),
     log:
         "results/logs/figure_translations.log",
     benchmark:
         "results/benchmarks/figure_translations.tsv"
     conda:
         "../envs/cardioseg.yaml"
+    params:
+        patients=SPLITS["labelled"][:3],
+        source=SOURCE,
+        target=TARGET,
+        structures=section("cohort")["structures"],
+        code=code("figure_translations.py"),
     script:
         "../workflow_scripts/figure_translations.py"

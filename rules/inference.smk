@@ -9,19 +9,19 @@ rule predict:
     output:
         probabilities=expand("results/probabilities/{network}/seed{{seed}}/{{patient}}.nii.gz", network=NETWORKS),
         masks=expand("results/masks/{network}/seed{{seed}}/{{patient}}.nii.gz", network=NETWORKS),
-    params:
-        settings={key: config["segmentation"][key] for key in ("depth", "dropout", "width")},
-        structures=section("cohort")["structures"],
-        code=code("predict.py"),
     log:
         "results/logs/predict/seed{seed}/{patient}.log",
     benchmark:
         "results/benchmarks/predict/seed{seed}/{patient}.tsv"
-    threads: threads("prediction")
-    conda:
-        "../envs/cardioseg.yaml"
     group:
         "inference"
+    conda:
+        "../envs/cardioseg.yaml"
+    threads: threads("prediction")
+    params:
+        settings={key: config["segmentation"][key] for key in ("depth", "dropout", "width")},
+        structures=section("cohort")["structures"],
+        code=code("predict.py"),
     script:
         "../workflow_scripts/predict.py"
 
@@ -33,16 +33,16 @@ rule average:
     output:
         probabilities="results/probabilities/ensemble/{patient}.nii.gz",
         mask="results/masks/ensemble/{patient}.nii.gz",
-    params:
-        structures=section("cohort")["structures"],
-        code=code("average.py"),
     log:
         "results/logs/average/{patient}.log",
     benchmark:
         "results/benchmarks/average/{patient}.tsv"
-    conda:
-        "../envs/cardioseg.yaml"
     group:
         "inference"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        structures=section("cohort")["structures"],
+        code=code("average.py"),
     script:
         "../workflow_scripts/average.py"

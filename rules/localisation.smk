@@ -6,18 +6,18 @@ rule train_localiser:
     output:
         weights="results/localisation/network.pt",
         history="results/localisation/history.csv",
+    log:
+        "results/logs/train_localiser.log",
+    benchmark:
+        "results/benchmarks/train_localiser.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    threads: threads("localisation")
     params:
         settings=section("localisation"),
         structures=section("cohort")["structures"],
         seed=config["seed"],
         code=code("train_localiser.py"),
-    log:
-        "results/logs/train_localiser.log",
-    benchmark:
-        "results/benchmarks/train_localiser.tsv"
-    threads: threads("localisation")
-    conda:
-        "../envs/cardioseg.yaml"
     script:
         "../workflow_scripts/train_localiser.py"
 
@@ -28,18 +28,18 @@ rule locate:
         weights="results/localisation/network.pt",
     output:
         "results/located/{modality}/{patient}.json",
-    params:
-        settings=section("localisation"),
-        classes=1 + len(config["cohort"]["structures"]),
-        code=code("locate.py"),
     log:
         "results/logs/locate/{modality}/{patient}.log",
     benchmark:
         "results/benchmarks/locate/{modality}/{patient}.tsv"
-    threads: threads("prediction")
-    conda:
-        "../envs/cardioseg.yaml"
     group:
         "preprocessing"
+    conda:
+        "../envs/cardioseg.yaml"
+    threads: threads("prediction")
+    params:
+        settings=section("localisation"),
+        classes=1 + len(config["cohort"]["structures"]),
+        code=code("locate.py"),
     script:
         "../workflow_scripts/locate.py"

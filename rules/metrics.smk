@@ -6,19 +6,19 @@ rule evaluate:
         masks=expand("results/masks/{model}/{{patient}}.nii.gz", model=MODELS),
     output:
         "results/metrics/{patient}.csv",
+    log:
+        "results/logs/evaluate/{patient}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{patient}.tsv"
+    group:
+        "inference"
+    conda:
+        "../envs/cardioseg.yaml"
     params:
         models=MODELS,
         split=lambda wildcards: "validation" if wildcards.patient in SPLITS["validation"] else "test",
         structures=section("cohort")["structures"],
         code=code("evaluate.py"),
-    log:
-        "results/logs/evaluate/{patient}.log",
-    benchmark:
-        "results/benchmarks/evaluate/{patient}.tsv"
-    conda:
-        "../envs/cardioseg.yaml"
-    group:
-        "inference"
     script:
         "../workflow_scripts/evaluate.py"
 
@@ -28,13 +28,13 @@ rule metrics:
         expand("results/metrics/{patient}.csv", patient=EVALUATED),
     output:
         "results/metrics.csv",
-    params:
-        code=code("collect_metrics.py"),
     log:
         "results/logs/metrics.log",
     benchmark:
         "results/benchmarks/metrics.tsv"
     conda:
         "../envs/cardioseg.yaml"
+    params:
+        code=code("collect_metrics.py"),
     script:
         "../workflow_scripts/collect_metrics.py"

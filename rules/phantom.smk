@@ -5,19 +5,19 @@ if config["data"] is None:
     rule phantom:
         output:
             phantom_files("results/phantom", "{patient}", like=6),
-        params:
-            seed=config["seed"],
-            code=code("draw_phantom.py"),
         log:
             "results/logs/phantom/{patient}.log",
         benchmark:
             "results/benchmarks/phantom/{patient}.tsv"
         wildcard_constraints:
             patient="[6-9]|[12][0-9]|3[0-5]",
-        conda:
-            "../envs/cardioseg.yaml"
         group:
             "preprocessing"
+        conda:
+            "../envs/cardioseg.yaml"
+        params:
+            seed=config["seed"],
+            code=code("draw_phantom.py"),
         script:
             "../workflow_scripts/draw_phantom.py"
 

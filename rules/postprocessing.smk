@@ -6,19 +6,19 @@ rule postprocess:
         raw=raw_image,
     output:
         "results/masks/{method}_pp{member}/{patient}.nii.gz",
-    params:
-        settings=section("postprocessing"),
-        structures=section("cohort")["structures"],
-        code=code("postprocess.py"),
     log:
         "results/logs/postprocess/{method}{member}/{patient}.log",
     benchmark:
         "results/benchmarks/postprocess/{method}{member}/{patient}.tsv"
     wildcard_constraints:
         method="cascade_ft|ensemble",
-    conda:
-        "../envs/cardioseg.yaml"
     group:
         "inference"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        settings=section("postprocessing"),
+        structures=section("cohort")["structures"],
+        code=code("postprocess.py"),
     script:
         "../workflow_scripts/postprocess.py"

@@ -4,16 +4,16 @@ rule resample:
         raw_image,
     output:
         "results/resampled/{modality}/{patient}.nii.gz",
-    params:
-        spacing_mm=config["resampling"]["spacing_mm"],
-        code=code("resample.py"),
     log:
         "results/logs/resample/{modality}/{patient}.log",
     benchmark:
         "results/benchmarks/resample/{modality}/{patient}.tsv"
-    conda:
-        "../envs/cardioseg.yaml"
     group:
         "preprocessing"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        spacing_mm=config["resampling"]["spacing_mm"],
+        code=code("resample.py"),
     script:
         "../workflow_scripts/resample.py"

@@ -1,5 +1,7 @@
 # Per seed: U-Net 1 pre-trained on the source and fine-tuned on its synthetic set, then U-Net 2 with U-Net 1 fixed.
-SYNTHETIC = [f"results/synthetic/seed{{seed}}/{patient}_{sample}.nii.gz" for patient in SPLITS["labelled"] for sample in SAMPLES]
+SYNTHETIC = [
+    f"results/synthetic/seed{{seed}}/{patient}_{sample}.nii.gz" for patient in SPLITS["labelled"] for sample in SAMPLES
+]
 SOURCE_IMAGES = crops(SOURCE, SPLITS["labelled"])
 SOURCE_LABELS = crop_labels(SPLITS["labelled"])
 FINETUNING_IMAGES = [*SYNTHETIC, *(SOURCE_IMAGES if config["segmentation"]["finetuning"]["with_source"] else [])]
@@ -9,12 +11,6 @@ FINETUNING_LABELS = [
 ]
 
 
-def segmentation_settings(phase):
-    settings = section("segmentation")
-    shared = {key: value for key, value in settings.items() if key not in ("pretraining", "finetuning")}
-    return shared | {key: settings[phase][key] for key in ("epochs", "learning_rate")}
-
-
 rule pretrain_unet:
     input:
         images=SOURCE_IMAGES,
@@ -22,20 +18,20 @@ rule pretrain_unet:
     output:
         weights="results/segmentation/seed{seed}/unet_pretrained.pt",
         history="results/segmentation/seed{seed}/unet_pretrained.csv",
+    log:
+        "results/logs/segmentation/seed{seed}/unet_pretrained.log",
+    benchmark:
+        "results/benchmarks/segmentation/seed{seed}/unet_pretrained.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    threads: threads("segmentation")
+    resources:
+        gpu=1,
     params:
         settings=segmentation_settings("pretraining"),
         classes=1 + len(config["cohort"]["structures"]),
         seed=config["seed"],
         code=code("train_segmentation.py"),
-    log:
-        "results/logs/segmentation/seed{seed}/unet_pretrained.log",
-    benchmark:
-        "results/benchmarks/segmentation/seed{seed}/unet_pretrained.tsv"
-    threads: threads("segmentation")
-    resources:
-        gpu=1,
-    conda:
-        "../envs/cardioseg.yaml"
     script:
         "../workflow_scripts/train_segmentation.py"
 
@@ -48,15 +44,15 @@ use rule pretrain_unet as finetune_unet with:
     output:
         weights="results/segmentation/seed{seed}/unet_finetuned.pt",
         history="results/segmentation/seed{seed}/unet_finetuned.csv",
+    log:
+        "results/logs/segmentation/seed{seed}/unet_finetuned.log",
+    benchmark:
+        "results/benchmarks/segmentation/seed{seed}/unet_finetuned.tsv"
     params:
         settings=segmentation_settings("finetuning"),
         classes=1 + len(config["cohort"]["structures"]),
         seed=config["seed"],
         code=code("train_segmentation.py"),
-    log:
-        "results/logs/segmentation/seed{seed}/unet_finetuned.log",
-    benchmark:
-        "results/benchmarks/segmentation/seed{seed}/unet_finetuned.tsv"
 
 
 use rule pretrain_unet as pretrain_cascade with:

@@ -9,6 +9,15 @@ rule synthesise:
             for patient in SPLITS["labelled"]
             for sample in SAMPLES
         ],
+    log:
+        "results/logs/synthesise/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/synthesise/seed{seed}.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    threads: threads("prediction")
+    resources:
+        gpu=1,
     params:
         generator=section("translation")["generator"],
         discriminator=section("translation")["discriminator"],
@@ -16,14 +25,5 @@ rule synthesise:
         samples=config["synthesis"]["samples"],
         seed=config["seed"],
         code=code("synthesise.py"),
-    log:
-        "results/logs/synthesise/seed{seed}.log",
-    benchmark:
-        "results/benchmarks/synthesise/seed{seed}.tsv"
-    threads: threads("prediction")
-    resources:
-        gpu=1,
-    conda:
-        "../envs/cardioseg.yaml"
     script:
         "../workflow_scripts/synthesise.py"

@@ -6,18 +6,18 @@ rule translate:
     output:
         network="results/translation/munit.pt",
         history="results/translation/history.csv",
-    params:
-        settings=section("translation"),
-        seed=config["seed"],
-        code=code("train_munit.py"),
     log:
         "results/logs/translate.log",
     benchmark:
         "results/benchmarks/translate.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
     threads: threads("translation")
     resources:
         gpu=1,
-    conda:
-        "../envs/cardioseg.yaml"
+    params:
+        settings=section("translation"),
+        seed=config["seed"],
+        code=code("train_munit.py"),
     script:
         "../workflow_scripts/train_munit.py"

@@ -230,22 +230,6 @@ def test_patients_do_not_depend_on_each_other(tmp_path: Path) -> None:
     assert all(cohort[key].read_bytes() == alone[key].read_bytes() for key in alone)
 
 
-def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    phantom.write_patient(tmp_path, 1, seed=1, matrix_scale=0.1)
-    path = phantom.release_files(tmp_path, 1)["bSSFP"]
-    before = path.read_bytes()
-
-    def disk_full(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[:10])
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "write_bytes", disk_full)
-    with pytest.raises(OSError, match="disk full"):
-        phantom.write_patient(tmp_path, 1, seed=2, matrix_scale=0.1)
-    assert path.read_bytes() == before
-
-
 def test_impossible_requests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="patient 0"):
         phantom.release_files(tmp_path, 0)

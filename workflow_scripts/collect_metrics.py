@@ -1,6 +1,7 @@
 import logging
 
 import pandas as pd
+
 from cardioseg import summary
 from job import job
 

@@ -1,4 +1,5 @@
 import pandas as pd
+
 from cardioseg import metrics, summary, volumes
 from job import job
 

@@ -1,4 +1,5 @@
 import matplotlib as mpl
+
 from cardioseg import figures, volumes
 from job import job
 

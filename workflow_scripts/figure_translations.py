@@ -1,4 +1,5 @@
 import matplotlib as mpl
+
 from cardioseg import figures, volumes
 from job import job
 
@@ -13,5 +14,9 @@ with job(snakemake):
         )
     }
     figures.translations(
-        snakemake.output[0], patients, snakemake.params.source, snakemake.params.target, list(snakemake.params.structures)
+        snakemake.output[0],
+        patients,
+        snakemake.params.source,
+        snakemake.params.target,
+        list(snakemake.params.structures),
     )

@@ -1,4 +1,4 @@
-"""What code a script depends on, as one short hash: the script and all of cardioseg that it imports, directly or not."""
+"""What code a script depends on, as one hash: the script and all of cardioseg that it imports, directly or not."""
 
 import ast
 import hashlib
@@ -39,7 +39,8 @@ def _imports(path: Path) -> tuple[Path, ...]:
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
     candidates = [
-        LIBRARY / f"{name.removeprefix('cardioseg.')}.py" if name.startswith("cardioseg.") else SCRIPTS / f"{name}.py" for name in names
+        LIBRARY / f"{name.removeprefix('cardioseg.')}.py" if name.startswith("cardioseg.") else SCRIPTS / f"{name}.py"
+        for name in names
     ]
     return tuple(candidate for candidate in candidates if candidate.exists())
 

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+
 from cardioseg import checkpoints, localisation, training, volumes
 from job import job
 

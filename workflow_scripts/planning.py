@@ -12,21 +12,24 @@ from cardioseg.errors import InputError
 def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
     """The patients to draw where no data is given: every number that a split names."""
     names = {name for entries in splits.values() for entry in entries for name in cohort.expand(entry)}
-    wrong = sorted(name for name in names if not name.isdigit())
+    wrong = sorted(name for name in names if not name.isdecimal())
     if wrong:
-        raise InputError(f"cohort.splits: the phantom has no patient {wrong[0]}, its patients are numbers. Give `data`, or numbers.")
+        raise InputError(
+            f"cohort.splits: the phantom has no patient {wrong[0]}, its patients are numbers. Give `data`, or numbers."
+        )
     return sorted(map(int, names))
 
 
 def phantom_files(folder: str, patient: str, like: int) -> list[str]:
     """The phantom's files of a patient, whose modalities are labelled as those of patient `like`."""
     return [
-        path.as_posix().replace(f"patient{like}_", f"patient{patient}_") for path in phantom.release_files(Path(folder), like).values()
+        path.as_posix().replace(f"patient{like}_", f"patient{patient}_")
+        for path in phantom.release_files(Path(folder), like).values()
     ]
 
 
 def plan(config: Mapping[str, Any], check: bool) -> cohort.Cohort:
-    """The cohort of a configuration. With `check` every file is read once; what was read before is remembered in results.
+    """The cohort of a configuration. With `check` every file is read once; what was read is remembered in results.
 
     Raises InputError for data that cannot be used.
     """
@@ -39,7 +42,7 @@ def plan(config: Mapping[str, Any], check: bool) -> cohort.Cohort:
     found = cohort.find(config["data"], cohort.relative_files(config["data"]), settings)
     if check:
         memory = Path("results/cohort/checked.json")
-        remembered = json.loads(memory.read_text()) if memory.exists() else {}
+        remembered = _remembered(memory)
         checked = cohort.check_volumes(found, settings["structures"], remembered)
         if checked != remembered:
             memory.parent.mkdir(parents=True, exist_ok=True)
@@ -47,3 +50,10 @@ def plan(config: Mapping[str, Any], check: bool) -> cohort.Cohort:
             aside.write_text(json.dumps(checked, indent=1))
             aside.replace(memory)
     return found
+
+
+def _remembered(memory: Path) -> dict[str, list[str]]:
+    try:
+        return dict(json.loads(memory.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):  # none yet, or damaged: everything is checked again
+        return {}

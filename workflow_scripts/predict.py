@@ -1,4 +1,5 @@
 import torch
+
 from cardioseg import checkpoints, inference, segmentation, training, volumes
 from job import job
 
@@ -21,7 +22,9 @@ with job(snakemake):
         segmentation.predict(unet_ft, image.array, device),
         segmentation.predict(cascade_ft, image.array, device, segmentation.with_shape_prior(unet_ft)),
     ]
-    for probabilities, path, mask in zip(predicted, snakemake.output.probabilities, snakemake.output.masks, strict=True):
+    for probabilities, path, mask in zip(
+        predicted, snakemake.output.probabilities, snakemake.output.masks, strict=True
+    ):
         volumes.write(path, probabilities, image.affine)
         labels = inference.raw_labels(volumes.Volume(probabilities, image.affine), raw)
         volumes.write_labels_like(mask, labels, structures, snakemake.input.raw)

@@ -1,4 +1,5 @@
 import torch
+
 from cardioseg import checkpoints, munit, training, translation, volumes
 from cardioseg.randomness import derive
 from job import job

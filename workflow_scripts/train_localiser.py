@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import torch
+
 from cardioseg import checkpoints, fitting, localisation, training, volumes
 from cardioseg.randomness import derive
 from job import job

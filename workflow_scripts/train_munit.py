@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from cardioseg import checkpoints, training, translation, volumes
 from job import job
 

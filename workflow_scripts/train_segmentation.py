@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from cardioseg import checkpoints, fitting, segmentation, training, volumes
 from cardioseg.randomness import derive
 from job import job
@@ -13,7 +14,7 @@ with job(snakemake):
     name = Path(snakemake.output.weights).stem
     seed = derive(snakemake.params.seed, "member", int(snakemake.wildcards.seed))
     torch.manual_seed(derive(seed, name, "weights"))
-    if "first" in snakemake.input.keys():
+    if snakemake.input.get("first"):
         first = segmentation.first_network(settings, classes)
         checkpoints.load_weights(snakemake.input.first, first)
         network = segmentation.second_network(settings, classes)
@@ -21,7 +22,7 @@ with job(snakemake):
     else:
         network = segmentation.first_network(settings, classes)
         inputs = segmentation.image_alone
-    if "start" in snakemake.input.keys():
+    if snakemake.input.get("start"):
         checkpoints.load_weights(snakemake.input.start, network)
     state = Path(f"results/.state/segmentation/seed{snakemake.wildcards.seed}/{name}")
     history = fitting.fit(

@@ -1,0 +1,184 @@
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from cardioseg import fitting, training
+from cardioseg.segmentation import first_network, predict, second_network, with_shape_prior
+
+NETWORK = {"width": 4, "depth": 2, "dropout": 0.1}
+SETTINGS = {
+    "batch_size": 4,
+    "class_weights": [0.2, 0.3, 0.5],
+    "edge_weight": 0.5,
+    "augmentation": {
+        "rotation_degrees": 10,
+        "scale": 0.1,
+        "log_gamma": 0.2,
+        "elastic_pixels": 1,
+        "elastic_spacing_pixels": 8,
+    },
+}
+CPU = torch.device("cpu")
+
+
+def slices(count=6, size=16, seed=0):
+    """A bright disc in a grey ring on dark noise, of random place and size: images and labels."""
+    generator = np.random.default_rng(seed)
+    y, x = np.ogrid[:size, :size]
+    labels = np.zeros((count, size, size), np.uint8)
+    for index in range(count):
+        centre = generator.uniform(size / 2 - 2, size / 2 + 2, 2)
+        distance = np.hypot(y - centre[0], x - centre[1])
+        labels[index] = np.select([distance < 2.5, distance < 5], [1, 2], 0)
+    images = np.choose(labels, [-0.8, 0.8, 0.0]) + 0.1 * ndimage.gaussian_filter(
+        generator.standard_normal(labels.shape), 0.5
+    )
+    return images.astype(np.float32), labels
+
+
+def unet(make=first_network, seed=1):
+    torch.manual_seed(seed)
+    return make(NETWORK, 3)
+
+
+def fit(network, folder, data=None, **changes):
+    keywords = {
+        "epochs": 4,
+        "learning_rate": 0.01,
+        "seed": 5,
+        "name": "first",
+        "device": CPU,
+        "state_folder": folder,
+        "identity": "a",
+    }
+    return fitting.fit(network, *(data or slices()), SETTINGS, **(keywords | changes))
+
+
+def weights(network):
+    return {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 100))
+def test_an_epoch_is_every_slice_once(size, count, seed):
+    epochs = 3
+    iterations = -(-epochs * count // size)
+    batches = [fitting._batch(iteration, size, count, seed) for iteration in range(iterations)]
+    assert all(batch.shape == (size,) for batch in batches)
+    row = torch.cat(batches)
+    for epoch in range(epochs):
+        assert row[epoch * count : (epoch + 1) * count].sort().values.tolist() == list(range(count))
+
+
+def test_epochs_are_shuffled_anew():
+    epochs = [tuple(fitting._batch(epoch, 20, 20, 3).tolist()) for epoch in range(5)]
+    assert len(set(epochs)) == 5
+    assert tuple(range(20)) not in epochs
+    assert tuple(fitting._batch(0, 20, 20, 4).tolist()) != epochs[0]
+
+
+@pytest.mark.parametrize(("epochs", "iterations"), [(2, 3), (3, 5)])
+def test_sees_each_slice_in_every_epoch(tmp_path, monkeypatch, epochs, iterations):
+    seen = []
+
+    def augment(images, labels, settings, generator):
+        seen.extend(images[:, 0, 0, 0].tolist())
+        return images, labels
+
+    monkeypatch.setattr(fitting, "augment", augment)
+    images, labels = slices()
+    images[:, 0, 0] = np.linspace(-1, 1, 6)
+    history = fit(unet(), tmp_path, (images, labels), epochs=epochs)
+    assert history[-1]["iteration"] == iterations
+    assert len(seen) == iterations * SETTINGS["batch_size"]
+    for epoch in range(epochs):
+        assert sorted(seen[6 * epoch : 6 * (epoch + 1)]) == images[:, 0, 0].tolist()
+
+
+def test_learns(tmp_path):
+    network, data = unet(), slices(12)
+    history = fit(network, tmp_path, data, epochs=40)
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert not network.training
+    images, labels = slices(8, seed=9)
+    predicted = predict(network, images, CPU).argmax(axis=0)
+    assert (predicted == labels).mean() > 0.9
+
+
+def test_same_twice_and_not_with_another_seed(tmp_path):
+    networks = [unet() for _ in range(4)]
+    histories = [
+        fit(networks[0], tmp_path / "0"),
+        fit(networks[1], tmp_path / "1"),
+        fit(networks[2], tmp_path / "2", seed=6),
+        fit(networks[3], tmp_path / "3", name="other"),
+    ]
+    assert weights(networks[0]) == weights(networks[1])
+    assert histories[0] == histories[1]
+    assert len({weights(network)["head.weight"] for network in networks}) == 3
+
+
+@pytest.mark.parametrize("call", [1, 3, 6])
+def test_resumed_is_uninterrupted(tmp_path, call):
+    """Weights, batch-norm statistics, dropout and order of the slices included."""
+    expected = unet()
+    expected_history = fit(expected, tmp_path / "uninterrupted")
+    calls = []
+
+    def terminating(image):
+        calls.append(image)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return image
+
+    with pytest.raises(training.Preempted):
+        fit(unet(), tmp_path / "state", inputs=terminating)
+    resumed = unet(seed=2)  # what it starts with no longer matters
+    torch.manual_seed(99)
+    assert fit(resumed, tmp_path / "state") == expected_history
+    assert weights(resumed) == weights(expected)
+
+
+def test_first_network_stays_fixed_while_the_second_learns(tmp_path):
+    first, second = unet(), unet(second_network, seed=2)
+    fit(first, tmp_path / "first", epochs=1)
+    before, before_second = weights(first), weights(second)
+    first.zero_grad()
+    first.train()
+    inputs = with_shape_prior(first)
+    seen_so_far = []
+
+    def watched(image):
+        seen_so_far.append((image, inputs(image)))
+        return seen_so_far[-1][1]
+
+    fit(second, tmp_path / "second", inputs=watched, name="second")
+    assert weights(first) == before
+    assert not first.training
+    assert all(parameter.grad is None for parameter in first.parameters())
+    after = weights(second)
+    unchanged = [name for name in after if after[name] == before_second[name]]
+    assert unchanged == []
+    # What the second network saw: the augmented image and what the first makes of that.
+    image, seen = seen_so_far[-1]
+    assert seen.shape == (4, 1 + 3, 16, 16)
+    assert torch.equal(seen[:, :1], image)
+    with torch.no_grad():
+        torch.testing.assert_close(seen[:, 1:], first(image).softmax(dim=1))
+
+
+def test_pretrained_weights_are_the_start(tmp_path):
+    network = unet()
+    fit(network, tmp_path / "pretraining", epochs=2)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fit(network, tmp_path / "finetuning", epochs=1, learning_rate=1e-5, name="finetuning")
+    for name, parameter in network.named_parameters():
+        change = (parameter - before[name]).abs().max()
+        assert 0 < change < 1e-4
+    # The network came from its first training ready to predict, and learns nonetheless.
+    assert all(not torch.equal(tensor, before[name]) for name, tensor in network.named_buffers())

@@ -1,0 +1,162 @@
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from cardioseg import munit, training, translation
+
+SETTINGS = {
+    "iterations": 3,
+    "batch_size": 2,
+    "learning_rate": 1e-3,
+    "betas": [0.5, 0.999],
+    "weight_decay": 1e-4,
+    "decay": 0.5,
+    "decay_every": 2,
+    "weights": {"adversarial": 1, "image": 10, "style": 1, "content": 1, "cycle": 10},
+    "generator": {"width": 2, "downsamplings": 2, "residual_blocks": 1, "style_size": 3, "mlp_width": 4},
+    "discriminator": {"width": 2, "layers": 2, "scales": 2},
+}
+CPU = torch.device("cpu")
+
+
+def slices(count, seed):
+    return np.random.default_rng(seed).uniform(-1, 1, (count, 32, 32)).astype(np.float32)
+
+
+SOURCE, TARGET = slices(5, 0), slices(4, 1)
+
+
+def train(folder, seed=1, **changes):
+    return translation.train(SOURCE, TARGET, SETTINGS | changes, seed, CPU, folder, "a")
+
+
+def weights(network):
+    return {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """What each iteration is given."""
+    calls, step = [], munit.step
+
+    def watch(network, generators, discriminators, source, target, styles, settings):
+        rates = [optimiser.param_groups[0]["lr"] for optimiser in (generators, discriminators)]
+        calls.append({"images": (source, target), "styles": [*styles[0], *styles[1]], "rates": rates})
+        return step(network, generators, discriminators, source, target, styles, settings)
+
+    monkeypatch.setattr(munit, "step", watch)
+    return calls
+
+
+def test_history(tmp_path):
+    history = train(tmp_path)[1]
+    assert [row["iteration"] for row in history] == [1, 2, 3]
+    losses = {"discriminator", "generator", "adversarial", "image", "style", "content", "cycle"}
+    assert all(row.keys() == {"iteration", *losses} for row in history)
+    row = history[0]
+    weighted = sum(weight * row[name] for name, weight in SETTINGS["weights"].items())
+    assert row["generator"] == pytest.approx(weighted, rel=1e-5)
+
+
+def test_same_twice_and_not_with_another_seed(tmp_path):
+    networks = [train(tmp_path / str(index), seed)[0] for index, seed in enumerate((1, 1, 2))]
+    assert weights(networks[0]) == weights(networks[1])
+    assert weights(networks[0])["source.content.stem.weight"] != weights(networks[2])["source.content.stem.weight"]
+
+
+@pytest.mark.parametrize("iteration", [0, 1])
+def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration):
+    expected, expected_history = train(tmp_path / "uninterrupted")
+    step, calls = munit.step, []
+
+    def terminating(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1 + iteration:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(training.Preempted):
+        patch.setattr(munit, "step", terminating)
+        train(tmp_path / "state")
+    resumed, history = train(tmp_path / "state")
+    assert history == expected_history
+    assert weights(resumed) == weights(expected)
+
+
+def test_every_iteration_has_its_own_images_and_styles(tmp_path, watched):
+    train(tmp_path)
+    for call in watched:
+        for images, known in zip(call["images"], (SOURCE, TARGET), strict=True):
+            assert images.shape == (2, 1, 32, 32)
+            for image in images[:, 0].numpy():
+                assert any(np.array_equal(image, other) or np.array_equal(image[:, ::-1], other) for other in known)
+    styles = [style for call in watched for style in call["styles"]]
+    assert all(style.shape == (2, 3) for style in styles)
+    assert len({tuple(row.tolist()) for style in styles for row in style}) == 3 * 4 * 2
+
+
+def test_learning_rate_is_halved_in_steps(tmp_path, watched):
+    train(tmp_path, iterations=5)
+    assert [call["rates"] for call in watched] == [[rate, rate] for rate in (1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4)]
+
+
+def test_batches_take_every_slice_and_flip_half_of_them():
+    images = torch.arange(5.0).view(5, 1, 1, 1) + torch.tensor([0.0, 0.25]).view(1, 1, 1, 2)
+    draws = torch.Generator().manual_seed(0)
+    batch = torch.cat([translation._batch(images, 4, draws) for _ in range(500)]).view(2000, 2)
+    flipped = batch[:, 0] > batch[:, 1]
+    assert flipped.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert torch.equal(batch.diff(dim=1)[:, 0], torch.where(flipped, -0.25, 0.25))
+    counts = batch.floor()[:, 0].long().bincount()
+    assert counts.shape == (5,)
+    assert counts.min() > 330
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return munit.Munit(SETTINGS["generator"], SETTINGS["discriminator"])
+
+
+def test_synthesis_is_the_targets_decoder_on_the_sources_content(network):
+    images, style = slices(11, 2), translation.sample_style(3, 1, "7", 1)
+    rendered = translation.synthesise(network, images, style, CPU)
+    assert (rendered.shape, rendered.dtype) == (images.shape, np.float32)
+    assert np.abs(rendered).max() <= 1
+    assert np.array_equal(translation.synthesise(network, images, style, CPU), rendered)
+    for image, result in zip(images, rendered, strict=True):
+        with torch.no_grad():
+            content = network.source.content(torch.from_numpy(image)[None, None])
+            expected = network.target.decode(content, torch.from_numpy(style)[None])[0, 0]
+        np.testing.assert_allclose(result, expected.numpy(), atol=1e-5)
+
+
+def test_styles_differ_in_their_look(network):
+    images = slices(2, 2)
+    looks = [
+        translation.synthesise(network, images, translation.sample_style(3, 1, "7", sample), CPU) for sample in (1, 2)
+    ]
+    assert np.abs(looks[0] - looks[1]).max() > 1e-2
+
+
+def test_one_style_for_a_volume_and_sample():
+    known = translation.sample_style(8, 1, "7", 1)
+    assert (known.shape, known.dtype) == ((8,), np.float32)
+    assert np.array_equal(translation.sample_style(8, 1, "7", 1), known)
+    others = [
+        translation.sample_style(8, *which)
+        for which in ((2, "7", 1), (1, "8", 1), (1, "7", 2), (1, "71", 1), (1, "7", 11))
+    ]
+    assert not any(np.array_equal(other, known) for other in others)
+
+
+def test_styles_are_standard_normal():
+    styles = np.array(
+        [translation.sample_style(8, 1, str(patient), sample) for patient in range(100) for sample in range(5)]
+    )
+    assert stats.kstest(styles.ravel(), "norm").pvalue > 0.01
+    assert np.abs(np.corrcoef(styles.T) - np.eye(8)).max() < 0.2
