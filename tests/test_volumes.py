@@ -287,7 +287,7 @@ def test_damaged_header(tmp_path, offset, layout, values, suffix):
 
 
 @given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=4))
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_no_header_whatever_crashes(tmp_path_factory, changes):
     folder = tmp_path_factory.getbasetemp()
     content = bytearray(save(folder / "fuzzed.nii", intensities((2, 32, 32))).read_bytes())
