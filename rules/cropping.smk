@@ -10,7 +10,7 @@ rule crop:
     benchmark:
         "results/benchmarks/crop/{modality}/{patient}.tsv"
     group:
-        "preprocessing"
+        "cropping"
     conda:
         "../envs/cardioseg.yaml"
     params:
@@ -32,7 +32,7 @@ rule crop_labels:
     benchmark:
         "results/benchmarks/crop_labels/{patient}.tsv"
     group:
-        "preprocessing"
+        "cropping"
     conda:
         "../envs/cardioseg.yaml"
     params:

@@ -33,7 +33,7 @@ rule locate:
     benchmark:
         "results/benchmarks/locate/{modality}/{patient}.tsv"
     group:
-        "preprocessing"
+        "cropping"
     conda:
         "../envs/cardioseg.yaml"
     threads: threads("prediction")

@@ -9,7 +9,7 @@ rule resample:
     benchmark:
         "results/benchmarks/resample/{modality}/{patient}.tsv"
     group:
-        "preprocessing"
+        "resampling"
     conda:
         "../envs/cardioseg.yaml"
     params:
