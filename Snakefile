@@ -3,7 +3,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-min_version("9.0")
+min_version("9.27.1")
 
 
 configfile: str(Path(workflow.basedir) / "config.yaml")
@@ -27,6 +27,12 @@ include: "rules/figures.smk"
 onstart:
     # Snakemake 9.27's rate limiter leaves one more timer ticking with every job, which after some hundred jobs keep a core busy.
     workflow.scheduler.job_rate_limiter = None
+
+
+onsuccess:
+    summary = Path("results/summary.txt")
+    if summary.exists():
+        print(summary.read_text())
 
 
 rule all:

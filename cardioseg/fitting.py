@@ -12,7 +12,7 @@ from cardioseg import training
 from cardioseg.augmentation import augment
 from cardioseg.losses import composite_loss
 from cardioseg.randomness import derive
-from cardioseg.segmentation import image_alone
+from cardioseg.unet import image_alone
 
 
 def fit(

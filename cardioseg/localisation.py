@@ -10,8 +10,7 @@ from scipy import ndimage
 from torch import nn
 
 from cardioseg import resampling
-from cardioseg.segmentation import predict
-from cardioseg.unet import UNet
+from cardioseg.unet import UNet, predict
 from cardioseg.volumes import Volume
 
 MINIMAL_AREA_MM2 = 400.0

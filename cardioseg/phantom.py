@@ -11,7 +11,7 @@ the base. Arrays are (z, y, x). The numbers were calibrated to the intensities a
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -681,9 +681,3 @@ def write_patient(folder: Path, patient: int, seed: int, matrix_scale: float = 1
         volumes.write(files[modality], volume.image, volume.affine)
         if f"{modality}_labels" in files:
             volumes.write(files[f"{modality}_labels"], volume.labels, volume.affine)
-
-
-def write_release(folder: Path, patients: Sequence[int], seed: int, matrix_scale: float = 1.0) -> None:
-    """Write a cohort; each patient is independent of the others, see `write_patient`."""
-    for patient in patients:
-        write_patient(folder, patient, seed, matrix_scale)

@@ -23,7 +23,7 @@ def by_method(metrics: pd.DataFrame) -> str:
 
     metrics: the columns method, split, patient, structure, dice, asd_mm, and several rows of these where a method has
     several members: each patient counts with the mean over the members. An ASD that is N/A for any patient makes the
-    mean N/A (paper Table 1).
+    mean N/A (paper Table 1). A Dice that is N/A, the structure being neither there nor found, does not count.
     """
     if metrics.empty:
         return "no patient with labels: nothing evaluated"
@@ -38,8 +38,9 @@ def by_method(metrics: pd.DataFrame) -> str:
         row = {}
         for measure, title in MEASURES.items():
             values = patients[measure].reindex(columns=structures)
-            for name, column in [*values.items(), ("AVG", values.mean(axis=1, skipna=False))]:
-                mean, spread = column.mean(skipna=False), column.std(ddof=0)
+            lenient = measure == "dice"
+            for name, column in [*values.items(), ("AVG", values.mean(axis=1, skipna=lenient))]:
+                mean, spread = column.mean(skipna=lenient), column.std(ddof=0)
                 row[f"{title} {name}"] = "N/A" if pd.isna(mean) else f"{mean:.3f} ({spread:.3f})"
         rows[split, method, len(patients)] = row
     table = pd.DataFrame.from_dict(rows, orient="index")

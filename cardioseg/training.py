@@ -15,12 +15,14 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from cardioseg import checkpoints
+from cardioseg.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,12 @@ class Preempted(SystemExit):
 
 
 def device(name: str) -> torch.device:
-    """'auto' is the GPU where there is one, else the CPU; otherwise the device of that name."""
+    """'auto' is the GPU where there is one, else the CPU; otherwise the device of that name.
+
+    Raises InputError where a GPU is asked for and there is none.
+    """
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"compute.device: {name}, but no GPU is to be seen here; expected one. Set it to auto or cpu.")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
@@ -165,5 +172,5 @@ def _check_finite(name: str, iteration: int, losses: Mapping[str, float]) -> Non
 
 def _report(name: str, done: int, iterations: int, losses: Mapping[str, float], seconds: float) -> None:
     shown = "  ".join(f"{key} {value:.4g}" for key, value in losses.items())
-    left = time.strftime("%H:%M:%S", time.gmtime((iterations - done) * seconds))
+    left = timedelta(seconds=round((iterations - done) * seconds))
     log.info("%s: %d/%d  %s  %.3g it/s, %s left", name, done, iterations, shown, 1 / max(seconds, 1e-9), left)

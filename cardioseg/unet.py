@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -50,6 +51,24 @@ class UNet(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             features = merge(self.dropout(torch.cat([skipped.pop(), up(features)], dim=1)))
         return self.head(features)
+
+
+def image_alone(image: Tensor) -> Tensor:
+    """U-Net 1's input: the image as it is."""
+    return image
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, images: np.ndarray, device: torch.device, inputs: Callable[[Tensor], Tensor] = image_alone
+) -> np.ndarray:
+    """Class probabilities (classes, z, y, x), float32, of slices (z, y, x) in [-1, 1]."""
+    network.to(device).eval()
+    maps = [
+        network(inputs(batch.contiguous(memory_format=torch.channels_last))).float().softmax(dim=1).cpu()
+        for batch in torch.from_numpy(images)[:, None].to(device).split(16)
+    ]
+    return torch.cat(maps).movedim(1, 0).contiguous().numpy()
 
 
 def _double_convolution(inputs: int, outputs: int, normalise: Callable[[int], nn.Module]) -> nn.Sequential:

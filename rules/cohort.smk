@@ -21,7 +21,7 @@ rule cohort:
             for role, splits in ((SOURCE, cohorts.SPLITS_OF_SOURCE), (TARGET, cohorts.SPLITS_OF_TARGET))
         },
         notes=COHORT.notes,
-        structures=section("cohort")["structures"],
+        structures=STRUCTURES,
         code=code("report_cohort.py"),
     script:
         "../workflow_scripts/report_cohort.py"

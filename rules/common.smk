@@ -1,6 +1,7 @@
 import sys
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 sys.path.insert(0, str(workflow.basedir))
 
@@ -16,9 +17,14 @@ try:
     COHORT = plan(config, check=workflow.is_main_process)
 except InputError as error:
     raise WorkflowError(str(error)) from None
+if workflow.is_main_process:
+    for note in COHORT.notes:
+        logger.warning(note)
 
 SOURCE = config["cohort"]["source"]["name"]
 TARGET = config["cohort"]["target"]["name"]
+# In the order of the networks' classes.
+STRUCTURES = config["cohort"]["structures"]
 SEEDS = config["ensemble"]
 SPLITS = COHORT.splits
 SEGMENTED = [*SPLITS["validation"], *SPLITS["test"]]

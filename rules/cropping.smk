@@ -36,7 +36,7 @@ rule crop_labels:
     conda:
         "../envs/cardioseg.yaml"
     params:
-        structures=section("cohort")["structures"],
+        structures=STRUCTURES,
         code=code("crop_labels.py"),
     script:
         "../workflow_scripts/crop_labels.py"

@@ -26,7 +26,7 @@ rule figure_segmentations:
     params:
         patients=SHOWN,
         titles=list(SHOWN_MODELS),
-        structures=section("cohort")["structures"],
+        structures=STRUCTURES,
         code=code("figure_segmentations.py"),
     script:
         "../workflow_scripts/figure_segmentations.py"
@@ -54,7 +54,7 @@ rule figure_translations:
         patients=SPLITS["labelled"][:3],
         source=SOURCE,
         target=TARGET,
-        structures=section("cohort")["structures"],
+        structures=STRUCTURES,
         code=code("figure_translations.py"),
     script:
         "../workflow_scripts/figure_translations.py"

@@ -7,7 +7,7 @@ rule predict:
         unet_ft="results/segmentation/seed{seed}/unet_finetuned.pt",
         cascade_ft="results/segmentation/seed{seed}/cascade_finetuned.pt",
     output:
-        probabilities=expand("results/probabilities/{network}/seed{{seed}}/{{patient}}.nii.gz", network=NETWORKS),
+        probabilities="results/probabilities/cascade_ft/seed{seed}/{patient}.nii.gz",
         masks=expand("results/masks/{network}/seed{{seed}}/{{patient}}.nii.gz", network=NETWORKS),
     log:
         "results/logs/predict/seed{seed}/{patient}.log",
@@ -20,7 +20,7 @@ rule predict:
     threads: threads("prediction")
     params:
         settings={key: config["segmentation"][key] for key in ("depth", "dropout", "width")},
-        structures=section("cohort")["structures"],
+        structures=STRUCTURES,
         code=code("predict.py"),
     script:
         "../workflow_scripts/predict.py"
@@ -42,7 +42,7 @@ rule average:
     conda:
         "../envs/cardioseg.yaml"
     params:
-        structures=section("cohort")["structures"],
+        structures=STRUCTURES,
         code=code("average.py"),
     script:
         "../workflow_scripts/average.py"

@@ -2,6 +2,7 @@
 rule train_localiser:
     input:
         images=expand("results/resampled/{modality}/{patient}.nii.gz", modality=SOURCE, patient=SPLITS["labelled"]),
+        raw=[COHORT.volumes[SOURCE, patient].image for patient in SPLITS["labelled"]],
         labels=[COHORT.volumes[SOURCE, patient].labels for patient in SPLITS["labelled"]],
     output:
         weights="results/localisation/network.pt",
@@ -13,9 +14,11 @@ rule train_localiser:
     conda:
         "../envs/cardioseg.yaml"
     threads: threads("localisation")
+    resources:
+        gpu=1,
     params:
         settings=section("localisation"),
-        structures=section("cohort")["structures"],
+        structures=STRUCTURES,
         seed=config["seed"],
         code=code("train_localiser.py"),
     script:
@@ -39,7 +42,7 @@ rule locate:
     threads: threads("prediction")
     params:
         settings=section("localisation"),
-        classes=1 + len(config["cohort"]["structures"]),
+        classes=1 + len(STRUCTURES),
         code=code("locate.py"),
     script:
         "../workflow_scripts/locate.py"

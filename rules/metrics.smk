@@ -17,7 +17,7 @@ rule evaluate:
     params:
         models=MODELS,
         split=lambda wildcards: "validation" if wildcards.patient in SPLITS["validation"] else "test",
-        structures=section("cohort")["structures"],
+        structures=STRUCTURES,
         code=code("evaluate.py"),
     script:
         "../workflow_scripts/evaluate.py"
@@ -27,7 +27,8 @@ rule metrics:
     input:
         expand("results/metrics/{patient}.csv", patient=EVALUATED),
     output:
-        "results/metrics.csv",
+        metrics="results/metrics.csv",
+        summary="results/summary.txt",
     log:
         "results/logs/metrics.log",
     benchmark:

@@ -18,7 +18,7 @@ rule postprocess:
         "../envs/cardioseg.yaml"
     params:
         settings=section("postprocessing"),
-        structures=section("cohort")["structures"],
+        structures=STRUCTURES,
         code=code("postprocess.py"),
     script:
         "../workflow_scripts/postprocess.py"

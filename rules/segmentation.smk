@@ -29,7 +29,7 @@ rule pretrain_unet:
         gpu=1,
     params:
         settings=segmentation_settings("pretraining"),
-        classes=1 + len(config["cohort"]["structures"]),
+        classes=1 + len(STRUCTURES),
         seed=config["seed"],
         code=code("train_segmentation.py"),
     script:
@@ -50,7 +50,7 @@ use rule pretrain_unet as finetune_unet with:
         "results/benchmarks/segmentation/seed{seed}/unet_finetuned.tsv"
     params:
         settings=segmentation_settings("finetuning"),
-        classes=1 + len(config["cohort"]["structures"]),
+        classes=1 + len(STRUCTURES),
         seed=config["seed"],
         code=code("train_segmentation.py"),
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from cardioseg import fitting, training
-from cardioseg.segmentation import first_network, predict, second_network, with_shape_prior
+from cardioseg.segmentation import first_network, second_network, with_shape_prior
+from cardioseg.unet import predict
 
 NETWORK = {"width": 4, "depth": 2, "dropout": 0.1}
 SETTINGS = {

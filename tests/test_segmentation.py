@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from cardioseg.segmentation import first_network, predict, second_network, with_shape_prior
+from cardioseg.segmentation import first_network, second_network, with_shape_prior
+from cardioseg.unet import predict
 
 SETTINGS = {"width": 4, "depth": 2, "dropout": 0.5}
 CPU = torch.device("cpu")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from cardioseg import checkpoints, training
+from cardioseg.errors import InputError
 
 ITERATIONS = 12
 
@@ -360,7 +361,15 @@ def test_written_history_reads_back(tmp_path):
     assert (tmp_path / "empty.csv").read_text().strip() == "iteration"
 
 
-def test_device():
+def test_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert training.device("cpu") == torch.device("cpu")
-    assert training.device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert training.device("auto") == torch.device("cuda")
     assert training.device("cuda:1") == torch.device("cuda", 1)
+
+
+def test_gpu_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert training.device("auto") == torch.device("cpu")
+    with pytest.raises(InputError, match=r"compute\.device: cuda:1"):
+        training.device("cuda:1")

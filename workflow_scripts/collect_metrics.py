@@ -1,4 +1,4 @@
-import logging
+from pathlib import Path
 
 import pandas as pd
 
@@ -8,5 +8,7 @@ from job import job
 with job(snakemake):
     tables = [pd.read_csv(path, dtype={"patient": str, "seed": "Int64"}) for path in snakemake.input]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=summary.COLUMNS)
-    table.to_csv(snakemake.output[0], index=False, float_format="%.6f", na_rep="N/A")
-    logging.info("Dice and ASD, mean (standard deviation)\n%s", summary.by_method(table))
+    table.to_csv(snakemake.output.metrics, index=False, float_format="%.6f", na_rep="N/A")
+    Path(snakemake.output.summary).write_text(
+        f"Dice and ASD in the raw geometry, mean (standard deviation) over patients\n{summary.by_method(table)}\n"
+    )

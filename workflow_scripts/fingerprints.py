@@ -1,4 +1,7 @@
-"""What code a script depends on, as one hash: the script and all of cardioseg that it imports, directly or not."""
+"""What code a script depends on, as one hash: the script and all of cardioseg that it imports, directly or not.
+
+What the scripts share among themselves (`job.py`) is logging and does not count.
+"""
 
 import ast
 import hashlib
@@ -29,7 +32,7 @@ def _closure(script: Path) -> set[Path]:
 
 @cache
 def _imports(path: Path) -> tuple[Path, ...]:
-    """The modules of cardioseg, and of the scripts' folder, that a file imports."""
+    """The modules of cardioseg that a file imports."""
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "cardioseg":
@@ -38,10 +41,7 @@ def _imports(path: Path) -> tuple[Path, ...]:
             names.append(node.module)
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-    candidates = [
-        LIBRARY / f"{name.removeprefix('cardioseg.')}.py" if name.startswith("cardioseg.") else SCRIPTS / f"{name}.py"
-        for name in names
-    ]
+    candidates = [LIBRARY / f"{name.removeprefix('cardioseg.')}.py" for name in names if name.startswith("cardioseg.")]
     return tuple(candidate for candidate in candidates if candidate.exists())
 
 

@@ -30,3 +30,12 @@ def job(snakemake: Any) -> Iterator[None]:
     except Exception:
         logging.exception("%s failed", snakemake.rule)
         sys.exit(1)
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put the file's name before the message of an error in what was read from it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from cardioseg import checkpoints, localisation, training, volumes
-from job import job
+from job import job, naming
 
 with job(snakemake):
     settings = snakemake.params.settings
@@ -14,7 +14,9 @@ with job(snakemake):
     network = localisation.network(settings, snakemake.params.classes)
     checkpoints.load_weights(snakemake.input.weights, network)
     device = training.device(snakemake.config["compute"]["device"])
-    location = localisation.locate(volumes.read(snakemake.input.image), network, settings, network.stride, device)
+    volume = volumes.read(snakemake.input.image)
+    with naming(snakemake.input.image):
+        location = localisation.locate(volume, network, settings, network.stride, device)
     if not location.found:
         logging.warning("%s: no heart found; the crop is centred on the image", snakemake.input.image)
     Path(snakemake.output[0]).write_text(json.dumps(asdict(location)))

@@ -1,6 +1,7 @@
 import torch
 
 from cardioseg import checkpoints, inference, segmentation, training, volumes
+from cardioseg.unet import predict
 from job import job
 
 with job(snakemake):
@@ -18,13 +19,11 @@ with job(snakemake):
     ):
         checkpoints.load_weights(path, network)
     predicted = [
-        segmentation.predict(unet, image.array, device),
-        segmentation.predict(unet_ft, image.array, device),
-        segmentation.predict(cascade_ft, image.array, device, segmentation.with_shape_prior(unet_ft)),
+        predict(unet, image.array, device),
+        predict(unet_ft, image.array, device),
+        predict(cascade_ft, image.array, device, segmentation.with_shape_prior(unet_ft.to(device))),
     ]
-    for probabilities, path, mask in zip(
-        predicted, snakemake.output.probabilities, snakemake.output.masks, strict=True
-    ):
-        volumes.write(path, probabilities, image.affine)
+    volumes.write(snakemake.output.probabilities, predicted[-1], image.affine)
+    for probabilities, mask in zip(predicted, snakemake.output.masks, strict=True):
         labels = inference.raw_labels(volumes.Volume(probabilities, image.affine), raw)
         volumes.write_labels_like(mask, labels, structures, snakemake.input.raw)

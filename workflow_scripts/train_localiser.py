@@ -10,7 +10,10 @@ with job(snakemake):
     settings, structures, seed = snakemake.params.settings, snakemake.params.structures, snakemake.params.seed
     torch.set_num_threads(snakemake.config["compute"]["threads"]["localisation"])
     images = [volumes.read(path) for path in snakemake.input.images]
-    labels = [volumes.read_labels(path, structures) for path in snakemake.input.labels]
+    labels = [
+        volumes.read_labels(path, structures, volumes.read_image(raw))
+        for path, raw in zip(snakemake.input.labels, snakemake.input.raw, strict=True)
+    ]
     torch.manual_seed(derive(seed, "localisation", "weights"))
     network = localisation.network(settings, 1 + len(structures))
     slices, truth = localisation.training_slices(images, labels, settings, 1 + len(structures), network.stride)

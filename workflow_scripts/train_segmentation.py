@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cardioseg import checkpoints, fitting, segmentation, training, volumes
+from cardioseg import checkpoints, fitting, segmentation, training, unet, volumes
 from cardioseg.randomness import derive
 from job import job
 
@@ -21,7 +21,7 @@ with job(snakemake):
         inputs = segmentation.with_shape_prior(first.to(device))
     else:
         network = segmentation.first_network(settings, classes)
-        inputs = segmentation.image_alone
+        inputs = unet.image_alone
     if snakemake.input.get("start"):
         checkpoints.load_weights(snakemake.input.start, network)
     state = Path(f"results/.state/segmentation/seed{snakemake.wildcards.seed}/{name}")

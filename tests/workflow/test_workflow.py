@@ -74,6 +74,13 @@ def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:
             assert mask.shape == raw.shape
             np.testing.assert_allclose(mask.affine, raw.affine, atol=1e-6)
             assert set(np.unique(mask.dataobj)) <= {0, 200, 500, 600}
+    assert np.asarray(mask.dataobj).any()
+
+
+def test_a_touched_script_repeats_nothing(run: Path) -> None:
+    (ROOT / "workflow_scripts" / "train_munit.py").touch()
+    again = snakemake(run, "--dry-run")
+    assert "Nothing to be done" in again.stdout + again.stderr
 
 
 def test_synthetic_volumes_differ_between_samples_and_seeds(run: Path) -> None:
@@ -107,7 +114,8 @@ def test_changed_postprocessing_retrains_nothing(run: Path) -> None:
 def test_raw_cohort_is_planned(cohort: Path, tmp_path: Path) -> None:
     planned = snakemake(tmp_path, "--dry-run", "--quiet", "rules", config=(f"data={cohort}",))
     assert planned.returncode == 0, planned.stderr
-    assert "phantom" not in planned.stdout
+    assert re.search(r"^resample +5$", planned.stdout + planned.stderr, re.MULTILINE)
+    assert "phantom" not in planned.stdout + planned.stderr
 
 
 def complaint(folder: Path, data: Path | None = None, *config: str) -> str:
