@@ -57,6 +57,15 @@ def test_missing_distance_is_not_available():
     ]
 
 
+def test_structure_that_is_neither_there_nor_found_does_not_count():
+    rows = [("unet", "test", patient, "LV", 0.6, 1.0, 1) for patient in "67"]
+    rows += [("unet", "test", "6", "RV", np.nan, np.nan, 1), ("unet", "test", "7", "RV", 0.8, 1.0, 1)]
+    assert re.findall(r"[\d.]+ \([\d.]+\)|N/A", summary.by_method(table(rows))) == [
+        *("0.600 (0.000)", "0.800 (0.000)", "0.650 (0.050)"),
+        *("1.000 (0.000)", "N/A", "N/A"),
+    ]
+
+
 def test_missing_in_one_member_is_not_available():
     rows = [("unet", "test", "6", "LV", 0.5, 1.0, 1), ("unet", "test", "6", "LV", 0.0, np.nan, 2)]
     assert re.findall(r"[\d.]+ \([\d.]+\)|N/A", summary.by_method(table(rows))) == ["0.250 (0.000)"] * 2 + ["N/A"] * 2
