@@ -108,7 +108,7 @@ def test_progress_is_told(tmp_path, caplog):
     assert len(caplog.messages) == 3
     assert caplog.messages[0].startswith("problem: 4/12  loss ")
     assert "it/s" in caplog.messages[0]
-    assert caplog.messages[-1].endswith("00:00:00 left")
+    assert caplog.messages[-1].endswith("0:00:00 left")
 
 
 def test_same_twice(tmp_path, uninterrupted):
