@@ -22,11 +22,15 @@ METHODS = ["unet", "unet_ft", "cascade_ft", "cascade_ft_pp", "ensemble", "ensemb
 pytestmark = pytest.mark.slow
 
 
-def snakemake(folder: Path, *arguments: str, config: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def snakemake(
+    folder: Path, *arguments: str, data: Path | None = None, overlay: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run the tiny workflow in a folder, on `data` if given, with the keys of `overlay` (YAML) changed."""
+    (folder.parent / "overlay.yaml").write_text(overlay)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
-    command += ["--cores", str(min(4, os.cpu_count() or 1)), "--configfile", str(TINY), *arguments]
-    if config:
-        command += ["--config", *config]
+    command += ["--cores", str(min(4, os.cpu_count() or 1)), *arguments]
+    command += ["--configfile", str(TINY), *([str(folder.parent / "overlay.yaml")] if overlay else [])]
+    command += ["--config", f"data={data}"] if data else []
     return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
@@ -106,22 +110,21 @@ def test_a_second_call_does_nothing(run: Path) -> None:
 
 
 def test_changed_postprocessing_retrains_nothing(run: Path) -> None:
-    plan = snakemake(run, "--dry-run", "--quiet", "rules", config=("postprocessing={crf: {bilateral_mm: 7}}",))
+    plan = snakemake(run, "--dry-run", "--quiet", "rules", overlay="postprocessing: {crf: {bilateral_mm: 7}}")
     jobs = set(re.findall(r"^(\w+) +\d+$", plan.stdout + plan.stderr, re.MULTILINE)) - {"total"}
     assert jobs == {"all", "postprocess", "evaluate", "metrics", "figure_segmentations"}
 
 
 def test_raw_cohort_is_planned(cohort: Path, tmp_path: Path) -> None:
-    planned = snakemake(tmp_path, "--dry-run", "--quiet", "rules", config=(f"data={cohort}",))
+    planned = snakemake(tmp_path, "--dry-run", "--quiet", "rules", data=cohort)
     assert planned.returncode == 0, planned.stderr
     assert re.search(r"^resample +5$", planned.stdout + planned.stderr, re.MULTILINE)
     assert "phantom" not in planned.stdout + planned.stderr
 
 
-def complaint(folder: Path, data: Path | None = None, *config: str) -> str:
+def complaint(folder: Path, data: Path | None = None, overlay: str = "") -> str:
     """What the workflow says of a faulty input: before any job, without a traceback, with nothing written."""
-    settings = [*([f"data={data}"] if data else []), *config]
-    failed = snakemake(folder / "work", config=tuple(settings))
+    failed = snakemake(folder / "work", data=data, overlay=overlay)
     said = failed.stdout + failed.stderr
     assert failed.returncode != 0
     assert "Traceback" not in said
@@ -183,11 +186,11 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_key_is_named(tmp_path: Path) -> None:
-    said = complaint(tmp_path, None, "translation={iteration: 5}")
+    said = complaint(tmp_path, overlay="translation: {iteration: 5}")
     assert "unknown key translation.iteration" in said
     assert "did you mean iterations?" in said
 
 
 def test_indivisible_crop_is_named(tmp_path: Path) -> None:
-    said = complaint(tmp_path, None, "cropping={size: 70}")
+    said = complaint(tmp_path, overlay="cropping: {size: 70}")
     assert "cropping.size: 70 is not divisible" in said
