@@ -21,6 +21,7 @@ include: "rules/segmentation.smk"
 include: "rules/inference.smk"
 include: "rules/postprocessing.smk"
 include: "rules/metrics.smk"
+include: "rules/tables.smk"
 include: "rules/figures.smk"
 
 
@@ -40,6 +41,14 @@ rule all:
     input:
         "results/cohort/cohort.csv",
         "results/metrics.csv",
+        "results/table1.csv",
+        "results/table1.md",
+        "results/table1.tex",
+        "results/significance.csv",
+        "results/clinical.csv",
+        "results/bland_altman.csv",
+        "results/figures/bland_altman.png",
+        "results/figures/bland_altman.svg",
         "results/figures/segmentations.png",
         "results/figures/translations.png",
         expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),
