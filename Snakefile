@@ -21,6 +21,7 @@ include: "rules/segmentation.smk"
 include: "rules/inference.smk"
 include: "rules/postprocessing.smk"
 include: "rules/metrics.smk"
+include: "rules/translation_quality.smk"
 include: "rules/figures.smk"
 
 
@@ -40,6 +41,7 @@ rule all:
     input:
         "results/cohort/cohort.csv",
         "results/metrics.csv",
+        "results/translation.csv",
         "results/figures/segmentations.png",
         "results/figures/translations.png",
         expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),

@@ -102,6 +102,18 @@ def test_synthetic_volumes_differ_between_samples_and_seeds(run: Path) -> None:
     assert all(content.dtype == np.float32 and np.abs(content).max() <= 1 for content in contents)
 
 
+def test_translation_is_judged_beside_its_references(run: Path) -> None:
+    table = pd.read_csv(run / "results" / "translation.csv", dtype={"seed": "Int64"})
+    assert set(table["images"]) == {"bSSFP", "LGE", "synthetic LGE"}
+    assert set(table.loc[table["images"] == "synthetic LGE", "seed"].dropna()) == {1, 2}
+    assert {"LV", "MYO", "RV", "AVG"} < set(table["structure"])
+    counts = table[table["images"] == "synthetic LGE"].groupby("measure")["n"].max()
+    # Over both seeds: two patients with two samples each.
+    assert counts["boundary_edge_ratio"] == 8
+    assert counts["diversity_l1"] == 4
+    assert table["value"].notna().mean() > 0.9
+
+
 def test_cohort_is_reported(run: Path) -> None:
     table = pd.read_csv(run / "results" / "cohort" / "cohort.csv", dtype={"patient": str})
     assert len(table) == 5
