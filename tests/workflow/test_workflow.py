@@ -19,7 +19,8 @@ from cardioseg import phantom
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "workflow" / "config.yaml"
-METHODS = ["unet", "unet_ft", "cascade_ft", "cascade_ft_pp", "ensemble", "ensemble_pp"]
+PARTS = ["cascade_ft_crf", "cascade_ft_morphology"]
+METHODS = ["unet", "unet_ft", "cascade_ft", *PARTS, "cascade_ft_pp", "ensemble", "ensemble_pp"]
 
 pytestmark = pytest.mark.slow
 
@@ -77,10 +78,26 @@ def test_metrics_hold_every_method_patient_and_structure(run: Path) -> None:
     assert table["dice"].between(0, 1).all()
 
 
+def test_tables_and_clinical_quantities(run: Path) -> None:
+    results = run / "results"
+    table = pd.read_csv(results / "table1.csv")
+    assert sorted(set(table["method"])) == sorted(METHODS)
+    # The phantom is not the paper's cohort.
+    assert set(table["source"]) == {"this cohort"}
+    assert "| Ensemble + PP |" in (results / "table1.md").read_text()
+    assert (results / "table1.tex").read_text().count(r"\begin{table}") == 2
+    assert {"method", "compared_with", "p_holm"} <= set(pd.read_csv(results / "significance.csv"))
+    clinical = pd.read_csv(results / "clinical.csv")
+    assert set(clinical["method"]) == {"manual", *METHODS}
+    assert clinical.loc[clinical["method"] == "manual", "MYO_thickness_mm"].between(5, 15).all()
+    assert set(pd.read_csv(results / "bland_altman.csv")["method"]) == set(METHODS)
+    assert (results / "figures" / "bland_altman.svg").exists()
+
+
 def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:
     for patient in ("1", "6"):
         raw = nib.load(phantom.release_files(run / "results" / "phantom", int(patient))["LGE"])
-        for model in ("unet/seed1", "cascade_ft_pp/seed2", "ensemble", "ensemble_pp"):
+        for model in ("unet/seed1", "cascade_ft_crf/seed1", "cascade_ft_pp/seed2", "ensemble", "ensemble_pp"):
             mask = nib.load(run / "results" / "masks" / model / f"{patient}.nii.gz")
             assert mask.shape == raw.shape
             np.testing.assert_allclose(mask.affine, raw.affine, atol=1e-6)
@@ -131,7 +148,8 @@ def test_a_second_call_does_nothing(run: Path) -> None:
 def test_changed_postprocessing_retrains_nothing(run: Path) -> None:
     plan = snakemake(run, "--dry-run", "--quiet", "rules", overlay="postprocessing: {crf: {bilateral_mm: 7}}")
     jobs = set(re.findall(r"^(\w+) +\d+$", plan.stdout + plan.stderr, re.MULTILINE)) - {"total"}
-    assert jobs == {"all", "postprocess", "evaluate", "metrics", "figure_segmentations"}
+    postprocessing, tables = {"postprocess", "postprocess_ensemble"}, {"table1", "clinical"}
+    assert jobs == {"all", "evaluate", "metrics", "figure_segmentations"} | postprocessing | tables
 
 
 def test_classes_are_the_structures_in_the_configured_order(run: Path) -> None:
