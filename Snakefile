@@ -40,6 +40,6 @@ rule all:
     input:
         "results/cohort/cohort.csv",
         "results/metrics.csv",
-        "results/figures/segmentations.png",
-        "results/figures/translations.png",
+        expand("results/figures/{figure}.{format}", figure=FIGURES, format=["png", "svg"]),
+        expand("results/uncertainty/{patient}.nii.gz", patient=SEGMENTED),
         expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),

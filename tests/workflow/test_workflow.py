@@ -112,7 +112,8 @@ def test_a_second_call_does_nothing(run: Path) -> None:
 def test_changed_postprocessing_retrains_nothing(run: Path) -> None:
     plan = snakemake(run, "--dry-run", "--quiet", "rules", overlay="postprocessing: {crf: {bilateral_mm: 7}}")
     jobs = set(re.findall(r"^(\w+) +\d+$", plan.stdout + plan.stderr, re.MULTILINE)) - {"total"}
-    assert jobs == {"all", "postprocess", "evaluate", "metrics", "figure_segmentations"}
+    figures = {"figure_segmentations", "figure_distributions", "figure_worst"}
+    assert jobs == {"all", "postprocess", "evaluate", "metrics", *figures}
 
 
 def test_raw_cohort_is_planned(cohort: Path, tmp_path: Path) -> None:
