@@ -1,4 +1,18 @@
-# What the results were made with, for the report: configuration, versions, and every step's time and memory.
+# Everything that a run makes, and what it was made with: configuration, versions, every step's time and memory.
+RESULTS = [
+    "results/cohort/cohort.csv",
+    "results/metrics.csv",
+    "results/translation.csv",
+    "results/significance.csv",
+    "results/clinical.csv",
+    "results/bland_altman.csv",
+    *expand("results/table1.{format}", format=["csv", "md", "tex"]),
+    *expand("results/figures/{figure}.{format}", figure=[*FIGURES, "bland_altman"], format=["png", "svg"]),
+    *expand("results/uncertainty/{patient}.nii.gz", patient=SEGMENTED),
+    *expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),
+]
+
+
 rule provenance:
     input:
         RESULTS,

@@ -149,7 +149,8 @@ def test_changed_postprocessing_retrains_nothing(run: Path) -> None:
     plan = snakemake(run, "--dry-run", "--quiet", "rules", overlay="postprocessing: {crf: {bilateral_mm: 7}}")
     jobs = set(re.findall(r"^(\w+) +\d+$", plan.stdout + plan.stderr, re.MULTILINE)) - {"total"}
     postprocessing, tables = {"postprocess", "postprocess_ensemble"}, {"table1", "clinical"}
-    assert jobs == {"all", "evaluate", "metrics", "figure_segmentations"} | postprocessing | tables
+    figures = {"figure_segmentations", "figure_distributions", "figure_worst"}
+    assert jobs == {"all", "evaluate", "metrics", "provenance"} | postprocessing | tables | figures
 
 
 def test_classes_are_the_structures_in_the_configured_order(run: Path) -> None:
@@ -167,13 +168,13 @@ def test_a_killed_run_on_a_raw_cohort_goes_on_to_the_same_metrics(run: Path, tmp
     data = run / "results" / "phantom"
     folder = tmp_path / "work"
     with (tmp_path / "log").open("w") as log:
-        killed = subprocess.Popen(call(folder, data=data), stdout=log, stderr=log, start_new_session=True)
+        killed = subprocess.Popen(call(folder, "results/metrics.csv", data=data), stdout=log, stderr=log, start_new_session=True)
         wait_for(folder / "results" / ".state" / "translation", killed)
         os.killpg(killed.pid, signal.SIGKILL)
         killed.wait()
     assert not (folder / "results" / "metrics.csv").exists()
     assert snakemake(folder, "--unlock", data=data).returncode == 0
-    finished = snakemake(folder, "--rerun-incomplete", data=data)
+    finished = snakemake(folder, "results/metrics.csv", "--rerun-incomplete", data=data)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert (folder / "results" / "metrics.csv").read_bytes() == (run / "results" / "metrics.csv").read_bytes()
 
