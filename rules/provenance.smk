@@ -17,9 +17,11 @@ rule provenance:
     input:
         RESULTS,
     output:
-        configuration="results/provenance/configuration.yaml",
-        versions="results/provenance/versions.csv",
-        resources="results/provenance/resources.csv",
+        configuration=report(
+            "results/provenance/configuration.yaml", caption="captions/configuration.rst", category="Provenance"
+        ),
+        versions=report("results/provenance/versions.csv", caption="captions/versions.rst", category="Provenance"),
+        resources=report("results/provenance/resources.csv", caption="captions/resources.rst", category="Provenance"),
     log:
         "results/logs/provenance.log",
     benchmark:
