@@ -98,6 +98,7 @@ rule figure_segmentations:
         patients=SHOWN,
         labels=[list(key) for key in SHOWN_LABELS],
         titles=[*(["manual"] if EVALUATED else []), *SHOWN_MODELS],
+        reference="manual" if EVALUATED else list(SHOWN_MODELS)[-1],
         structures=STRUCTURES,
         code=code("figure_segmentations.py"),
     script:
