@@ -15,6 +15,7 @@ rule table1:
     output:
         table="results/table1.csv",
         markdown="results/table1.md",
+        html=report("results/table1.html", caption="captions/table1.rst", category="Tables"),
         latex="results/table1.tex",
         significance=report("results/significance.csv", caption="captions/significance.rst", category="Tables"),
     log:
