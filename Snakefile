@@ -9,6 +9,9 @@ min_version("9.27.1")
 configfile: str(Path(workflow.basedir) / "config.yaml")
 
 
+report: "rules/captions/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/phantom.smk"
 include: "rules/resampling.smk"
@@ -21,8 +24,10 @@ include: "rules/segmentation.smk"
 include: "rules/inference.smk"
 include: "rules/postprocessing.smk"
 include: "rules/metrics.smk"
+include: "rules/translation_quality.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/provenance.smk"
 
 
 onstart:
@@ -39,16 +44,5 @@ onsuccess:
 rule all:
     default_target: True
     input:
-        "results/cohort/cohort.csv",
-        "results/metrics.csv",
-        "results/table1.csv",
-        "results/table1.md",
-        "results/table1.tex",
-        "results/significance.csv",
-        "results/clinical.csv",
-        "results/bland_altman.csv",
-        "results/figures/bland_altman.png",
-        "results/figures/bland_altman.svg",
-        "results/figures/segmentations.png",
-        "results/figures/translations.png",
-        expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),
+        RESULTS,
+        rules.provenance.output,

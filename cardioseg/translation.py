@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cardioseg import munit, training
 from cardioseg.randomness import derive
@@ -24,12 +25,20 @@ def train(
     """Train MUNIT between two sets of slices (n, y, x) in [-1, 1].
 
     settings: `generator`, `discriminator`, `weights`, `iterations`, `batch_size`, `learning_rate`, `betas`,
-    `weight_decay`, `decay`, `decay_every`. Returns the networks and the losses' history. Resumes from state_folder, see
-    `training.train`.
+    `weight_decay`, `decay`, `decay_every`, and two that the published training does not have: `shared_start` gives both
+    generators the same initial weights, so that their content codes agree from the beginning (a short training may
+    otherwise settle on translations of inverted contrast); `averaging`, in [0, 1), is the share of the past in a
+    running average of the weights (0 none). Returns the networks, averaged, and the losses' history. Resumes from
+    state_folder, see `training.train`.
     """
     torch.manual_seed(derive(seed, "translation", "weights"))
     network = munit.Munit(settings["generator"], settings["discriminator"]).to(device)
+    if settings["shared_start"]:
+        network.target.load_state_dict(network.source.state_dict())
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = None
+    if settings["averaging"]:
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings["averaging"]))
     generators, discriminators = munit.optimisers(network, settings)
     schedules = [
         torch.optim.lr_scheduler.StepLR(optimiser, settings["decay_every"], settings["decay"])
@@ -47,6 +56,8 @@ def train(
         losses = munit.step(network, generators, discriminators, batch[0], batch[1], updates, settings["weights"])
         for schedule in schedules:
             schedule.step()
+        if average:
+            average.update_parameters(network)
         return losses
 
     parts: dict[str, training.Stateful] = {
@@ -56,8 +67,10 @@ def train(
         "generator schedule": schedules[0],
         "discriminator schedule": schedules[1],
     }
+    if average:
+        parts["average"] = average
     history = training.train(step, parts, settings["iterations"], state_folder, identity, "translation")
-    return network, history
+    return average.module if average else network, history
 
 
 @torch.no_grad()

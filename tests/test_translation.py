@@ -16,6 +16,8 @@ SETTINGS = {
     "weight_decay": 1e-4,
     "decay": 0.5,
     "decay_every": 2,
+    "shared_start": False,
+    "averaging": 0,
     "weights": {"adversarial": 1, "image": 10, "style": 1, "content": 1, "cycle": 10},
     "generator": {"width": 2, "downsamplings": 2, "residual_blocks": 1, "style_size": 3, "mlp_width": 4},
     "discriminator": {"width": 2, "layers": 2, "scales": 2},
@@ -45,7 +47,9 @@ def watched(monkeypatch):
 
     def watch(network, generators, discriminators, source, target, styles, settings):
         rates = [optimiser.param_groups[0]["lr"] for optimiser in (generators, discriminators)]
-        calls.append({"images": (source, target), "styles": [*styles[0], *styles[1]], "rates": rates})
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        call = {"images": (source, target), "styles": [*styles[0], *styles[1]], "rates": rates, "weights": before}
+        calls.append(call)
         return step(network, generators, discriminators, source, target, styles, settings)
 
     monkeypatch.setattr(munit, "step", watch)
@@ -62,6 +66,26 @@ def test_history(tmp_path):
     assert row["generator"] == pytest.approx(weighted, rel=1e-5)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_shared_start(tmp_path, watched, shared):
+    train(tmp_path, shared_start=shared)
+    first, last = watched[0]["weights"], watched[-1]["weights"]
+    names = [name.removeprefix("source.") for name in first if name.startswith("source.") and "weight" in name]
+    equal = [torch.equal(first[f"source.{name}"], first[f"target.{name}"]) for name in names]
+    assert all(equal) if shared else not any(equal)
+    assert not torch.equal(last["source.decode.head.weight"], last["target.decode.head.weight"])
+
+
+def test_average_of_the_weights(tmp_path, watched):
+    averaged = train(tmp_path / "averaged", averaging=0.75)[0].state_dict()
+    final = train(tmp_path / "plain")[0].state_dict()
+    after = [watched[1]["weights"], watched[2]["weights"], final]
+    for name, tensor in averaged.items():
+        expected = 0.75 * (0.75 * after[0][name] + 0.25 * after[1][name]) + 0.25 * after[2][name]
+        torch.testing.assert_close(tensor, expected)
+    assert not torch.equal(averaged["target.decode.head.weight"], final["target.decode.head.weight"])
+
+
 def test_same_twice_and_not_with_another_seed(tmp_path):
     networks = [train(tmp_path / str(index), seed)[0] for index, seed in enumerate((1, 1, 2))]
     assert weights(networks[0]) == weights(networks[1])
@@ -70,7 +94,7 @@ def test_same_twice_and_not_with_another_seed(tmp_path):
 
 @pytest.mark.parametrize("iteration", [0, 1])
 def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration):
-    expected, expected_history = train(tmp_path / "uninterrupted")
+    expected, expected_history = train(tmp_path / "uninterrupted", averaging=0.5)
     step, calls = munit.step, []
 
     def terminating(*arguments):
@@ -81,8 +105,8 @@ def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration):
 
     with monkeypatch.context() as patch, pytest.raises(training.Preempted):
         patch.setattr(munit, "step", terminating)
-        train(tmp_path / "state")
-    resumed, history = train(tmp_path / "state")
+        train(tmp_path / "state", averaging=0.5)
+    resumed, history = train(tmp_path / "state", averaging=0.5)
     assert history == expected_history
     assert weights(resumed) == weights(expected)
 

@@ -4,8 +4,10 @@ import gzip
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -27,12 +29,17 @@ def snakemake(
     folder: Path, *arguments: str, data: Path | None = None, overlay: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run the tiny workflow in a folder, on `data` if given, with the keys of `overlay` (YAML) changed."""
+    command = call(folder, *arguments, data=data, overlay=overlay)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
+
+
+def call(folder: Path, *arguments: str, data: Path | None = None, overlay: str = "") -> list[str]:
+    """The command of `snakemake`."""
     (folder.parent / "overlay.yaml").write_text(overlay)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
     command += ["--cores", str(min(4, os.cpu_count() or 1)), *arguments]
     command += ["--configfile", str(TINY), *([str(folder.parent / "overlay.yaml")] if overlay else [])]
-    command += ["--config", f"data={data}"] if data else []
-    return subprocess.run(command, capture_output=True, text=True, timeout=900)
+    return command + (["--config", f"data={data}"] if data else [])
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +119,18 @@ def test_synthetic_volumes_differ_between_samples_and_seeds(run: Path) -> None:
     assert all(content.dtype == np.float32 and np.abs(content).max() <= 1 for content in contents)
 
 
+def test_translation_is_judged_beside_its_references(run: Path) -> None:
+    table = pd.read_csv(run / "results" / "translation.csv", dtype={"seed": "Int64"})
+    assert set(table["images"]) == {"bSSFP", "LGE", "synthetic LGE"}
+    assert set(table.loc[table["images"] == "synthetic LGE", "seed"].dropna()) == {1, 2}
+    assert {"LV", "MYO", "RV", "AVG"} < set(table["structure"])
+    counts = table[table["images"] == "synthetic LGE"].groupby("measure")["n"].max()
+    # Over both seeds: two patients with two samples each.
+    assert counts["boundary_edge_ratio"] == 8
+    assert counts["diversity_l1"] == 4
+    assert table["value"].notna().mean() > 0.9
+
+
 def test_cohort_is_reported(run: Path) -> None:
     table = pd.read_csv(run / "results" / "cohort" / "cohort.csv", dtype={"patient": str})
     assert len(table) == 5
@@ -130,7 +149,41 @@ def test_changed_postprocessing_retrains_nothing(run: Path) -> None:
     plan = snakemake(run, "--dry-run", "--quiet", "rules", overlay="postprocessing: {crf: {bilateral_mm: 7}}")
     jobs = set(re.findall(r"^(\w+) +\d+$", plan.stdout + plan.stderr, re.MULTILINE)) - {"total"}
     postprocessing, tables = {"postprocess", "postprocess_ensemble"}, {"table1", "clinical"}
-    assert jobs == {"all", "evaluate", "metrics", "figure_segmentations"} | postprocessing | tables
+    figures = {"figure_segmentations", "figure_distributions", "figure_worst"}
+    assert jobs == {"all", "evaluate", "metrics", "provenance"} | postprocessing | tables | figures
+
+
+def test_classes_are_the_structures_in_the_configured_order(run: Path) -> None:
+    raw = nib.load(phantom.release_files(run / "results" / "phantom", 6)["bSSFP_labels"])
+    crop = nib.load(run / "results" / "cropped" / "labels" / "6.nii.gz")
+    for label, code in ((1, 500), (2, 200), (3, 600)):
+        volumes = [
+            np.count_nonzero(np.asarray(image.dataobj) == value) * np.prod(image.header.get_zooms())
+            for image, value in ((crop, label), (raw, code))
+        ]
+        assert volumes[0] == pytest.approx(volumes[1], rel=0.05)
+
+
+def test_a_killed_run_on_a_raw_cohort_goes_on_to_the_same_metrics(run: Path, tmp_path: Path) -> None:
+    data = run / "results" / "phantom"
+    folder = tmp_path / "work"
+    with (tmp_path / "log").open("w") as log:
+        killed = subprocess.Popen(call(folder, "results/metrics.csv", data=data), stdout=log, stderr=log, start_new_session=True)
+        wait_for(folder / "results" / ".state" / "translation", killed)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    assert not (folder / "results" / "metrics.csv").exists()
+    assert snakemake(folder, "--unlock", data=data).returncode == 0
+    finished = snakemake(folder, "results/metrics.csv", "--rerun-incomplete", data=data)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert (folder / "results" / "metrics.csv").read_bytes() == (run / "results" / "metrics.csv").read_bytes()
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a running process has made a path."""
+    while not path.exists():
+        assert process.poll() is None, "ended too early"
+        time.sleep(0.02)
 
 
 def test_raw_cohort_is_planned(cohort: Path, tmp_path: Path) -> None:
