@@ -211,7 +211,8 @@ def markdown(metrics: pd.DataFrame, published: bool) -> str:
 
 def html(metrics: pd.DataFrame, published: bool) -> str:
     """Table 1 as an HTML page, a table a split; see `table1`."""
-    page = f"<!DOCTYPE html><html><head><meta charset='utf-8'/><title>Table 1</title><style>{STYLE}</style></head><body>"
+    head = f"<head><meta charset='utf-8'/><title>Table 1</title><style>{STYLE}</style></head>"
+    page = f"<!DOCTYPE html><html>{head}<body>"
     if metrics.empty:
         return f"{page}<p>{NOTHING}</p></body></html>\n"
     found = values(metrics)

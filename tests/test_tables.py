@@ -95,11 +95,12 @@ def test_html_says_what_markdown_says():
     page = ElementTree.fromstring(tables.html(by_hand(), published=False).removeprefix("<!DOCTYPE html>"))
     lines = [["".join(cell.itertext()) for cell in line] for line in page.iter("tr")]
     found = cells(tables.markdown(by_hand(), published=False))
-    plain = {title: [cell.replace("*", "").replace(" ", "") for cell in line] for title, line in found.items() if title != "---"}
+    del found["---"]
+    plain = {title: [cell.replace("*", "").replace(" ", "") for cell in line] for title, line in found.items()}
     assert [title for title, *_ in lines] == list(plain)
     for title, *line in lines:
         assert [cell.replace(" ", "") for cell in line] == plain[title]
-    assert [bold.text for bold in page.iter("strong")][0] == "0.850"
+    assert next(page.iter("strong")).text == "0.850"
 
 
 def test_patients_weigh_the_same_in_every_seed():

@@ -168,7 +168,8 @@ def test_a_killed_run_on_a_raw_cohort_goes_on_to_the_same_metrics(run: Path, tmp
     data = run / "results" / "phantom"
     folder = tmp_path / "work"
     with (tmp_path / "log").open("w") as log:
-        killed = subprocess.Popen(call(folder, "results/metrics.csv", data=data), stdout=log, stderr=log, start_new_session=True)
+        command = call(folder, "results/metrics.csv", data=data)
+        killed = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         wait_for(folder / "results" / ".state" / "translation", killed)
         os.killpg(killed.pid, signal.SIGKILL)
         killed.wait()
