@@ -116,8 +116,9 @@ def smooth(
       four neighbours in the slice belong to labels of `order` as well: a cavity grows into the wall around it, but
       never through it to another structure or to the background.
 
-    With `keep_largest`, an addition to the paper, only the largest face-connected component of the union is kept,
-    before all else. Without, the union never shrinks, and smoothing twice is smoothing once.
+    With `keep_largest`, an addition to the paper, only the largest face-connected component of the closed union is
+    kept: pieces of a heart that the closing joins stay. Without, the union never shrinks, and smoothing twice is
+    smoothing once.
 
     Parameters
     ----------
@@ -143,8 +144,6 @@ def smooth(
     _check_spacing(spacing)
     _check_smooth_input(labels, radius_mm, order)
     result = labels.copy()
-    if keep_largest:
-        result[~_largest_component(result > 0)] = 0
     if not result.any():
         return result
     # A closing stays within the bounding box of what it closes.
@@ -153,6 +152,9 @@ def smooth(
 
     nearest = ndimage.distance_transform_edt(region == 0, sampling=spacing, return_distances=False, return_indices=True)
     union = _close(region > 0, spacing, radius_mm)
+    if keep_largest:
+        union = _largest_component(union)
+        region[~union] = 0
     region[union] = region[tuple(nearest)][union]
 
     allowed = union
