@@ -20,6 +20,7 @@ include: "rules/synthesis.smk"
 include: "rules/segmentation.smk"
 include: "rules/inference.smk"
 include: "rules/postprocessing.smk"
+include: "rules/registration.smk"
 include: "rules/metrics.smk"
 include: "rules/translation_quality.smk"
 include: "rules/figures.smk"
@@ -45,3 +46,4 @@ rule all:
         "results/figures/segmentations.png",
         "results/figures/translations.png",
         expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),
+        expand("results/masks/registration/{patient}.nii.gz", patient=REGISTERED),
