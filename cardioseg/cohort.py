@@ -37,6 +37,10 @@ class Cohort:
         """The patients with an image of a modality."""
         return [patient for name, patient in self.volumes if name == modality]
 
+    def labelled(self, modality: str) -> list[str]:
+        """Those of them with labels."""
+        return [patient for patient in self.patients(modality) if self.volumes[modality, patient].labels]
+
 
 def relative_files(folder: Path | str) -> list[str]:
     """All files below a folder, relative, with '/', but hidden ones. Raises InputError where there is no such folder.
@@ -84,7 +88,10 @@ def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any]) ->
     splits, notes = _splits(data, found, settings)
     used = {(settings["source"]["name"], patient) for split in SPLITS_OF_SOURCE for patient in splits[split]}
     used |= {(settings["target"]["name"], patient) for split in SPLITS_OF_TARGET for patient in splits[split]}
-    return Cohort({key: files for key, files in found.items() if key in used}, splits, notes)
+    # Registration carries a patient's own source labels to its target image, whichever splits these are in.
+    partners = {(settings["source"]["name"], patient) for split in ("validation", "test") for patient in splits[split]}
+    volumes_used = {key: files for key, files in found.items() if key in used or (key in partners and files.labels)}
+    return Cohort(volumes_used, splits, notes)
 
 
 def check_volume(files: Files, codes: Mapping[str, int]) -> list[str]:

@@ -25,7 +25,8 @@ def by_method(metrics: pd.DataFrame) -> str:
 
     metrics: the columns method, split, patient, structure, dice, asd_mm, and several rows of these where a method has
     several members: each patient counts with the mean over the members. An ASD that is N/A for any patient makes the
-    mean N/A (paper Table 1). A Dice that is N/A, the structure being neither there nor found, does not count.
+    mean N/A (paper Table 1). A Dice that is N/A, the structure being neither there nor found, does not count; nor does
+    a patient without any Dice, of whom the method makes no mask.
     """
     if metrics.empty:
         return "no patient with labels: nothing evaluated"
@@ -37,6 +38,7 @@ def by_method(metrics: pd.DataFrame) -> str:
     )
     rows = {}
     for (split, method), patients in per_patient.groupby(level=["split", "method"], sort=False):
+        patients = patients[patients["dice"].notna().any(axis=1)]
         row = {}
         for measure, title in MEASURES.items():
             values = patients[measure].reindex(columns=structures)

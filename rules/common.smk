@@ -29,10 +29,15 @@ SEEDS = config["ensemble"]
 SPLITS = COHORT.splits
 SEGMENTED = [*SPLITS["validation"], *SPLITS["test"]]
 EVALUATED = [patient for patient in SEGMENTED if COHORT.volumes[TARGET, patient].labels]
+# Segmented patients with source labels of their own, which registration carries over.
+REGISTERED = [patient for patient in SEGMENTED if patient in COHORT.labelled(SOURCE)]
 SAMPLES = range(1, config["synthesis"]["samples"] + 1)
 NETWORKS = ["unet", "unet_ft", "cascade_ft"]
-# Every mask that is made, as the folder below results/masks.
+# In the order of registration.STAGES.
+REGISTRATIONS = ["registration_none", "registration_rigid", "registration_affine", "registration"]
+# Every mask that is made, as the folder below results/masks; registration's for REGISTERED alone.
 MODELS = [
+    *REGISTRATIONS,
     *(
         f"{method}/seed{seed}"
         for method in [*NETWORKS, "cascade_ft_crf", "cascade_ft_morphology", "cascade_ft_pp"]
@@ -66,6 +71,11 @@ def segmentation_settings(phase):
 
 def threads(step):
     return config["compute"]["threads"][step]
+
+
+def models(patient):
+    """Those of MODELS that there are of a segmented patient."""
+    return [model for model in MODELS if patient in REGISTERED or model not in REGISTRATIONS]
 
 
 def raw_image(wildcards):

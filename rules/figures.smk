@@ -21,6 +21,7 @@ SHOWN_LABELS = {
         (patient, title): f"results/masks/{model}/{patient}.nii.gz"
         for patient in SHOWN
         for title, model in SHOWN_MODELS.items()
+        if model in models(patient)
     },
 }
 SHOWN_SOURCE = SPLITS["labelled"][:3]

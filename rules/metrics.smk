@@ -3,7 +3,9 @@ rule evaluate:
     input:
         raw=raw_image,
         labels=lambda wildcards: COHORT.volumes[TARGET, wildcards.patient].labels,
-        masks=expand("results/masks/{model}/{{patient}}.nii.gz", model=MODELS),
+        masks=lambda wildcards: expand(
+            "results/masks/{model}/{patient}.nii.gz", model=models(wildcards.patient), patient=wildcards.patient
+        ),
     output:
         "results/metrics/{patient}.csv",
     log:
@@ -15,7 +17,8 @@ rule evaluate:
     conda:
         "../envs/cardioseg.yaml"
     params:
-        models=MODELS,
+        models=lambda wildcards: models(wildcards.patient),
+        unavailable=lambda wildcards: [model for model in MODELS if model not in models(wildcards.patient)],
         split=lambda wildcards: "validation" if wildcards.patient in SPLITS["validation"] else "test",
         structures=STRUCTURES,
         clinical=section("clinical"),

@@ -57,7 +57,7 @@ def test_release():
         "test": ["6", "7", "8"],
     }
     assert found.notes == []
-    assert found.patients("bSSFP") == ["6", "7", "8"]
+    assert found.patients("bSSFP") == ["1", "2", "6", "7", "8"]
     assert found.patients("LGE") == ["1", "2", "6", "7", "8"]
     files = found.volumes["LGE", "7"]
     assert files.image.as_posix() == "data/a/c0t2lge/patient7_LGE.nii.gz"
@@ -194,6 +194,12 @@ def test_target_without_labels_is_segmented_not_evaluated():
     found = cohort.find("data", release(target_labelled=(1, 6)), configured())
     assert found.notes == ["no LGE labels of 2, 7, 8: segmented, not evaluated"]
     assert found.volumes["LGE", "7"].labels is None
+
+
+def test_source_labels_of_segmented_patients_are_kept():
+    found = cohort.find("data", release(labelled=(1, 6, 7, 8)), configured(validation=["1-2"], test=["6"]))
+    assert found.labelled("bSSFP") == ["1", "6", "7", "8"]
+    assert found.patients("bSSFP") == ["1", "6", "7", "8"]
 
 
 def test_labels_without_image():

@@ -66,6 +66,17 @@ def test_structure_that_is_neither_there_nor_found_does_not_count():
     ]
 
 
+def test_patient_without_a_mask_does_not_count():
+    """Registration needs source labels, which not every patient has."""
+    rows = [("registration", "test", "6", name, 0.5, 1.0, None) for name in ("LV", "MYO")]
+    rows += [("registration", "test", "7", name, np.nan, np.nan, None) for name in ("LV", "MYO")]
+    rows += [("registration", "validation", "7", name, np.nan, np.nan, None) for name in ("LV", "MYO")]
+    _, with_mask, without = summary.by_method(table(rows)).splitlines()
+    assert with_mask.split()[:3] == ["test", "registration", "1"]
+    assert re.findall(r"[\d.]+ \([\d.]+\)|N/A", with_mask) == ["0.500 (0.000)"] * 3 + ["1.000 (0.000)"] * 3
+    assert without.split() == ["validation", "registration", "0", *["N/A"] * 6]
+
+
 def test_missing_in_one_member_is_not_available():
     rows = [("unet", "test", "6", "LV", 0.5, 1.0, 1), ("unet", "test", "6", "LV", 0.0, np.nan, 2)]
     assert re.findall(r"[\d.]+ \([\d.]+\)|N/A", summary.by_method(table(rows))) == ["0.250 (0.000)"] * 2 + ["N/A"] * 2

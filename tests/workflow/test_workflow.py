@@ -19,8 +19,9 @@ from cardioseg import phantom
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "workflow" / "config.yaml"
+REGISTRATIONS = ["registration_none", "registration_rigid", "registration_affine", "registration"]
 PARTS = ["cascade_ft_crf", "cascade_ft_morphology"]
-METHODS = ["unet", "unet_ft", "cascade_ft", *PARTS, "cascade_ft_pp", "ensemble", "ensemble_pp"]
+METHODS = [*REGISTRATIONS, "unet", "unet_ft", "cascade_ft", *PARTS, "cascade_ft_pp", "ensemble", "ensemble_pp"]
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +98,14 @@ def test_tables_and_clinical_quantities(run: Path) -> None:
 def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:
     for patient in ("1", "6"):
         raw = nib.load(phantom.release_files(run / "results" / "phantom", int(patient))["LGE"])
-        for model in ("unet/seed1", "cascade_ft_crf/seed1", "cascade_ft_pp/seed2", "ensemble", "ensemble_pp"):
+        for model in (
+            "registration",
+            "unet/seed1",
+            "cascade_ft_crf/seed1",
+            "cascade_ft_pp/seed2",
+            "ensemble",
+            "ensemble_pp",
+        ):
             mask = nib.load(run / "results" / "masks" / model / f"{patient}.nii.gz")
             assert mask.shape == raw.shape
             np.testing.assert_allclose(mask.affine, raw.affine, atol=1e-6)
@@ -133,7 +141,7 @@ def test_translation_is_judged_beside_its_references(run: Path) -> None:
 
 def test_cohort_is_reported(run: Path) -> None:
     table = pd.read_csv(run / "results" / "cohort" / "cohort.csv", dtype={"patient": str})
-    assert len(table) == 5
+    assert len(table) == 6
     assert table.loc[(table["modality"] == "bSSFP") & (table["patient"] == "6"), "splits"].item() == (
         "labelled translation_source"
     )
@@ -190,8 +198,16 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
 def test_raw_cohort_is_planned(cohort: Path, tmp_path: Path) -> None:
     planned = snakemake(tmp_path, "--dry-run", "--quiet", "rules", data=cohort)
     assert planned.returncode == 0, planned.stderr
-    assert re.search(r"^resample +5$", planned.stdout + planned.stderr, re.MULTILINE)
+    assert re.search(r"^resample +6$", planned.stdout + planned.stderr, re.MULTILINE)
     assert "phantom" not in planned.stdout + planned.stderr
+
+
+def test_patient_without_source_labels_is_not_registered(broken: Path, tmp_path: Path) -> None:
+    phantom.release_files(broken, 1)["bSSFP_labels"].unlink()
+    planned = snakemake(tmp_path, "--dry-run", "--quiet", "rules", data=broken)
+    assert planned.returncode == 0, planned.stderr
+    assert re.search(r"^register +1$", planned.stdout + planned.stderr, re.MULTILINE)
+    assert re.search(r"^evaluate +2$", planned.stdout + planned.stderr, re.MULTILINE)
 
 
 def complaint(folder: Path, data: Path | None = None, overlay: str = "") -> str:

@@ -1,0 +1,23 @@
+# The baseline without any network: a patient's own source labels, carried to its target image by registration.
+rule register:
+    input:
+        target=raw_image,
+        source=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].image,
+        labels=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].labels,
+    output:
+        masks=expand("results/masks/{model}/{{patient}}.nii.gz", model=REGISTRATIONS),
+    log:
+        "results/logs/register/{patient}.log",
+    benchmark:
+        "results/benchmarks/register/{patient}.tsv"
+    group:
+        "inference"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        settings=section("registration"),
+        structures=STRUCTURES,
+        seed=config["seed"],
+        code=code("register.py"),
+    script:
+        "../workflow_scripts/register.py"
