@@ -4,6 +4,7 @@ Mutual information, maximised by elastix: rigid, then affine, then free-form def
 Trans Med Imaging 2010;29:196-205; Rueckert et al., IEEE Trans Med Imaging 1999;18:712-721).
 """
 
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,16 +43,16 @@ def propagate(
     """
     shape = fixed.array.shape
     where = box(carry(labels, positions(fixed)) > 0, fixed.spacing, settings["margin_mm"])
-    if where is None:
+    around = box(labels.array > 0, moving.spacing, 2 * settings["margin_mm"])
+    if where is None or around is None:
         raise InputError(
-            "the labels lie outside of the other image in scanner coordinates: nothing to register. Expected two images "
-            "of one examination; look at both in a viewer, and mend the headers or take the labels away."
+            "the labels lie outside of the other image in scanner coordinates: nothing to register. Expected two "
+            "images of one examination; look at both in a viewer, and mend the headers or take the labels away."
         )
     region = cut(fixed, where)
     points = positions(region)
     carried = {"none": carry(labels, points)}
-    surroundings = cut(moving, box(labels.array > 0, moving.spacing, 2 * settings["margin_mm"]))
-    for stage, displacement in displacements(region, surroundings, settings, seed).items():
+    for stage, displacement in displacements(region, cut(moving, around), settings, seed).items():
         carried[stage] = carry(labels, points + displacement)
     return {stage: _pasted(part, where, shape) for stage, part in carried.items()}
 
@@ -72,9 +73,7 @@ def carry(labels: Volume, points: np.ndarray) -> np.ndarray:
     return carried
 
 
-def box(
-    mask: np.ndarray, spacing: tuple[float, float, float], margin_mm: float
-) -> tuple[slice, slice, slice] | None:
+def box(mask: np.ndarray, spacing: tuple[float, float, float], margin_mm: float) -> tuple[slice, slice, slice] | None:
     """Bounding box of a mask (z, y, x), wider by a margin on all sides within the volume; None for an empty mask."""
     found = ndimage.find_objects(mask.astype(np.uint8))
     if not found:
@@ -110,8 +109,8 @@ def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], se
         method.UpdateLargestPossibleRegion()
     except RuntimeError as error:
         raise InputError(
-            f"elastix cannot register the two images ({str(error).splitlines()[-1]}). Look at both in a viewer: do they "
-            "show the same heart in the same place? Otherwise widen registration.margin_mm."
+            f"elastix cannot register the two images ({str(error).splitlines()[-1]}). Look at both in a viewer: do "
+            "they show the same heart in the same place? Otherwise widen registration.margin_mm."
         ) from error
     found = method.GetTransformParameterObject()
     maps = [found.GetParameterMap(index) for index in range(len(TRANSFORMS))]
@@ -119,10 +118,10 @@ def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], se
 
 
 def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> dict[str, list[str]]:
-    """One stage's parameters as elastix names and writes them. Neither image is ever shrunk, nor smoothed across slices."""
+    """One stage's parameters as elastix names and writes them; no image is shrunk, nor smoothed across slices."""
     sigmas = settings["smoothing_mm"]
     parameters: dict[str, Any] = {
-        "Registration": "MultiMetricMultiResolutionRegistration",
+        "Registration": "MultiResolutionRegistration",
         "FixedInternalImagePixelType": "float",
         "MovingInternalImagePixelType": "float",
         "FixedImageDimension": 3,
@@ -154,9 +153,6 @@ def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> di
     }
     if stage == "deformable":
         parameters |= {
-            "Metric": ["AdvancedMattesMutualInformation", "TransformBendingEnergyPenalty"],
-            "Metric0Weight": 1,
-            "Metric1Weight": settings["bending_weight"],
             "FinalGridSpacingInPhysicalUnits": [settings["grid_mm"]] * 3,
             "GridSpacingSchedule": [1] * 3 * len(sigmas),
         }
@@ -172,8 +168,11 @@ def _displacement(moving: Volume, maps: list[Any]) -> np.ndarray:
     method.SetTransformParameterObject(_parameters(maps))
     method.SetComputeDeformationField(True)
     method.LogToConsoleOff()
-    method.UpdateLargestPossibleRegion()
-    return itk.array_from_image(method.GetOutputDeformationField()) * TO_ITK
+    # transformix writes the field to a file as well.
+    with tempfile.TemporaryDirectory() as folder:
+        method.SetOutputDirectory(folder)
+        method.UpdateLargestPossibleRegion()
+        return itk.array_from_image(method.GetOutputDeformationField()) * TO_ITK
 
 
 def _parameters(maps: list[Any]) -> Any:

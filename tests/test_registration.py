@@ -10,17 +10,16 @@ from cardioseg.volumes import Volume
 
 SETTINGS = {
     "margin_mm": 20,
-    "smoothing_mm": [2],
+    "smoothing_mm": [1],
     "bins": 32,
     "samples": 1000,
     "iterations": 100,
     "grid_mm": 30,
-    "bending_weight": 1,
 }
 CENTRE = np.array([10.0, -20.0, 30.0])
 # Of the heart in the moving image; mm, scanner coordinates.
 SHIFT = np.array([6.0, -5.0, 3.0])
-# Axial slices, and slices that lie otherwise: stored from left to right and from top to bottom, and turned by 30 degrees.
+# Axial slices, and others: stored from left to right and from top to bottom, and turned by 30 degrees.
 UPRIGHT = np.eye(3)
 TURNED = nib.eulerangles.euler2mat(z=0.1, y=0.2, x=0.5) @ np.diag([-1.0, 1.0, -1.0])
 
