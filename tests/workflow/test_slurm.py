@@ -1,0 +1,222 @@
+"""The workflow on a real Slurm: the profile, and what becomes of a training that is interrupted."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+from calls import ROOT, TINY, snakemake
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing()),
+]
+
+ON_GPU = {"train_localiser", "translate", "synthesise"} | {
+    f"{phase}_{network}" for phase in ("pretrain", "finetune") for network in ("unet", "cascade")
+}
+LONGER = "{ensemble: [1, 2, 3], segmentation: {pretraining: {epochs: 100}}}"
+TRAININGS = [f"results/segmentation/seed{seed}/unet_pretrained.pt" for seed in (1, 2, 3)]
+
+
+def command(folder: Path, *arguments: str, overlay: str = "") -> list[str]:
+    """The user's command, from the repository's root."""
+    (folder.parent / "overlay.yaml").write_text(overlay)
+    files = [str(TINY), *([str(folder.parent / "overlay.yaml")] if overlay else [])]
+    # Asked once a typical job of this size has ended, and not rarely as suits jobs of hours.
+    options = ["--slurm-init-seconds-before-status-checks", "6", "--directory", str(folder), "--configfile", *files]
+    return [sys.executable, "-m", "snakemake", *arguments, "--profile", "slurm", "-j", "8", *options]
+
+
+@dataclass
+class Slurm:
+    """Calls in the environment of the running cluster."""
+
+    environment: dict[str, str]
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=600)
+
+    def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("w") as file:
+            return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=file, stderr=file)
+
+    def jobs(self, folder: Path) -> list[dict[str, str]]:
+        """The records of the jobs that worked in a folder, oldest first; `rule` is the rule's or group's name."""
+        lines = self.run(["scontrol", "show", "job", "--oneliner"]).stdout.splitlines()
+        jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
+        mine = [job | _rule_and_wildcards(job) for job in jobs if Path(job["StdOut"]).is_relative_to(folder)]
+        return sorted(mine, key=lambda job: int(job["JobId"]))
+
+
+def _rule_and_wildcards(job: dict[str, str]) -> dict[str, str]:
+    rule, _, wildcards = job["Comment"].removeprefix("rule_").partition("_wildcards_")
+    return {"rule": rule, "wildcards": wildcards}
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm") / "node") as environment:
+        yield Slurm(environment)
+
+
+@pytest.fixture(scope="module")
+def finished(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny workflow finished on Slurm."""
+    folder = tmp_path_factory.mktemp("slurm_run") / "work"
+    folder.mkdir()
+    ended = slurm.run(command(folder))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+def test_whole_workflow_gives_what_it_gives_locally(finished: Path, run: Path) -> None:
+    for name in ("metrics.csv", "summary.txt", "segmentation/seed2/cascade_finetuned.pt", "masks/ensemble_pp/6.nii.gz"):
+        assert (finished / "results" / name).read_bytes() == (run / "results" / name).read_bytes(), name
+
+
+def test_every_job_asks_for_what_it_needs(finished: Path, slurm: Slurm) -> None:
+    jobs = slurm.jobs(finished)
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+    gpus = {(job["rule"], job.get("TresPerJob")) for job in jobs}
+    assert {rule for rule, gpu in gpus if gpu} == ON_GPU
+    assert {gpu for _, gpu in gpus} == {None, "gres:gpu:1"}
+    on_gpu = {(job["TimeLimit"], job["MinMemoryNode"], job["CPUs/Task"]) for job in jobs if job["rule"] in ON_GPU}
+    assert on_gpu == {("1-00:00:00", "16000M", "1")}
+    alone = {"cohort", "metrics", "figure_segmentations", "figure_translations"}
+    on_cpu = {(job["TimeLimit"], job["MinMemoryNode"], job["CPUs/Task"]) for job in jobs if job["rule"] in alone}
+    assert on_cpu == {("00:20:00", "4000M", "1")}
+
+
+def test_patients_are_sent_together(finished: Path, slurm: Slurm) -> None:
+    rules = [job["rule"] for job in slurm.jobs(finished)]
+    groups = {"resampling", "cropping", "inference"}
+    assert sorted(rule for rule in rules if rule in groups) == sorted(groups)
+    assert len(rules) == 19  # of 50 jobs of the workflow
+    widths = [int(job["NumCPUs"]) for job in slurm.jobs(finished) if job["rule"] in groups]
+    assert max(widths) == 8
+
+
+def test_a_second_call_submits_nothing(finished: Path, slurm: Slurm) -> None:
+    for path in (finished / "results" / "phantom").rglob("*.nii.gz"):
+        os.utime(path)
+    again = slurm.run(command(finished))
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_settings_of_the_cluster_reach_the_jobs(tmp_path: Path) -> None:
+    """All of them are one block of the profile; no cluster is needed to look at the plan."""
+    profile = shutil.copytree(ROOT / "slurm", tmp_path / "slurm")
+    settings = {"account": 1234, "qos": "low", "partition": "long", "gpu_partition": "max", "gpu_model": "a100"}
+    settings |= {"minutes": 7, "mb": 500, "gpu_minutes": 70, "gpu_mb": 5000}
+    text = (profile / "config.yaml").read_text()
+    for name, value in settings.items():
+        text, found = re.subn(rf"^(  {name}:) \w+", rf"\1 {value}", text, flags=re.MULTILINE)
+        assert found == 1
+    (profile / "config.yaml").write_text(text)
+    (tmp_path / "work").mkdir()
+    plan = [*command(tmp_path / "work", "--dry-run")]
+    plan[plan.index("slurm")] = str(profile)
+    said = subprocess.run(plan, cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    asked = re.findall(r"^rule (\w+):$.*?^    resources: (.*?)$", said.stdout + said.stderr, re.MULTILINE | re.DOTALL)
+    assert {rule for rule, resources in asked if "gpu=1" in resources} == ON_GPU
+    for rule, resources in asked:
+        given = dict(item.split("=", 1) for item in resources.split(", "))
+        names = ("slurm_account", "qos", "slurm_partition", "gpu_model", "runtime", "mem_mb")
+        common = ["1234", "low"]
+        expected = [*common, "max", "a100", "70", "5000"] if rule in ON_GPU else [*common, "long", None, "7", "500"]
+        assert [given.get(name) for name in names] == expected, rule
+
+
+def training_job(slurm: Slurm, folder: Path, seed: int, snakemake: subprocess.Popen[bytes]) -> str:
+    """The job of a seed's training, once it has reported progress."""
+    while not re.search(r"unet_pretrained: \d+/", log_of(folder, seed)):
+        assert snakemake.poll() is None, "ended too early"
+        time.sleep(0.2)
+    return next(job["JobId"] for job in slurm.jobs(folder) if job["wildcards"] == str(seed))
+
+
+def log_of(folder: Path, seed: int) -> str:
+    """What Slurm kept of a seed's training, all attempts."""
+    files = sorted((folder / "results" / "logs" / "slurm" / "rule_pretrain_unet" / str(seed)).glob("*.log"))
+    return "".join(file.read_text() for file in files)
+
+
+def freeze(job: str) -> None:
+    """Stop the process that trains, so that time passes and nothing is done."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if "train_segmentation" in (process / "cmdline").read_text():
+                environment = (process / "environ").read_text().split("\0")
+                if f"SLURM_JOB_ID={job}" in environment:
+                    os.kill(int(process.name), signal.SIGSTOP)
+        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            pass
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the three longer trainings, made locally."""
+    folder = shutil.copytree(run, tmp_path_factory.mktemp("uninterrupted") / "work")
+    ended = snakemake(folder, *TRAININGS, overlay=LONGER)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def interrupted(run: Path, slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with the same trainings on Slurm, one cancelled, one requeued, one out of time; what Snakemake said."""
+    folder = shutil.copytree(run, tmp_path_factory.mktemp("interrupted") / "work")
+    log = folder.parent / "log"
+    process = slurm.start(command(folder, *TRAININGS, overlay=LONGER), log)
+    try:
+        jobs = {seed: training_job(slurm, folder, seed, process) for seed in (1, 2, 3)}
+        slurm.run(["scancel", jobs[1]])
+        slurm.run(["scontrol", "requeue", jobs[2]])
+        slurm.run(["scontrol", "update", f"JobId={jobs[3]}", "TimeLimit=1"])
+        freeze(jobs[3])
+        assert process.wait(timeout=600) == 0, log.read_text()
+    finally:
+        process.terminate()
+    return folder, log.read_text()
+
+
+def test_interrupted_trainings_end_with_the_weights_of_uninterrupted_ones(
+    interrupted: tuple[Path, str], uninterrupted: Path
+) -> None:
+    folder, _ = interrupted
+    for name in TRAININGS:
+        for path in (Path(name), Path(name).with_suffix(".csv")):
+            assert (folder / path).read_bytes() == (uninterrupted / path).read_bytes(), path
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_interrupted_trainings_go_on_from_their_states(interrupted: tuple[Path, str], seed: int) -> None:
+    log = log_of(interrupted[0], seed)
+    stopped = re.findall(r"stopped at iteration (\d+), its state saved", log)
+    assert stopped
+    assert re.findall(r"continues after iteration (\d+) of", log) == stopped
+
+
+def test_the_user_is_told_what_happened(interrupted: tuple[Path, str]) -> None:
+    said = interrupted[1]
+    for state in ("CANCELLED", "TIMEOUT"):
+        assert f"SLURM status is: '{state}'" in said
+
+
+def test_memory_grows_with_attempts(interrupted: tuple[Path, str], slurm: Slurm) -> None:
+    asked = {seed: [] for seed in "123"}
+    for job in slurm.jobs(interrupted[0]):
+        asked[job["wildcards"]].append(job["MinMemoryNode"])
+    assert asked["1"][:2] == asked["3"][:2] == ["16000M", "32000M"]
+    assert asked["2"] == ["16000M"]  # the same job, requeued
