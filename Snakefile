@@ -21,7 +21,10 @@ include: "rules/segmentation.smk"
 include: "rules/inference.smk"
 include: "rules/postprocessing.smk"
 include: "rules/metrics.smk"
+include: "rules/translation_quality.smk"
+include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/provenance.smk"
 
 
 onstart:
@@ -38,8 +41,5 @@ onsuccess:
 rule all:
     default_target: True
     input:
-        "results/cohort/cohort.csv",
-        "results/metrics.csv",
-        "results/figures/segmentations.png",
-        "results/figures/translations.png",
-        expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),
+        RESULTS,
+        rules.provenance.output,

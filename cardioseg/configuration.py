@@ -119,3 +119,9 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
     for name in configuration["postprocessing"]["morphology"]["order"]:
         if name not in structures:
             yield f"postprocessing.morphology.order: {name} is not in cohort.structures ({', '.join(structures)})."
+    clinical = configuration["clinical"] or {}
+    for key, name in clinical.items():
+        if name not in structures:
+            yield f"clinical.{key}: {name} is not in cohort.structures ({', '.join(structures)}); or `clinical: null`."
+    if clinical and clinical["cavity"] == clinical["myocardium"]:
+        yield "clinical: cavity and myocardium are one structure; expected two."

@@ -516,7 +516,7 @@ def draw_acquisition(
         noise, acquired_pixel, flow_strength, gain = rng.uniform(0.02, 0.08), 1.4, 0.14, rng.uniform(400, 900)
     else:
         signals = _late_enhancement_signals(rng, slices)
-        noise, acquired_pixel, flow_strength, gain = rng.uniform(0.05, 0.125), 1.5, 0.22, rng.uniform(110, 440)
+        noise, acquired_pixel, flow_strength, gain = rng.uniform(0.05, 0.125), 1.5, 0.18, rng.uniform(110, 440)
     reach = anatomy.chest_distance + 70
     return Acquisition(
         matrix=matrix,
@@ -531,7 +531,7 @@ def draw_acquisition(
         coil=(
             reach * math.cos(anatomy.chest_angle),
             reach * math.sin(anatomy.chest_angle),
-            rng.uniform(150, 400),
+            rng.uniform(200, 400),
         ),
         flow=Texture(rng, 12, 100),
         flow_strength=flow_strength,

@@ -14,6 +14,8 @@ COLUMNS = [
     "asd_truth_to_prediction_mm",
     "volume_ml",
     "volume_truth_ml",
+    "wall_thickness_mm",
+    "wall_thickness_truth_mm",
 ]
 MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)"}
 

@@ -33,7 +33,11 @@ SAMPLES = range(1, config["synthesis"]["samples"] + 1)
 NETWORKS = ["unet", "unet_ft", "cascade_ft"]
 # Every mask that is made, as the folder below results/masks.
 MODELS = [
-    *(f"{method}/seed{seed}" for method in [*NETWORKS, "cascade_ft_pp"] for seed in SEEDS),
+    *(
+        f"{method}/seed{seed}"
+        for method in [*NETWORKS, "cascade_ft_crf", "cascade_ft_morphology", "cascade_ft_pp"]
+        for seed in SEEDS
+    ),
     "ensemble",
     "ensemble_pp",
 ]
@@ -43,7 +47,6 @@ wildcard_constraints:
     modality=f"{SOURCE}|{TARGET}",
     patient=r"[^/]+",
     seed=r"\d+",
-    member=r"(/seed\d+)?",
 
 
 def section(name):

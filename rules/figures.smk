@@ -1,22 +1,91 @@
-# What a person looks at first: masks on target images (paper Fig. 4), synthetic images (paper Fig. 5).
-SHOWN = (EVALUATED or SEGMENTED)[-2:]
-SHOWN_MODELS = {
-    "U-Net": f"unet/seed{SEEDS[0]}",
-    "U-Net (FT)": f"unet_ft/seed{SEEDS[0]}",
-    "cascade (FT)": f"cascade_ft/seed{SEEDS[0]}",
-    "cascade (FT) + PP": f"cascade_ft_pp/seed{SEEDS[0]}",
-    "ensemble + PP": "ensemble_pp",
+# What a person looks at: the paper's figures on this cohort, how the trainings went, where the result is poor or unsure.
+# Methods of Table 1 by title, each by the masks that are drawn of it.
+TITLES = {
+    "registration": "registration",
+    "unet": "U-Net",
+    "unet_ft": "U-Net (FT)",
+    "cascade_ft": "cascade (FT)",
+    "cascade_ft_pp": "cascade (FT) + PP",
+    "ensemble_pp": "ensemble + PP",
 }
-SHOWN_SAMPLES = list(SAMPLES)[:3]
+SHOWN_MODELS = {
+    title: next(model for model in MODELS if model.partition("/")[0] == method)
+    for method, title in TITLES.items()
+    if any(model.partition("/")[0] == method for model in MODELS)
+}
+# The last two: where the test split goes beyond the labelled patients, these are patients that no training saw labelled.
+SHOWN = (EVALUATED or SEGMENTED)[-2:]
+SHOWN_LABELS = {
+    **({(patient, "manual"): COHORT.volumes[TARGET, patient].labels for patient in SHOWN} if EVALUATED else {}),
+    **{
+        (patient, title): f"results/masks/{model}/{patient}.nii.gz"
+        for patient in SHOWN
+        for title, model in SHOWN_MODELS.items()
+    },
+}
+SHOWN_SOURCE = SPLITS["labelled"][:3]
+SHOWN_SAMPLES = list(SAMPLES)[:5]
+# For Fig. 1: all evaluated patients, and as an example one with labels of both modalities if there is one.
+COMPARED = EVALUATED or SEGMENTED[:1]
+EXAMPLE = next((patient for patient in COMPARED if patient in SPLITS["labelled"]), None)
+PHASES = {
+    "unet_pretrained": "U-Net 1, pre-training",
+    "unet_finetuned": "U-Net 1, fine-tuning",
+    "cascade_pretrained": "U-Net 2, pre-training",
+    "cascade_finetuned": "U-Net 2, fine-tuning",
+}
+FIGURES = [
+    "appearance",
+    "segmentations",
+    "translations",
+    "training",
+    "uncertainty",
+    # These need somebody with labels.
+    *(["distributions", "worst"] if EVALUATED else []),
+]
+
+
+def target_files(kind, patients):
+    return [getattr(COHORT.volumes[TARGET, patient], kind) for patient in patients]
+
+
+rule figure_appearance:
+    input:
+        source=crops(SOURCE, SPLITS["labelled"]),
+        source_labels=crop_labels(SPLITS["labelled"]),
+        synthetic=expand(
+            "results/synthetic/seed{seed}/{patient}_{sample}.nii.gz",
+            seed=SEEDS[0],
+            patient=SPLITS["labelled"],
+            sample=SAMPLES,
+        ),
+        target=crops(TARGET, COMPARED),
+        target_raw=target_files("image", EVALUATED),
+        target_labels=target_files("labels", EVALUATED),
+    output:
+        multiext("results/figures/appearance", ".png", ".svg"),
+    log:
+        "results/logs/figure_appearance.log",
+    benchmark:
+        "results/benchmarks/figure_appearance.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        examples=[SPLITS["labelled"].index(EXAMPLE), COMPARED.index(EXAMPLE)] if EXAMPLE else [0, 0],
+        source=SOURCE,
+        target=TARGET,
+        structures=STRUCTURES,
+        code=code("figure_appearance.py"),
+    script:
+        "../workflow_scripts/figure_appearance.py"
 
 
 rule figure_segmentations:
     input:
-        images=[COHORT.volumes[TARGET, patient].image for patient in SHOWN],
-        labels=[COHORT.volumes[TARGET, patient].labels for patient in SHOWN if patient in EVALUATED],
-        masks=expand("results/masks/{model}/{patient}.nii.gz", patient=SHOWN, model=SHOWN_MODELS.values()),
+        images=target_files("image", SHOWN),
+        labels=list(SHOWN_LABELS.values()),
     output:
-        "results/figures/segmentations.png",
+        multiext("results/figures/segmentations", ".png", ".svg"),
     log:
         "results/logs/figure_segmentations.log",
     benchmark:
@@ -25,7 +94,8 @@ rule figure_segmentations:
         "../envs/cardioseg.yaml"
     params:
         patients=SHOWN,
-        titles=list(SHOWN_MODELS),
+        labels=[list(key) for key in SHOWN_LABELS],
+        titles=[*(["manual"] if EVALUATED else []), *SHOWN_MODELS],
         structures=STRUCTURES,
         code=code("figure_segmentations.py"),
     script:
@@ -34,16 +104,16 @@ rule figure_segmentations:
 
 rule figure_translations:
     input:
-        images=crops(SOURCE, SPLITS["labelled"][:3]),
-        labels=crop_labels(SPLITS["labelled"][:3]),
+        images=crops(SOURCE, SHOWN_SOURCE),
+        labels=crop_labels(SHOWN_SOURCE),
         synthetic=expand(
             "results/synthetic/seed{seed}/{patient}_{sample}.nii.gz",
             seed=SEEDS[0],
-            patient=SPLITS["labelled"][:3],
+            patient=SHOWN_SOURCE,
             sample=SHOWN_SAMPLES,
         ),
     output:
-        "results/figures/translations.png",
+        multiext("results/figures/translations", ".png", ".svg"),
     log:
         "results/logs/figure_translations.log",
     benchmark:
@@ -51,10 +121,116 @@ rule figure_translations:
     conda:
         "../envs/cardioseg.yaml"
     params:
-        patients=SPLITS["labelled"][:3],
+        patients=SHOWN_SOURCE,
         source=SOURCE,
         target=TARGET,
         structures=STRUCTURES,
         code=code("figure_translations.py"),
     script:
         "../workflow_scripts/figure_translations.py"
+
+
+rule figure_training:
+    input:
+        localisation="results/localisation/history.csv",
+        translation="results/translation/history.csv",
+        segmentation=expand("results/segmentation/seed{seed}/{phase}.csv", phase=PHASES, seed=SEEDS),
+    output:
+        multiext("results/figures/training", ".png", ".svg"),
+    log:
+        "results/logs/figure_training.log",
+    benchmark:
+        "results/benchmarks/figure_training.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        segmentation=[[title, seed] for title in PHASES.values() for seed in SEEDS],
+        code=code("figure_training.py"),
+    script:
+        "../workflow_scripts/figure_training.py"
+
+
+rule figure_distributions:
+    input:
+        metrics="results/metrics.csv",
+    output:
+        multiext("results/figures/distributions", ".png", ".svg"),
+    log:
+        "results/logs/figure_distributions.log",
+    benchmark:
+        "results/benchmarks/figure_distributions.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        methods=TITLES,
+        code=code("figure_distributions.py"),
+    script:
+        "../workflow_scripts/figure_distributions.py"
+
+
+rule figure_worst:
+    input:
+        metrics="results/metrics.csv",
+        images=target_files("image", EVALUATED),
+        labels=target_files("labels", EVALUATED),
+        masks=expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=EVALUATED),
+    output:
+        multiext("results/figures/worst", ".png", ".svg"),
+    log:
+        "results/logs/figure_worst.log",
+    benchmark:
+        "results/benchmarks/figure_worst.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        patients=EVALUATED,
+        method="ensemble_pp",
+        title=TITLES["ensemble_pp"],
+        worst=3,
+        structures=STRUCTURES,
+        code=code("figure_worst.py"),
+    script:
+        "../workflow_scripts/figure_worst.py"
+
+
+rule uncertainty:
+    input:
+        expand("results/probabilities/cascade_ft/seed{seed}/{{patient}}.nii.gz", seed=SEEDS),
+    output:
+        "results/uncertainty/{patient}.nii.gz",
+    log:
+        "results/logs/uncertainty/{patient}.log",
+    benchmark:
+        "results/benchmarks/uncertainty/{patient}.tsv"
+    group:
+        "inference"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        code=code("uncertainty.py"),
+    script:
+        "../workflow_scripts/uncertainty.py"
+
+
+rule figure_uncertainty:
+    input:
+        images=crops(TARGET, SHOWN),
+        raw=target_files("image", SHOWN),
+        labels=target_files("labels", SHOWN) if EVALUATED else [],
+        probabilities=expand("results/probabilities/ensemble/{patient}.nii.gz", patient=SHOWN),
+        maps=expand("results/uncertainty/{patient}.nii.gz", patient=SHOWN),
+    output:
+        multiext("results/figures/uncertainty", ".png", ".svg"),
+    log:
+        "results/logs/figure_uncertainty.log",
+    benchmark:
+        "results/benchmarks/figure_uncertainty.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        patients=SHOWN,
+        members=len(SEEDS),
+        structures=STRUCTURES,
+        code=code("figure_uncertainty.py"),
+    script:
+        "../workflow_scripts/figure_uncertainty.py"

@@ -1,4 +1,4 @@
-# Dice and surface distances of every mask in the raw geometry, per patient, then all together.
+# Dice, surface distances, volumes and wall thickness of every mask in the raw geometry, per patient, then all together.
 rule evaluate:
     input:
         raw=raw_image,
@@ -18,6 +18,7 @@ rule evaluate:
         models=MODELS,
         split=lambda wildcards: "validation" if wildcards.patient in SPLITS["validation"] else "test",
         structures=STRUCTURES,
+        clinical=section("clinical"),
         code=code("evaluate.py"),
     script:
         "../workflow_scripts/evaluate.py"

@@ -1,17 +1,17 @@
-# Dense CRF per slice on the crop's grid, then 3-D morphology on the raw image's.
+# Dense CRF per slice on the crop's grid, then 3-D morphology on the raw image's; of each seed's also either on its own.
 rule postprocess:
     input:
-        probabilities="results/probabilities/{method}{member}/{patient}.nii.gz",
+        probabilities="results/probabilities/cascade_ft/seed{seed}/{patient}.nii.gz",
         image=f"results/cropped/{TARGET}/{{patient}}.nii.gz",
         raw=raw_image,
     output:
-        "results/masks/{method}_pp{member}/{patient}.nii.gz",
+        both="results/masks/cascade_ft_pp/seed{seed}/{patient}.nii.gz",
+        crf="results/masks/cascade_ft_crf/seed{seed}/{patient}.nii.gz",
+        morphology="results/masks/cascade_ft_morphology/seed{seed}/{patient}.nii.gz",
     log:
-        "results/logs/postprocess/{method}{member}/{patient}.log",
+        "results/logs/postprocess/seed{seed}/{patient}.log",
     benchmark:
-        "results/benchmarks/postprocess/{method}{member}/{patient}.tsv"
-    wildcard_constraints:
-        method="cascade_ft|ensemble",
+        "results/benchmarks/postprocess/seed{seed}/{patient}.tsv"
     group:
         "inference"
     conda:
@@ -22,3 +22,16 @@ rule postprocess:
         code=code("postprocess.py"),
     script:
         "../workflow_scripts/postprocess.py"
+
+
+use rule postprocess as postprocess_ensemble with:
+    input:
+        probabilities="results/probabilities/ensemble/{patient}.nii.gz",
+        image=f"results/cropped/{TARGET}/{{patient}}.nii.gz",
+        raw=raw_image,
+    output:
+        both="results/masks/ensemble_pp/{patient}.nii.gz",
+    log:
+        "results/logs/postprocess/ensemble/{patient}.log",
+    benchmark:
+        "results/benchmarks/postprocess/ensemble/{patient}.tsv"

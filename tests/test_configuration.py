@@ -59,6 +59,8 @@ def test_configurations_of_the_project(path):
         {"seed": 0},
         {"compute__device": "cuda:3"},
         {"postprocessing__morphology__order": []},
+        {"clinical": None},
+        {"clinical": {"cavity": "RV", "myocardium": "MYO"}},
         {"translation__weights__cycle": 0},
         {"translation__learning_rate": 1},
     ],
@@ -207,6 +209,11 @@ def test_out_of_range(changes, key):
             {"postprocessing__morphology__order": ["LVM"]},
             "postprocessing.morphology.order: LVM is not in cohort.structures",
         ),
+        (
+            {"clinical__cavity": "LVM"},
+            "clinical.cavity: LVM is not in cohort.structures (LV, MYO, RV); or `clinical: null`.",
+        ),
+        ({"clinical__cavity": "MYO"}, "clinical: cavity and myocardium are one structure"),
     ],
 )
 def test_contradictions(changes, expected):

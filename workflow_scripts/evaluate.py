@@ -1,18 +1,22 @@
 import pandas as pd
 
-from cardioseg import metrics, summary, volumes
+from cardioseg import clinical, metrics, summary, volumes
 from job import job
 
 with job(snakemake):
-    structures = snakemake.params.structures
+    structures, wall = snakemake.params.structures, snakemake.params.clinical
     raw = volumes.read_image(snakemake.input.raw)
     truth = volumes.read_labels(snakemake.input.labels, structures, raw)
+    between = [1 + list(structures).index(wall[key]) for key in ("cavity", "myocardium")] if wall else []
     rows = []
     for model, path in zip(snakemake.params.models, snakemake.input.masks, strict=True):
         method, _, seed = model.partition("/seed")
         mask = volumes.read_labels(path, structures, raw)
         for row in metrics.evaluate(mask.array, truth.array, raw.spacing, list(structures)):
             about = {"method": method, "split": snakemake.params.split, "patient": snakemake.wildcards.patient}
+            if wall and row["structure"] == wall["myocardium"]:
+                row["wall_thickness_mm"] = clinical.wall_thickness(mask.array, raw.spacing, *between)
+                row["wall_thickness_truth_mm"] = clinical.wall_thickness(truth.array, raw.spacing, *between)
             rows.append(about | row | {"seed": seed})
-    table = pd.DataFrame(rows)[summary.COLUMNS]
+    table = pd.DataFrame(rows, columns=summary.COLUMNS)
     table.to_csv(snakemake.output[0], index=False, float_format="%.6f", na_rep="N/A")

@@ -1,19 +1,19 @@
-import matplotlib as mpl
+import numpy as np
 
-from cardioseg import figures, volumes
+from cardioseg import volumes
+from cardioseg.figures import segmentations, style
 from job import job
 
 with job(snakemake):
-    mpl.use("Agg")
-    structures, titles = snakemake.params.structures, snakemake.params.titles
-    truths, masks = iter(snakemake.input.get("labels", [])), iter(snakemake.input.masks)
-    patients = {}
-    for patient, path in zip(snakemake.params.patients, snakemake.input.images, strict=True):
-        image = volumes.read_image(path)
-        labels = {}
-        if snakemake.input.get("labels"):
-            labels["manual"] = volumes.read_labels(next(truths), structures, image).array
-        for title in titles:
-            labels[title] = volumes.read_labels(next(masks), structures, image).array
-        patients[patient] = (image.array, labels)
-    figures.segmentations(snakemake.output[0], patients, list(structures))
+    structures = snakemake.params.structures
+    images = {
+        patient: volumes.read_image(path)
+        for patient, path in zip(snakemake.params.patients, snakemake.input.images, strict=True)
+    }
+    patients: dict[str, tuple[volumes.Volume, dict[str, np.ndarray]]] = {
+        patient: (image, {}) for patient, image in images.items()
+    }
+    for (patient, title), path in zip(snakemake.params.labels, snakemake.input.labels, strict=True):
+        patients[patient][1][title] = volumes.read_labels(path, structures, images[patient]).array
+    figure = segmentations.figure(patients, snakemake.params.titles, list(structures))
+    style.save(figure, snakemake.output)

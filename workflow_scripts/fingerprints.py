@@ -35,13 +35,12 @@ def _imports(path: Path) -> tuple[Path, ...]:
     """The modules of cardioseg that a file imports."""
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "cardioseg":
-            names += [f"cardioseg.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.append(node.module)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-    candidates = [LIBRARY / f"{name.removeprefix('cardioseg.')}.py" for name in names if name.startswith("cardioseg.")]
+    own = [name.split(".")[1:] for name in names if name.startswith("cardioseg.")]
+    candidates = [LIBRARY.joinpath(*parts).with_suffix(".py") for parts in own]
     return tuple(candidate for candidate in candidates if candidate.exists())
 
 

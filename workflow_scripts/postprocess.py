@@ -7,11 +7,15 @@ with job(snakemake):
     probabilities, image = volumes.read(snakemake.input.probabilities), volumes.read(snakemake.input.image)
     raw = volumes.read_image(snakemake.input.raw)
     refined = postprocessing.dense_crf(image.array, probabilities.array, image.spacing, **crf)
-    labels = postprocessing.smooth(
-        inference.raw_labels(volumes.Volume(refined, probabilities.affine), raw),
-        raw.spacing,
-        radius_mm=tuple(morphology["radius_mm"]),
-        order=[1 + structures.index(name) for name in morphology["order"]],
-        keep_largest=morphology["keep_largest"],
-    )
-    volumes.write_labels_like(snakemake.output[0], labels, snakemake.params.structures, snakemake.input.raw)
+    for parts, path in snakemake.output.items():
+        array = probabilities.array if parts == "morphology" else refined
+        labels = inference.raw_labels(volumes.Volume(array, probabilities.affine), raw)
+        if parts != "crf":
+            labels = postprocessing.smooth(
+                labels,
+                raw.spacing,
+                radius_mm=tuple(morphology["radius_mm"]),
+                order=[1 + structures.index(name) for name in morphology["order"]],
+                keep_largest=morphology["keep_largest"],
+            )
+        volumes.write_labels_like(path, labels, snakemake.params.structures, snakemake.input.raw)

@@ -34,7 +34,7 @@ def snakemake(folder: Path, *arguments: str, **options: Path | str | None) -> su
 
 def planned(folder: Path, *arguments: str, **options: Path | str | None) -> Counter[str]:
     """How many jobs of which rule a run would have now; arguments as those of `call`."""
-    plan = snakemake(folder, "--dry-run", "--quiet", "rules", *arguments, **options)
+    plan = snakemake(folder, *arguments, "--dry-run", "--quiet", "rules", **options)
     assert plan.returncode == 0, plan.stdout + plan.stderr
     counts = re.findall(r"^(\w+) +(\d+)$", plan.stdout + plan.stderr, re.MULTILINE)
     return Counter({rule: int(count) for rule, count in counts if rule not in ("all", "total")})

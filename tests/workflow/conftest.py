@@ -21,16 +21,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def raw_run(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same on raw volumes in `data` of the folder; killed while it trained, and resumed."""
+    """A folder with raw volumes in `data` and the workflow to the metrics; killed while it trained, and resumed."""
     folder = tmp_path_factory.mktemp("raw") / "work"
     shutil.copytree(run / "results" / "phantom", folder / "data")
     with (folder.parent / "log").open("w") as log:
-        killed = subprocess.Popen(call(folder, data="data"), stdout=log, stderr=log, start_new_session=True)
+        killed = subprocess.Popen(
+            call(folder, "results/metrics.csv", data="data"), stdout=log, stderr=log, start_new_session=True
+        )
         wait_for(folder / "results" / ".state" / "translation", killed)
         os.killpg(killed.pid, signal.SIGKILL)
         killed.wait()
     assert not (folder / "results" / "metrics.csv").exists()
     assert snakemake(folder, "--unlock", data="data").returncode == 0
-    finished = snakemake(folder, data="data")
+    finished = snakemake(folder, "results/metrics.csv", data="data")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return folder

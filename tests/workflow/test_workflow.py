@@ -12,7 +12,8 @@ from calls import planned, snakemake
 
 from cardioseg import phantom
 
-METHODS = ["unet", "unet_ft", "cascade_ft", "cascade_ft_pp", "ensemble", "ensemble_pp"]
+PARTS = ["cascade_ft_crf", "cascade_ft_morphology"]
+METHODS = ["unet", "unet_ft", "cascade_ft", *PARTS, "cascade_ft_pp", "ensemble", "ensemble_pp"]
 
 pytestmark = pytest.mark.slow
 
@@ -44,10 +45,26 @@ def test_metrics_hold_every_method_patient_and_structure(run: Path) -> None:
     assert table["dice"].between(0, 1).all()
 
 
+def test_tables_and_clinical_quantities(run: Path) -> None:
+    results = run / "results"
+    table = pd.read_csv(results / "table1.csv")
+    assert sorted(set(table["method"])) == sorted(METHODS)
+    # The phantom is not the paper's cohort.
+    assert set(table["source"]) == {"this cohort"}
+    assert "| Ensemble + PP |" in (results / "table1.md").read_text()
+    assert (results / "table1.tex").read_text().count(r"\begin{table}") == 2
+    assert {"method", "compared_with", "p_holm"} <= set(pd.read_csv(results / "significance.csv"))
+    clinical = pd.read_csv(results / "clinical.csv")
+    assert set(clinical["method"]) == {"manual", *METHODS}
+    assert clinical.loc[clinical["method"] == "manual", "MYO_thickness_mm"].between(5, 15).all()
+    assert set(pd.read_csv(results / "bland_altman.csv")["method"]) == set(METHODS)
+    assert (results / "figures" / "bland_altman.svg").exists()
+
+
 def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:
     for patient in ("1", "6"):
         raw = nib.load(phantom.release_files(run / "results" / "phantom", int(patient))["LGE"])
-        for model in ("unet/seed1", "cascade_ft_pp/seed2", "ensemble", "ensemble_pp"):
+        for model in ("unet/seed1", "cascade_ft_crf/seed1", "cascade_ft_pp/seed2", "ensemble", "ensemble_pp"):
             mask = nib.load(run / "results" / "masks" / model / f"{patient}.nii.gz")
             assert mask.shape == raw.shape
             np.testing.assert_allclose(mask.affine, raw.affine, atol=1e-6)
@@ -63,12 +80,30 @@ def test_synthetic_volumes_differ_between_samples_and_seeds(run: Path) -> None:
     assert all(content.dtype == np.float32 and np.abs(content).max() <= 1 for content in contents)
 
 
+def test_translation_is_judged_beside_its_references(run: Path) -> None:
+    table = pd.read_csv(run / "results" / "translation.csv", dtype={"seed": "Int64"})
+    assert set(table["images"]) == {"bSSFP", "LGE", "synthetic LGE"}
+    assert set(table.loc[table["images"] == "synthetic LGE", "seed"].dropna()) == {1, 2}
+    assert {"LV", "MYO", "RV", "AVG"} < set(table["structure"])
+    counts = table[table["images"] == "synthetic LGE"].groupby("measure")["n"].max()
+    # Over both seeds: two patients with two samples each.
+    assert counts["boundary_edge_ratio"] == 8
+    assert counts["diversity_l1"] == 4
+    assert table["value"].notna().mean() > 0.9
+
+
 def test_cohort_is_reported(run: Path) -> None:
     table = pd.read_csv(run / "results" / "cohort" / "cohort.csv", dtype={"patient": str})
     assert len(table) == 5
     assert table.loc[(table["modality"] == "bSSFP") & (table["patient"] == "6"), "splits"].item() == (
         "labelled translation_source"
     )
+
+
+def test_a_second_call_does_nothing(run: Path) -> None:
+    again = snakemake(run)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
 
 
 def test_classes_are_the_structures_in_the_configured_order(run: Path) -> None:

@@ -1,0 +1,1 @@
+"""Pictures of what the pipeline did, one module a figure; each function `figure` returns one to be saved."""

@@ -1,0 +1,129 @@
+"""Dice and average surface distance of every method: the spread over patients, not only the mean."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from cardioseg.figures import style
+
+MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)"}
+# Hollow and filled, for the first and the second split.
+FILLS = ("white", "0.8")
+TICKS_MM = [0, 0.5, 1, 2, 5, 10, 20, 50, 100]
+
+
+def per_patient(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the members of each method's metrics, indexed by split, method, structure and patient.
+
+    N/A for any member is N/A for the patient (as in `summary.by_method`).
+    """
+    groups = metrics.groupby(["split", "method", "structure", "patient"], sort=False)[list(MEASURES)]
+    return groups.agg(lambda values: values.mean(skipna=False))
+
+
+@style.styled
+def figure(metrics: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
+    """Box plots with a point a patient; a row a measure, a column a structure, in each the methods by split.
+
+    metrics: the columns method, split, patient, structure, dice, asd_mm, and several rows of these where a method has
+    several members. methods: title by name of the methods to be shown, in order. Boxes are quartiles with the median,
+    whiskers reach to the farthest patient within 1.5 quartile ranges. Values that are not available are counted above.
+    """
+    table = per_patient(metrics).sort_index()
+    structures, splits = list(dict.fromkeys(metrics["structure"])), list(dict.fromkeys(metrics["split"]))
+    shown = {name: title for name, title in methods.items() if name in set(metrics["method"])}
+    width = 0.8 + len(structures) * (0.35 + 0.17 * len(shown) * (1 + len(splits)))
+    drawn = Figure(figsize=(max(width, 6), 5.8), layout="constrained")
+    axes = drawn.subplots(len(MEASURES), len(structures), squeeze=False, sharex=True, sharey="row")
+    for row, (measure, label) in zip(axes, MEASURES.items(), strict=True):
+        for column, (axis, structure) in enumerate(zip(row, structures, strict=True)):
+            for index, split in enumerate(splits):
+                for place, method in enumerate(shown):
+                    values = _values(table[measure], (split, method, structure))
+                    offset = 0.8 * ((index + 0.5) / len(splits) - 0.5)
+                    _box(axis, place + offset, 0.62 / len(splits), values, style.colour(column), FILLS[index % 2])
+            axis.set_xlim(-0.6, len(shown) - 0.4)
+            axis.grid(axis="y", color="0.9", linewidth=0.6)
+            axis.set_axisbelow(True)
+        row[0].set_ylabel(label)
+    for axis, structure in zip(axes[0], structures, strict=True):
+        axis.set_title(structure)
+    for axis in axes[1]:
+        axis.set_yscale("symlog", linthresh=1)
+        axis.set_yticks(TICKS_MM, [f"{tick:g}" for tick in TICKS_MM])
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.set_xticks(range(len(shown)), shown.values(), rotation=45, ha="right", rotation_mode="anchor")
+    # Room for what is written above where something is not available.
+    missing, largest = table.isna().any(), np.nanmax([1, *table["asd_mm"]])
+    axes[0, 0].set_ylim(-0.02, 1.2 if missing["dice"] else 1.03)
+    axes[1, 0].set_ylim(0, largest * (2.5 if missing["asd_mm"] else 1.2))
+    drawn.align_ylabels(axes[:, 0])
+    patients = {split: len(set(metrics.loc[metrics["split"] == split, "patient"])) for split in splits}
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker="s",
+            markersize=8,
+            color="0.3",
+            markerfacecolor=fill,
+            label=f"{split} ({count})",
+        )
+        for (split, count), fill in zip(patients.items(), FILLS, strict=False)
+    ]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    return drawn
+
+
+def _values(column: pd.Series, key: tuple[str, str, str]) -> np.ndarray:
+    """Of the patients of one split, method and structure; none where the method has no such patient."""
+    return column.xs(key).to_numpy(float) if key in column.index.droplevel("patient") else np.empty(0)
+
+
+def _box(axis: Axes, place: float, width: float, values: np.ndarray, colour: str, fill: str) -> None:
+    known = np.sort(values[~np.isnan(values)])
+    if len(known):
+        line = {"color": "black", "linewidth": 0.8}
+        axis.boxplot(
+            known,
+            positions=[place],
+            widths=width,
+            manage_ticks=False,
+            showfliers=False,
+            patch_artist=True,
+            boxprops={"facecolor": fill, "edgecolor": "black", "linewidth": 0.8},
+            medianprops={"color": "black", "linewidth": 1.6},
+            whiskerprops=line,
+            capprops=line,
+        )
+        # Neighbours in value lie apart: the golden ratio spreads any number of points evenly.
+        spread = (np.arange(len(known)) * 0.618034 % 1 - 0.5) * 0.7 * width
+        axis.plot(
+            place + spread,
+            known,
+            linestyle="",
+            marker="o",
+            markersize=3.2,
+            color=colour,
+            markeredgecolor="black",
+            markeredgewidth=0.4,
+            zorder=3,
+        )
+    missing = len(values) - len(known)
+    if missing:
+        axis.text(
+            place,
+            0.985,
+            f"{missing} N/A",
+            rotation=90,
+            ha="center",
+            va="top",
+            fontsize=6.5,
+            transform=axis.get_xaxis_transform(),
+        )

@@ -1,0 +1,155 @@
+"""What the figures share: colours, slices and contours, and files that are the same on every run."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from cardioseg.volumes import Volume
+
+# Distinct for the colour-blind too (Okabe and Ito 2008), in an order that is bright on grey images.
+COLOURS = ("#e8601c", "#56b4e9", "#f0c929", "#cc79a7", "#009e73", "#0072b2")
+DPI = 120
+SCALE_BAR_MM = 20
+MARGIN_MM = 12
+Place = Literal["outside lower center", "lower left"]
+# White lines and letters are read on any grey.
+EDGE = (withStroke(linewidth=1.5, foreground="black"),)
+
+# As a decorator: draw with these settings and leave the global ones alone. Names are text, never formulae.
+styled = mpl.rc_context(
+    {
+        "font.size": 8,
+        "axes.titlesize": 9,
+        "axes.labelsize": 8,
+        "xtick.labelsize": 7.5,
+        "ytick.labelsize": 7.5,
+        "legend.fontsize": 8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "text.parse_math": False,
+        "svg.hashsalt": "cardioseg",
+    }
+)
+
+
+@styled
+def save(figure: Figure, paths: Iterable[Path | str]) -> None:
+    """Write a figure to PNG or SVG, by the names; the same figure gives the same bytes."""
+    for path in paths:
+        metadata = {"Date": None} if Path(path).suffix == ".svg" else None
+        figure.savefig(path, dpi=DPI, metadata=metadata)
+
+
+def colour(structure: int) -> str:
+    """The colour of a structure, counted from 0, in every figure."""
+    return COLOURS[structure % len(COLOURS)]
+
+
+def close() -> ConstrainedLayoutEngine:
+    """A layout with images close to each other."""
+    return ConstrainedLayoutEngine(w_pad=0.015, h_pad=0.02, wspace=0, hspace=0)
+
+
+def levels(labels: np.ndarray, count: int) -> list[int]:
+    """At most `count` different slices of labels (z, y, x), evenly from near the apex to near the base.
+
+    The apex is the end where the labels are smaller. Without labels the slices are those of the whole stack.
+    """
+    areas = np.count_nonzero(labels, axis=(1, 2))
+    inside = np.flatnonzero(areas) if areas.any() else np.arange(len(labels))
+    margin = len(inside) // 8
+    chosen = inside[np.linspace(margin, len(inside) - 1 - margin, count).astype(int)]
+    found = [int(z) for z in dict.fromkeys(chosen.tolist())]
+    return found if areas[found[0]] <= areas[found[-1]] else found[::-1]
+
+
+def middle(labels: np.ndarray) -> int:
+    """The slice in the middle of those of `levels`."""
+    found = levels(labels, 3)
+    return found[len(found) // 2]
+
+
+def window(labels: np.ndarray, spacing: tuple[float, float, float]) -> tuple[slice, slice]:
+    """In-plane square about the labels (z, y, x; spacing in mm), with a margin; everything without any."""
+    extent = []
+    for axis in (1, 2):
+        found = np.flatnonzero(labels.any(axis=(0, 3 - axis)))
+        if not len(found):
+            return slice(None), slice(None)
+        extent.append((float(found[0] + found[-1]) / 2 * spacing[axis], float(np.ptp(found)) * spacing[axis]))
+    half = 0.6 * max(length for _, length in extent) + MARGIN_MM
+    rows, columns = (
+        _within(middle / spacing[axis], half / spacing[axis], labels.shape[axis])
+        for axis, (middle, _) in enumerate(extent, start=1)
+    )
+    return rows, columns
+
+
+def limits(image: np.ndarray) -> tuple[float, float]:
+    """The intensities that become black and white."""
+    low, high = np.percentile(image, [1, 99.5])
+    return float(low), float(high)
+
+
+def show(axis: Axes, image: Volume, z: int, where: tuple[slice, slice], grey: tuple[float, float]) -> None:
+    """A slice of an image within a window, in grey."""
+    axis.imshow(
+        image.array[z][where],
+        cmap="gray",
+        vmin=grey[0],
+        vmax=grey[1],
+        interpolation="bilinear",
+        aspect=image.spacing[1] / image.spacing[2],
+    )
+    bare(axis)
+
+
+def bare(axis: Axes) -> None:
+    """Neither ticks nor a frame."""
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+def outline(axis: Axes, labels: np.ndarray, structures: int) -> None:
+    """Contours of the labels (y, x) of a slice. The first structure comes last: where two meet, it is seen."""
+    for index in range(structures, 0, -1):
+        if (labels == index).any():
+            axis.contour(labels == index, [0.5], colors=colour(index - 1), linewidths=1.1)
+
+
+def scale_bar(axis: Axes, image: Volume, where: tuple[slice, slice]) -> None:
+    """A bar of 20 mm in the lower left corner of a window."""
+    rows, columns = image.array[0][where].shape
+    left, low = 0.05 * columns, 0.94 * rows
+    axis.plot(
+        [left, left + SCALE_BAR_MM / image.spacing[2]], [low, low], color="white", linewidth=1.6, path_effects=EDGE
+    )
+    axis.text(
+        *(left, low - 0.03 * rows, f"{SCALE_BAR_MM} mm"), color="white", fontsize=6.5, va="bottom", path_effects=EDGE
+    )
+
+
+def write(axis: Axes, text: str) -> None:
+    """A few words in the upper left corner of an image."""
+    axis.text(*(0.04, 0.96, text), color="white", fontsize=6.5, va="top", path_effects=EDGE, transform=axis.transAxes)
+
+
+def legend(figure: Figure | SubFigure, structures: Sequence[str], place: Place = "outside lower center") -> None:
+    """The structures' colours; place as matplotlib's `loc`."""
+    lines = [Line2D([], [], color=colour(index), label=name) for index, name in enumerate(structures)]
+    figure.legend(handles=lines, loc=place, ncols=len(lines), frameon=False)
+
+
+def _within(middle: float, half: float, length: int) -> slice:
+    """A stretch about the middle, moved or cut to lie within the length."""
+    size = min(length, 2 * int(half))
+    start = min(max(0, round(middle) - int(half)), length - size)
+    return slice(start, start + size)

@@ -1,0 +1,55 @@
+"""The losses of every network while it was trained."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from cardioseg.figures import style
+
+LOSSES = ("#000000", *style.COLOURS)
+CLOSE = (1, 1.5, 2, 3, 5, 7)
+# Histories shorter than this are shown as points as well.
+FEW = 10
+
+
+@style.styled
+def figure(
+    localisation: pd.DataFrame, translation: pd.DataFrame, segmentation: Mapping[str, Mapping[str, pd.DataFrame]]
+) -> Figure:
+    """Histories as `training.write_history` writes them: `iteration`, then the mean of each loss since the last row.
+
+    segmentation: by network and phase, the history of each member of the ensemble.
+    """
+    drawn = Figure(figsize=(8.5, 5), layout="constrained")
+    upper, lower = drawn.subfigures(2, 1, squeeze=False)[:, 0]
+    narrow, wide = upper.subplots(1, 2, width_ratios=[1, 2])
+    _panel(narrow, "localisation", {"loss": localisation["loss"].set_axis(localisation["iteration"])}, ["black"])
+    losses = translation.set_index("iteration")
+    _panel(wide, "translation", {str(name): losses[name] for name in losses}, LOSSES)
+    wide.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes = lower.subplots(1, len(segmentation), squeeze=False, sharey=True)[0]
+    for axis, (network, members) in zip(axes, segmentation.items(), strict=True):
+        curves = {member: history["loss"].set_axis(history["iteration"]) for member, history in members.items()}
+        colours = [mpl.colormaps["viridis"](0.9 * index / len(curves)) for index in range(len(curves))]
+        _panel(axis, network, curves, colours)
+        axis.label_outer()
+        axis.set_xlabel("iteration")
+    lower.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False)
+    return drawn
+
+
+def _panel(axis: Axes, title: str, curves: Mapping[str, pd.Series], colours: Sequence[Any]) -> None:
+    for index, (name, curve) in enumerate(curves.items()):
+        marker = "" if len(curve) > FEW else "."
+        axis.plot(curve.index, curve, label=name, color=colours[index % len(colours)], linewidth=1.2, marker=marker)
+    axis.set(title=title, xlabel="iteration", ylabel="loss", yscale="log")
+    # Plain numbers, closer together where there are less than two decades.
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if np.ptp(np.log10(axis.get_ylim())) > 2 else CLOSE))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_locator(NullLocator())

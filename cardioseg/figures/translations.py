@@ -1,0 +1,42 @@
+"""Several synthetic target images of one source image (paper Fig. 5)."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cardioseg.figures import style
+from cardioseg.volumes import Volume
+
+# Of the crops, see `cropping.crop`.
+GREY = (-1.0, 1.0)
+
+
+@style.styled
+def figure(
+    patients: Mapping[str, tuple[Volume, Sequence[np.ndarray], np.ndarray]],
+    source: str,
+    target: str,
+    structures: Sequence[str],
+) -> Figure:
+    """A middle slice of source images, a row each, with their synthetic target images and the labels of both.
+
+    patients: by name the source image, the synthetic images and the labels, all (z, y, x) on one grid, intensities in
+    [-1, 1].
+    """
+    samples = max(len(synthetic) for _, synthetic, _ in patients.values())
+    titles = [source, *(f"synthetic {target} {index}" for index in range(1, samples + 1)), "labels"]
+    drawn = Figure(figsize=(0.3 + 1.5 * len(titles), 0.55 + 1.42 * len(patients)), layout=style.close())
+    axes = drawn.subplots(len(patients), len(titles), squeeze=False)
+    for row, (name, (image, synthetic, labels)) in zip(axes, patients.items(), strict=True):
+        z = style.middle(labels)
+        where = slice(None), slice(None)
+        for axis, array in zip(row, [image.array, *synthetic, image.array], strict=True):
+            style.show(axis, Volume(array, image.affine), z, where, GREY)
+        style.outline(row[-1], labels[z], len(structures))
+        style.scale_bar(row[0], image, where)
+        row[0].set_ylabel(f"patient {name}\nslice {z + 1}")
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title)
+    style.legend(drawn, structures)
+    return drawn

@@ -1,0 +1,59 @@
+"""Where the ensemble is unsure, beside the images and contours."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cardioseg.figures import style
+from cardioseg.volumes import Volume
+
+
+@style.styled
+def figure(
+    patients: Mapping[str, tuple[Volume, Mapping[str, np.ndarray], Mapping[str, np.ndarray]]],
+    unit: str,
+    structures: Sequence[str],
+) -> Figure:
+    """Apical to basal slices, a row each: the contours of one or more label volumes, then maps with a colour bar each.
+
+    patients: by name the image, labels by title and maps by title, all (z, y, x) on one grid. Slices and window
+    are those of all labels together. unit: what the colour bars count.
+    """
+    _, labels, maps = next(iter(patients.values()))
+    everything = {name: np.max(list(own.values()), axis=0) for name, (_, own, _) in patients.items()}
+    rows = [(name, z) for name in patients for z in style.levels(everything[name], 3)]
+    count = len(labels) + len(maps)
+    drawn = Figure(figsize=(0.4 + 1.7 * count, 0.8 + 1.66 * len(rows)), layout=style.close())
+    axes = drawn.subplots(len(rows), count, squeeze=False)
+    shown: dict[str, list] = {title: [] for title in maps}
+    highest = {title: max(float(own[title].max()) for _, _, own in patients.values()) for title in maps}
+    for row, (name, z) in zip(axes, rows, strict=True):
+        image, own_labels, own_maps = patients[name]
+        where = style.window(everything[name], image.spacing)
+        for axis, title in zip(row, labels, strict=False):
+            style.show(axis, image, z, where, style.limits(image.array))
+            if title in own_labels:
+                style.outline(axis, own_labels[title][z][where], len(structures))
+        for axis, title in zip(row[len(labels) :], maps, strict=True):
+            shown[title].append(
+                axis.imshow(
+                    own_maps[title][z][where],
+                    cmap="inferno",
+                    vmin=0,
+                    vmax=highest[title] or 1,
+                    interpolation="bilinear",
+                    aspect=image.spacing[1] / image.spacing[2],
+                )
+            )
+            style.bare(axis)
+        style.scale_bar(row[0], image, where)
+        row[0].set_ylabel(f"patient {name}\nslice {z + 1}")
+    for axis, title in zip(axes[0], [*labels, *maps], strict=True):
+        axis.set_title(title)
+    for column, title in enumerate(maps, start=len(labels)):
+        drawn.colorbar(
+            shown[title][0], ax=axes[:, column], location="bottom", shrink=0.85, fraction=0.02, pad=0.01, label=unit
+        )
+    style.legend(drawn, structures, "lower left")
+    return drawn

@@ -1,0 +1,61 @@
+"""The patients that a method does worst on."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cardioseg.figures import style
+from cardioseg.volumes import Volume
+
+LEVELS = 6
+
+
+def worst_patients(metrics: pd.DataFrame, method: str, count: int) -> pd.DataFrame:
+    """Dice of the `count` patients with the lowest mean over the structures, worst first, indexed by patient.
+
+    Columns: the structures in the table's order, then `mean`. A structure that is neither there nor found (N/A) does
+    not count, and a patient with none that counts is left out. Of equals the earlier in the table comes first.
+    """
+    rows = metrics[metrics["method"] == method]
+    dice = rows.pivot_table(index="patient", columns="structure", values="dice", sort=False, dropna=False)
+    dice = dice.reindex(index=list(dict.fromkeys(rows["patient"])), columns=list(dict.fromkeys(rows["structure"])))
+    dice["mean"] = dice.mean(axis=1)
+    return dice.dropna(subset=["mean"]).sort_values("mean", kind="stable").head(count)
+
+
+@style.styled
+def figure(
+    patients: Mapping[str, tuple[Volume, Mapping[str, np.ndarray]]], scores: pd.DataFrame, structures: Sequence[str]
+) -> Figure:
+    """Slices from apex to base, a column each; a row for each of a patient's label volumes, with the Dice above.
+
+    patients: by name the image (z, y, x) and the labels (z, y, x) by title. scores: see `worst_patients`.
+    """
+    titles = list(dict.fromkeys(title for _, labels in patients.values() for title in labels))
+    rows = len(titles) * len(patients)
+    drawn = Figure(figsize=(0.4 + 1.35 * LEVELS, 0.4 + 1.36 * rows + 0.3 * len(patients)), layout=style.close())
+    blocks = drawn.subfigures(len(patients), 1, squeeze=False)[:, 0]
+    for block, (name, (image, labels)) in zip(blocks, patients.items(), strict=True):
+        dice = ", ".join(f"{key} {_number(scores.loc[name, key])}" for key in [*structures, "mean"])
+        block.suptitle(f"patient {name}: Dice {dice}", fontsize=9, fontweight="bold")
+        everything = np.max(list(labels.values()), axis=0)
+        where, grey = style.window(everything, image.spacing), style.limits(image.array)
+        levels = style.levels(everything, LEVELS)
+        axes = block.subplots(len(titles), LEVELS, squeeze=False)
+        for row, title in zip(axes, titles, strict=True):
+            for axis in row:
+                style.bare(axis)
+            for axis, z in zip(row, levels, strict=False):
+                style.write(axis, f"slice {z + 1}")
+                style.show(axis, image, z, where, grey)
+                style.outline(axis, labels[title][z][where], len(structures))
+            row[0].set_ylabel(title)
+        style.scale_bar(axes[0, 0], image, where)
+    style.legend(drawn, structures)
+    return drawn
+
+
+def _number(dice: float) -> str:
+    return "N/A" if np.isnan(dice) else f"{dice:.2f}"

@@ -1,0 +1,34 @@
+# Everything that a run makes, and what it was made with: configuration, versions, every step's time and memory.
+RESULTS = [
+    "results/cohort/cohort.csv",
+    "results/metrics.csv",
+    "results/translation.csv",
+    "results/significance.csv",
+    "results/clinical.csv",
+    "results/bland_altman.csv",
+    *expand("results/table1.{format}", format=["csv", "md", "tex"]),
+    *expand("results/figures/{figure}.{format}", figure=[*FIGURES, "bland_altman"], format=["png", "svg"]),
+    *expand("results/uncertainty/{patient}.nii.gz", patient=SEGMENTED),
+    *expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),
+]
+
+
+rule provenance:
+    input:
+        RESULTS,
+    output:
+        configuration="results/provenance/configuration.yaml",
+        versions="results/provenance/versions.csv",
+        resources="results/provenance/resources.csv",
+    log:
+        "results/logs/provenance.log",
+    benchmark:
+        "results/benchmarks/provenance.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        source=str(workflow.basedir),
+        configuration={key: section(key) for key in sorted(config) if key != "compute"},
+        code=code("provenance.py"),
+    script:
+        "../workflow_scripts/provenance.py"

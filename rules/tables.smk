@@ -1,0 +1,50 @@
+# The paper's Table 1 with the significance of its differences; clinical quantities and their agreement with the manual.
+
+# The paper's own figures stand beside results on its cohort alone, which its file names and label codes tell.
+ON_MSCMRSEG = (
+    config["data"] is not None
+    and STRUCTURES == {"LV": 500, "MYO": 200, "RV": 600}
+    and config["cohort"]["source"]["image"] == "**/patient{patient}_C0.nii.gz"
+    and config["cohort"]["target"]["image"] == "**/patient{patient}_LGE.nii.gz"
+)
+
+
+rule table1:
+    input:
+        "results/metrics.csv",
+    output:
+        table="results/table1.csv",
+        markdown="results/table1.md",
+        latex="results/table1.tex",
+        significance="results/significance.csv",
+    log:
+        "results/logs/table1.log",
+    benchmark:
+        "results/benchmarks/table1.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        published=ON_MSCMRSEG,
+        code=code("table1.py"),
+    script:
+        "../workflow_scripts/table1.py"
+
+
+rule clinical:
+    input:
+        "results/metrics.csv",
+    output:
+        quantities="results/clinical.csv",
+        agreement="results/bland_altman.csv",
+        figures=["results/figures/bland_altman.png", "results/figures/bland_altman.svg"],
+    log:
+        "results/logs/clinical.log",
+    benchmark:
+        "results/benchmarks/clinical.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        settings=section("clinical"),
+        code=code("clinical.py"),
+    script:
+        "../workflow_scripts/clinical.py"

@@ -1,0 +1,16 @@
+import matplotlib as mpl
+import pandas as pd
+
+from cardioseg import bland_altman, clinical, tables
+from job import job
+
+with job(snakemake):
+    mpl.use("Agg")
+    metrics = pd.read_csv(snakemake.input[0], dtype={"patient": str, "seed": "Int64"})
+    settings = snakemake.params.settings
+    quantities = clinical.quantities(metrics, settings["myocardium"] if settings else None)
+    agreement = bland_altman.agreement(quantities)
+    quantities.to_csv(snakemake.output.quantities, index=False, float_format="%.3f", na_rep="N/A")
+    agreement.to_csv(snakemake.output.agreement, index=False, float_format="%.3f", na_rep="N/A")
+    for path in snakemake.output.figures:
+        bland_altman.figure(path, quantities, tables.METHODS)

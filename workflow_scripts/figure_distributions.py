@@ -1,0 +1,8 @@
+import pandas as pd
+
+from cardioseg.figures import distributions, style
+from job import job
+
+with job(snakemake):
+    metrics = pd.read_csv(snakemake.input.metrics, dtype={"patient": str})
+    style.save(distributions.figure(metrics, snakemake.params.methods), snakemake.output)

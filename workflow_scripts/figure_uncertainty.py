@@ -1,0 +1,21 @@
+from cardioseg import resampling, volumes
+from cardioseg.figures import style
+from cardioseg.figures import uncertainty as figures
+from cardioseg.uncertainty import MEASURES
+from job import job
+
+with job(snakemake):
+    given, structures, params = snakemake.input, snakemake.params.structures, snakemake.params
+    patients = {}
+    for index, patient in enumerate(params.patients):
+        image = volumes.read(given.images[index])
+        labels = {}
+        if given.get("labels"):
+            truth = volumes.read_labels(given.labels[index], structures, volumes.read_image(given.raw[index]))
+            labels["manual"] = resampling.labels_on_grid(truth, image, 1 + len(structures))
+        labels["ensemble"] = volumes.read(given.probabilities[index]).array.argmax(axis=0)
+        maps = dict(zip(MEASURES, volumes.read(given.maps[index]).array, strict=True))
+        # One member alone disagrees with nobody.
+        patients[patient] = (image, labels, dict(list(maps.items())[: params.members]))
+    figure = figures.figure(patients, f"relative to log({1 + len(structures)})", list(structures))
+    style.save(figure, snakemake.output)

@@ -1,0 +1,22 @@
+import pandas as pd
+
+from cardioseg import volumes
+from cardioseg.figures import style, worst
+from job import job
+
+with job(snakemake):
+    structures, known = snakemake.params.structures, snakemake.params.patients
+    metrics = pd.read_csv(snakemake.input.metrics, dtype={"patient": str})
+    scores = worst.worst_patients(metrics, snakemake.params.method, snakemake.params.worst)
+    patients = {}
+    for patient in scores.index:
+        index = known.index(patient)
+        image = volumes.read_image(snakemake.input.images[index])
+        patients[patient] = (
+            image,
+            {
+                "manual": volumes.read_labels(snakemake.input.labels[index], structures, image).array,
+                snakemake.params.title: volumes.read_labels(snakemake.input.masks[index], structures, image).array,
+            },
+        )
+    style.save(worst.figure(patients, scores, list(structures)), snakemake.output)
