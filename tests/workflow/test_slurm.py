@@ -126,12 +126,13 @@ def test_settings_of_the_cluster_reach_the_jobs(tmp_path: Path) -> None:
     said = subprocess.run(plan, cwd=ROOT, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     asked = re.findall(r"^rule (\w+):$.*?^    resources: (.*?)$", said.stdout + said.stderr, re.MULTILINE | re.DOTALL)
-    assert {rule for rule, resources in asked if "gpu=1" in resources} == ON_GPU
+    on_gpu = {rule for rule, resources in asked if "gpu=1" in resources}
+    assert on_gpu == {*ON_GPU, "translation_quality"}
     for rule, resources in asked:
         given = dict(item.split("=", 1) for item in resources.split(", "))
         names = ("slurm_account", "qos", "slurm_partition", "gpu_model", "runtime", "mem_mb")
         common = ["1234", "low"]
-        expected = [*common, "max", "a100", "70", "5000"] if rule in ON_GPU else [*common, "long", None, "7", "500"]
+        expected = [*common, "max", "a100", "70", "5000"] if rule in on_gpu else [*common, "long", None, "7", "500"]
         assert [given.get(name) for name in names] == expected, rule
 
 
