@@ -48,7 +48,6 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=256000 Gres=gpu:{gpus}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=500
 ReturnToService=2
 MinJobAge=3600
-KillWait=10
 JobRequeue=1
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0,bf_interval=5
 """

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,10 +96,12 @@ def test_every_job_asks_for_what_it_needs(finished: Path, slurm: Slurm) -> None:
 
 
 def test_patients_are_sent_together(finished: Path, slurm: Slurm) -> None:
-    rules = [job["rule"] for job in slurm.jobs(finished)]
-    groups = {"resampling", "cropping", "inference"}
-    assert sorted(rule for rule in rules if rule in groups) == sorted(groups)
-    assert max(int(job["NumCPUs"]) for job in slurm.jobs(finished)) == 8
+    # A group is named by itself and its rules.
+    groups = [job for job in slurm.jobs(finished) if job["rule"].startswith(("resampling", "cropping", "inference"))]
+    assert len(groups) == 3
+    for job in groups:
+        assert int(job["NumCPUs"]) > 1
+        assert job["MinMemoryNode"] == f"{4000 * int(job['NumCPUs'])}M"
 
 
 def test_a_second_call_submits_nothing(finished: Path, slurm: Slurm) -> None:
@@ -138,10 +140,15 @@ def test_settings_of_the_cluster_reach_the_jobs(tmp_path: Path) -> None:
 
 def training_job(slurm: Slurm, folder: Path, seed: int, snakemake: subprocess.Popen[bytes]) -> str:
     """The job of a seed's training, once it has reported progress."""
-    while not re.search(r"unet_pretrained: \d+/", log_of(folder, seed)):
+    wait_until(lambda: re.search(r"unet_pretrained: \d+/", log_of(folder, seed)), snakemake)
+    return next(job["JobId"] for job in slurm.jobs(folder) if job["wildcards"] == str(seed))
+
+
+def wait_until(condition: Callable[[], object], snakemake: subprocess.Popen[bytes]) -> None:
+    """Wait for what a running Snakemake brings about."""
+    while not condition():
         assert snakemake.poll() is None, "ended too early"
         time.sleep(0.2)
-    return next(job["JobId"] for job in slurm.jobs(folder) if job["wildcards"] == str(seed))
 
 
 def log_of(folder: Path, seed: int) -> str:
@@ -150,14 +157,14 @@ def log_of(folder: Path, seed: int) -> str:
     return "".join(file.read_text() for file in files)
 
 
-def freeze(job: str) -> None:
-    """Stop the process that trains, so that time passes and nothing is done."""
+def signal_training(job: str, number: signal.Signals) -> None:
+    """Send a signal to the process that trains in a job."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if "train_segmentation" in (process / "cmdline").read_text():
                 environment = (process / "environ").read_text().split("\0")
                 if f"SLURM_JOB_ID={job}" in environment:
-                    os.kill(int(process.name), signal.SIGSTOP)
+                    os.kill(int(process.name), number)
         except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
             pass
 
@@ -171,9 +178,23 @@ def uninterrupted(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass
+class Running:
+    """A Snakemake at work."""
+
+    folder: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def end(self) -> str:
+        """Wait for it; what it said."""
+        assert self.process.wait(timeout=600) == 0, self.log.read_text()
+        return self.log.read_text()
+
+
 @pytest.fixture(scope="module")
-def interrupted(run: Path, slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder with the same trainings on Slurm, one cancelled, one requeued, one out of time; what Snakemake said."""
+def interrupted(run: Path, slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The same trainings on Slurm, the first cancelled, the second requeued, the third about to be out of time."""
     folder = shutil.copytree(run, tmp_path_factory.mktemp("interrupted") / "work")
     log = folder.parent / "log"
     process = slurm.start(command(folder, *TRAININGS, overlay=LONGER), log)
@@ -182,39 +203,63 @@ def interrupted(run: Path, slurm: Slurm, tmp_path_factory: pytest.TempPathFactor
         slurm.run(["scancel", jobs[1]])
         slurm.run(["scontrol", "requeue", jobs[2]])
         slurm.run(["scontrol", "update", f"JobId={jobs[3]}", "TimeLimit=1"])
-        freeze(jobs[3])
-        assert process.wait(timeout=600) == 0, log.read_text()
+        signal_training(jobs[3], signal.SIGSTOP)  # so that time passes and nothing is done
+        yield Running(folder, log, process)
     finally:
         process.terminate()
-    return folder, log.read_text()
+
+
+@pytest.mark.usefixtures("interrupted")  # does this while the third training waits for its end
+def test_a_killed_snakemake_leaves_its_job_alone_and_the_next_one_waits_for_it(
+    run: Path, uninterrupted: Path, slurm: Slurm, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(run, tmp_path / "work")
+    again = command(folder, TRAININGS[0], overlay=LONGER)
+    killed = slurm.start(again, tmp_path / "first")
+    orphan = training_job(slurm, folder, 1, killed)
+    killed.kill()
+    killed.wait()
+    signal_training(orphan, signal.SIGSTOP)  # so that it has not ended when the next one comes
+    refused = slurm.run(again)
+    assert refused.returncode != 0
+    assert "--unlock" in refused.stdout + refused.stderr
+    assert slurm.run(command(folder, "--unlock", overlay=LONGER)).returncode == 0
+    second = slurm.start(again, tmp_path / "second")
+    wait_until(lambda: "another process trains" in log_of(folder, 1), second)
+    signal_training(orphan, signal.SIGCONT)
+    Running(folder, tmp_path / "second", second).end()
+    assert (folder / TRAININGS[0]).read_bytes() == (uninterrupted / TRAININGS[0]).read_bytes()
+    assert not list((folder / "results" / ".state").rglob("state.pt"))
 
 
 def test_interrupted_trainings_end_with_the_weights_of_uninterrupted_ones(
-    interrupted: tuple[Path, str], uninterrupted: Path
+    interrupted: Running, uninterrupted: Path
 ) -> None:
-    folder, _ = interrupted
+    interrupted.end()
     for name in TRAININGS:
         for path in (Path(name), Path(name).with_suffix(".csv")):
-            assert (folder / path).read_bytes() == (uninterrupted / path).read_bytes(), path
+            assert (interrupted.folder / path).read_bytes() == (uninterrupted / path).read_bytes(), path
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_interrupted_trainings_go_on_from_their_states(interrupted: tuple[Path, str], seed: int) -> None:
-    log = log_of(interrupted[0], seed)
+def test_interrupted_trainings_go_on_from_their_states(interrupted: Running, seed: int) -> None:
+    interrupted.end()
+    log = log_of(interrupted.folder, seed)
     stopped = re.findall(r"stopped at iteration (\d+), its state saved", log)
     assert stopped
     assert re.findall(r"continues after iteration (\d+) of", log) == stopped
 
 
-def test_the_user_is_told_what_happened(interrupted: tuple[Path, str]) -> None:
-    said = interrupted[1]
+def test_the_user_is_told_what_happened(interrupted: Running) -> None:
+    said = interrupted.end()
     for state in ("CANCELLED", "TIMEOUT"):
         assert f"SLURM status is: '{state}'" in said
 
 
-def test_memory_grows_with_attempts(interrupted: tuple[Path, str], slurm: Slurm) -> None:
-    asked = {seed: [] for seed in "123"}
-    for job in slurm.jobs(interrupted[0]):
+def test_memory_grows_with_attempts(interrupted: Running, slurm: Slurm) -> None:
+    interrupted.end()
+    asked: dict[str, list[str]] = {"1": [], "2": [], "3": []}
+    for job in slurm.jobs(interrupted.folder):
         asked[job["wildcards"]].append(job["MinMemoryNode"])
     assert asked["1"][:2] == asked["3"][:2] == ["16000M", "32000M"]
     assert asked["2"] == ["16000M"]  # the same job, requeued
