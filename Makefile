@@ -11,7 +11,7 @@ DEMO := --configfile demo/config.yaml
 .DELETE_ON_ERROR:
 
 demo: $(READY)
-	.venv/bin/snakemake --cores $(CORES) $(DEMO)
+	.venv/bin/snakemake --cores $(CORES) $(DEMO) --report-after-run --report results/report.html
 
 test: $(READY)
 	.venv/bin/python -m pytest

@@ -9,6 +9,9 @@ min_version("9.27.1")
 configfile: str(Path(workflow.basedir) / "config.yaml")
 
 
+report: "rules/captions/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/phantom.smk"
 include: "rules/resampling.smk"

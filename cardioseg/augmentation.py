@@ -1,4 +1,4 @@
-"""Random elastic deformation, scaling, rotation and gamma (paper 3.2), batched, on the device of the images."""
+"""Random elastic deformation, scaling, rotation and gamma (paper 3.2), and shifts; batched, on the images' device."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ def augment(
     """Deform each image with its labels, and change the image's gamma.
 
     images: (n, 1, y, x) in [-1, 1]; labels: (n, y, x) integers; generator: on the CPU, so that the draws are the same
-    on every device. settings: `rotation_degrees`, `scale` and `log_gamma` (largest; scale is a fraction),
+    on every device. settings: `rotation_degrees`, `scale` (a fraction), `shift_pixels` and `log_gamma` (all largest),
     `elastic_pixels` (standard deviation of the displacement at the control points), `elastic_spacing_pixels` (between
     control points). All zero leaves everything as it is.
     """
@@ -51,7 +51,8 @@ def sampling_grid(
     displacement = torch.randn((count, 2, *control), generator=generator) * settings["elastic_pixels"]
     smooth = F.interpolate(displacement, size=(height, width), mode="bicubic", align_corners=True)
     pixels = torch.tensor([2 / width, 2 / height])
-    return grid + smooth.movedim(1, -1) * pixels
+    shift = torch.stack([_uniform(count, settings["shift_pixels"], generator) for _ in shape], dim=-1)
+    return grid + (smooth.movedim(1, -1) + shift[:, None, None]) * pixels
 
 
 def _uniform(count: int, largest: float, generator: torch.Generator) -> Tensor:

@@ -94,15 +94,24 @@ def figure(path: Path | str, quantities: pd.DataFrame, titles: Mapping[str, str]
         for column, method in enumerate(methods):
             _panel(axes[row, column], pairs[(pairs["quantity"] == quantity) & (pairs["method"] == method)])
             if row == 0:
-                axes[row, column].set_title(titles[method], fontsize=8)
+                axes[row, column].annotate(
+                    titles[method],
+                    (0.5, 1),
+                    (0, 16),
+                    xycoords="axes fraction",
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=8,
+                    fontweight="bold",
+                )
         *what, unit = quantity.split("_")
         axes[row, 0].set_ylabel(f"{' '.join(what)}\nmethod - manual ({unit})".replace("-", "\u2212"), fontsize=7)
     for column in range(len(methods)):
         axes[-1, column].set_xlabel("mean of method and manual", fontsize=7)
     patients = pairs["patient"].nunique()
     shown.suptitle(
-        f"{split}, {patients} patient{'' if patients == 1 else 's'}: bias (solid), limits of agreement "
-        "(dashed: bias \u00b1 1.96 SD)",
+        f"{split.capitalize()}, {patients} patient{'' if patients == 1 else 's'}: bias (solid), limits of agreement "
+        "(dashed: bias \u00b1 1.96 SD); one point a mask",
         fontsize=8,
     )
     _save(shown, path)
@@ -124,7 +133,7 @@ def _panel(axis: plt.Axes, pairs: pd.DataFrame) -> None:
             axis.axhline(limit, color=BIAS, linewidth=0.8, linestyle="--")
         axis.axhspan(bias - LIMITS * sd, bias + LIMITS * sd, color=BAND, alpha=0.07, linewidth=0, zorder=0)
         text += f" \u00b1 {LIMITS * sd:.1f}"
-    axis.set_title(text.replace("-", "\u2212"), fontsize=6.5, loc="right", pad=1.5)
+    axis.set_title(text.replace("-", "\u2212"), fontsize=7, pad=2)
 
 
 def _save(shown: plt.Figure, path: Path | str) -> None:

@@ -1,5 +1,6 @@
-"""The paper's Table 1: Dice and ASD of every method, with their spread, as a table, as Markdown and as LaTeX."""
+"""The paper's Table 1: Dice and ASD of every method, with their spread, as a table, Markdown, HTML and LaTeX."""
 
+import html as markup
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -66,6 +67,14 @@ LATEX = {
         "~": r"\textasciitilde{}",
     },
 }
+
+
+STYLE = (
+    "body { font-family: sans-serif; font-size: 14px } table { border-collapse: collapse }"
+    " th, td { padding: 4px 10px; text-align: center; border-bottom: 1px solid #ddd }"
+    " th:first-child, td:first-child { text-align: left; white-space: nowrap }"
+    " .spread { font-size: 11px; color: #555; white-space: nowrap } .published td { font-style: italic }"
+)
 
 
 @dataclass(frozen=True)
@@ -198,6 +207,31 @@ def markdown(metrics: pd.DataFrame, published: bool) -> str:
             lines.append(_line([title, *(_markdown_cell(cell, row.published) for cell in row.cells)]))
         lines += ["", *(f"- {note}" for note in _notes(of_split, published))]
     return "\n".join(lines) + "\n"
+
+
+def html(metrics: pd.DataFrame, published: bool) -> str:
+    """Table 1 as an HTML page, a table a split; see `table1`."""
+    head = f"<head><meta charset='utf-8'/><title>Table 1</title><style>{STYLE}</style></head>"
+    page = f"<!DOCTYPE html><html>{head}<body>"
+    if metrics.empty:
+        return f"{page}<p>{NOTHING}</p></body></html>\n"
+    found = values(metrics)
+    header = ["Method", *(f"{MEASURES[measure]} {structure}" for measure, structure in _names(found))]
+    parts = [page]
+    for split, of_split in found.groupby("split", sort=False):
+        parts += [f"<h2>{markup.escape(_heading(split, of_split))}</h2>", "<table>", _html_line(header, "th")]
+        rows = list(_rows(found, split, published))
+        for index, row in enumerate(rows):
+            if _begins_parts(rows, index):
+                parts.append(f"<tr><td colspan='{len(header)}'><em>{PARTS_TITLE}</em></td></tr>")
+            parts.append(_html_line([markup.escape(row.title), *map(_html_cell, row.cells)], "td", row.published))
+        parts += [
+            "</table>",
+            "<ul>",
+            *(f"<li>{markup.escape(note)}</li>" for note in _notes(of_split, published)),
+            "</ul>",
+        ]
+    return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
 def latex(metrics: pd.DataFrame, published: bool) -> str:
@@ -342,6 +376,17 @@ def _line(cells: list[str]) -> str:
 def _markdown_cell(cell: Cell, published: bool) -> str:
     mean = f"**{cell.mean}**" if cell.best else f"*{cell.mean}*" if published and cell.mean else cell.mean
     return f"{mean}{cell.marks} {cell.spread}".rstrip()
+
+
+def _html_line(cells: list[str], tag: str, published: bool = False) -> str:
+    style = " class='published'" if published else ""
+    return f"<tr{style}>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
+
+
+def _html_cell(cell: Cell) -> str:
+    mean = f"<strong>{cell.mean}</strong>" if cell.best else cell.mean
+    spread = f"<br/><span class='spread'>{markup.escape(cell.spread)}</span>" if cell.spread else ""
+    return f"{mean}{markup.escape(cell.marks)}{spread}"
 
 
 def _latex_line(cells: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ def train(
     if average:
         parts["average"] = average
     history = training.train(step, parts, settings["iterations"], state_folder, identity, "translation")
-    return average.module if average else network, history
+    return cast(munit.Munit, average.module) if average else network, history
 
 
 @torch.no_grad()

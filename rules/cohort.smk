@@ -4,7 +4,7 @@ rule cohort:
         files=sorted({str(path) for files in COHORT.volumes.values() for path in (files.image, files.labels) if path}),
         locations=[f"results/located/{modality}/{patient}.json" for modality, patient in COHORT.volumes],
     output:
-        "results/cohort/cohort.csv",
+        report("results/cohort/cohort.csv", caption="captions/cohort.rst", category="Provenance"),
     log:
         "results/logs/cohort.log",
     benchmark:

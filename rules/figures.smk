@@ -63,7 +63,8 @@ rule figure_appearance:
         target_raw=target_files("image", EVALUATED),
         target_labels=target_files("labels", EVALUATED),
     output:
-        multiext("results/figures/appearance", ".png", ".svg"),
+        report("results/figures/appearance.png", caption="captions/appearance.rst", category="Translation"),
+        "results/figures/appearance.svg",
     log:
         "results/logs/figure_appearance.log",
     benchmark:
@@ -85,7 +86,8 @@ rule figure_segmentations:
         images=target_files("image", SHOWN),
         labels=list(SHOWN_LABELS.values()),
     output:
-        multiext("results/figures/segmentations", ".png", ".svg"),
+        report("results/figures/segmentations.png", caption="captions/segmentations.rst", category="Segmentation"),
+        "results/figures/segmentations.svg",
     log:
         "results/logs/figure_segmentations.log",
     benchmark:
@@ -96,6 +98,7 @@ rule figure_segmentations:
         patients=SHOWN,
         labels=[list(key) for key in SHOWN_LABELS],
         titles=[*(["manual"] if EVALUATED else []), *SHOWN_MODELS],
+        reference="manual" if EVALUATED else list(SHOWN_MODELS)[-1],
         structures=STRUCTURES,
         code=code("figure_segmentations.py"),
     script:
@@ -113,7 +116,8 @@ rule figure_translations:
             sample=SHOWN_SAMPLES,
         ),
     output:
-        multiext("results/figures/translations", ".png", ".svg"),
+        report("results/figures/translations.png", caption="captions/translations.rst", category="Translation"),
+        "results/figures/translations.svg",
     log:
         "results/logs/figure_translations.log",
     benchmark:
@@ -136,7 +140,8 @@ rule figure_training:
         translation="results/translation/history.csv",
         segmentation=expand("results/segmentation/seed{seed}/{phase}.csv", phase=PHASES, seed=SEEDS),
     output:
-        multiext("results/figures/training", ".png", ".svg"),
+        report("results/figures/training.png", caption="captions/training.rst", category="Training"),
+        "results/figures/training.svg",
     log:
         "results/logs/figure_training.log",
     benchmark:
@@ -154,7 +159,8 @@ rule figure_distributions:
     input:
         metrics="results/metrics.csv",
     output:
-        multiext("results/figures/distributions", ".png", ".svg"),
+        report("results/figures/distributions.png", caption="captions/distributions.rst", category="Segmentation"),
+        "results/figures/distributions.svg",
     log:
         "results/logs/figure_distributions.log",
     benchmark:
@@ -175,7 +181,8 @@ rule figure_worst:
         labels=target_files("labels", EVALUATED),
         masks=expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=EVALUATED),
     output:
-        multiext("results/figures/worst", ".png", ".svg"),
+        report("results/figures/worst.png", caption="captions/worst.rst", category="Segmentation"),
+        "results/figures/worst.svg",
     log:
         "results/logs/figure_worst.log",
     benchmark:
@@ -220,7 +227,8 @@ rule figure_uncertainty:
         probabilities=expand("results/probabilities/ensemble/{patient}.nii.gz", patient=SHOWN),
         maps=expand("results/uncertainty/{patient}.nii.gz", patient=SHOWN),
     output:
-        multiext("results/figures/uncertainty", ".png", ".svg"),
+        report("results/figures/uncertainty.png", caption="captions/uncertainty.rst", category="Segmentation"),
+        "results/figures/uncertainty.svg",
     log:
         "results/logs/figure_uncertainty.log",
     benchmark:

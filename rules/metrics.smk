@@ -28,7 +28,7 @@ rule metrics:
     input:
         expand("results/metrics/{patient}.csv", patient=EVALUATED),
     output:
-        metrics="results/metrics.csv",
+        metrics=report("results/metrics.csv", caption="captions/metrics.rst", category="Tables"),
         summary="results/summary.txt",
     log:
         "results/logs/metrics.log",

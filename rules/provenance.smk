@@ -6,7 +6,7 @@ RESULTS = [
     "results/significance.csv",
     "results/clinical.csv",
     "results/bland_altman.csv",
-    *expand("results/table1.{format}", format=["csv", "md", "tex"]),
+    *expand("results/table1.{format}", format=["csv", "md", "html", "tex"]),
     *expand("results/figures/{figure}.{format}", figure=[*FIGURES, "bland_altman"], format=["png", "svg"]),
     *expand("results/uncertainty/{patient}.nii.gz", patient=SEGMENTED),
     *expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),
@@ -17,9 +17,11 @@ rule provenance:
     input:
         RESULTS,
     output:
-        configuration="results/provenance/configuration.yaml",
-        versions="results/provenance/versions.csv",
-        resources="results/provenance/resources.csv",
+        configuration=report(
+            "results/provenance/configuration.yaml", caption="captions/configuration.rst", category="Provenance"
+        ),
+        versions=report("results/provenance/versions.csv", caption="captions/versions.rst", category="Provenance"),
+        resources=report("results/provenance/resources.csv", caption="captions/resources.rst", category="Provenance"),
     log:
         "results/logs/provenance.log",
     benchmark:

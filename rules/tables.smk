@@ -15,8 +15,9 @@ rule table1:
     output:
         table="results/table1.csv",
         markdown="results/table1.md",
+        html=report("results/table1.html", caption="captions/table1.rst", category="Tables"),
         latex="results/table1.tex",
-        significance="results/significance.csv",
+        significance=report("results/significance.csv", caption="captions/significance.rst", category="Tables"),
     log:
         "results/logs/table1.log",
     benchmark:
@@ -34,9 +35,14 @@ rule clinical:
     input:
         "results/metrics.csv",
     output:
-        quantities="results/clinical.csv",
-        agreement="results/bland_altman.csv",
-        figures=["results/figures/bland_altman.png", "results/figures/bland_altman.svg"],
+        quantities=report("results/clinical.csv", caption="captions/clinical.rst", category="Clinical quantities"),
+        agreement=report("results/bland_altman.csv", caption="captions/agreement.rst", category="Clinical quantities"),
+        figures=[
+            report(
+                "results/figures/bland_altman.png", caption="captions/bland_altman.rst", category="Clinical quantities"
+            ),
+            "results/figures/bland_altman.svg",
+        ],
     log:
         "results/logs/clinical.log",
     benchmark:

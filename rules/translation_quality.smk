@@ -21,7 +21,7 @@ rule translation_quality:
         unet=expand("results/segmentation/seed{seed}/unet_pretrained.pt", seed=SEEDS),
         unet_ft=expand("results/segmentation/seed{seed}/unet_finetuned.pt", seed=SEEDS),
     output:
-        "results/translation.csv",
+        report("results/translation.csv", caption="captions/translation.rst", category="Translation"),
     log:
         "results/logs/translation_quality.log",
     benchmark:

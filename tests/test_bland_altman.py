@@ -95,12 +95,13 @@ def test_same_bytes(tmp_path, suffix):
 
 
 def texts(monkeypatch, tmp_path, *arguments):
-    """What is written in each panel of a figure: its titles and its labels."""
+    """Of each panel of a figure the method, the agreement, the label and the number of lines."""
     shown = []
     monkeypatch.setattr(bland_altman.plt, "close", shown.append)
     bland_altman.figure(tmp_path / "figure.png", *arguments)
     found = [
-        [axis.get_title(), axis.get_title(loc="right"), axis.get_ylabel(), len(axis.lines)] for axis in shown[0].axes
+        ["".join(text.get_text() for text in axis.texts), axis.get_title(), axis.get_ylabel(), len(axis.lines)]
+        for axis in shown[0].axes
     ]
     monkeypatch.undo()
     plt.close("all")

@@ -54,7 +54,7 @@ def test_same_figure_gives_same_files(tmp_path):
     for name in ("a", "b"):
         patients = {"6": (image(), {"manual": labels()})}
         paths = [tmp_path / f"{name}.png", tmp_path / f"{name}.svg"]
-        style.save(segmentations.figure(patients, ["manual"], STRUCTURES), paths)
+        style.save(segmentations.figure(patients, ["manual"], "manual", STRUCTURES), paths)
         contents.append([path.read_bytes() for path in paths])
     assert contents[0] == contents[1]
     assert contents[0][0][:8] == b"\x89PNG\r\n\x1a\n"
@@ -64,7 +64,7 @@ def test_same_figure_gives_same_files(tmp_path):
 
 def test_global_settings_are_left_alone():
     before = dict(mpl.rcParams)
-    segmentations.figure({"6": (image(), {"manual": labels()})}, ["manual"], STRUCTURES)
+    segmentations.figure({"6": (image(), {"manual": labels()})}, ["manual"], "manual", STRUCTURES)
     assert dict(mpl.rcParams) == before
     assert not plt.get_fignums()
 
@@ -117,7 +117,7 @@ def test_segmentations():
         "6": (image(), {"manual": labels(), "U-Net": nothing}),
         "7": (image(seed=1), {"manual": labels()}),  # no mask of the U-Net
     }
-    figure = segmentations.figure(patients, ["manual", "U-Net"], STRUCTURES)
+    figure = segmentations.figure(patients, ["manual", "U-Net"], "manual", STRUCTURES)
     shown = panels(figure)
     assert len(shown) == 2 * 3 * 3
     # The first structure is drawn last: the endocardium is its own.
@@ -127,6 +127,14 @@ def test_segmentations():
     assert texts(figure).count("N/A") == 3
     assert "patient 7\nbasal (slice 4)" in texts(figure)
     assert [axis.get_title() for axis in shown[:3]] == ["image", "manual", "U-Net"]
+
+
+def test_slices_are_those_of_the_reference():
+    everywhere, lower = np.ones_like(labels()), labels()
+    lower[2:] = 0
+    figure = segmentations.figure({"6": (image(), {"a": everywhere, "b": lower})}, ["a", "b"], "b", STRUCTURES)
+    assert len(panels(figure)) == 3
+    assert "patient 6\napical (slice 2)" in texts(figure)
 
 
 def single_pixel(array):
@@ -149,7 +157,7 @@ def test_odd_labels(draw, slices):
     if draw:
         draw(array)
     scan, scores = image(array.shape), worst.worst_patients(table(("6", "LV", 0.5)), "ensemble_pp", 3)
-    segmentations.figure({"6": (scan, {"manual": array})}, ["manual"], STRUCTURES)
+    segmentations.figure({"6": (scan, {"manual": array})}, ["manual"], "manual", STRUCTURES)
     translations.figure({"6": (scan, [scan.array], array)}, "bSSFP", "LGE", STRUCTURES)
     maps = {"entropy": np.zeros(array.shape)}
     uncertainty.figure({"6": (scan, {"ensemble": array}, maps)}, "nats", STRUCTURES)
@@ -160,7 +168,7 @@ def test_constant_image_and_odd_names(tmp_path):
     scan = Volume(np.zeros(SHAPE, np.float32), image().affine)
     patients = {name: (scan, {"U-Net (FT)": labels()}) for name in ("Jürgen Ø_^%s", "5$ and 6$ {")}
     names = [f"structure{index}" for index in range(8)]  # more than there are colours
-    figure = segmentations.figure(patients, ["U-Net (FT)"], names)
+    figure = segmentations.figure(patients, ["U-Net (FT)"], "U-Net (FT)", names)
     style.save(figure, [tmp_path / "figure.png"])
     assert any("5$ and 6$ {" in text for text in texts(figure))
     assert (tmp_path / "figure.png").exists()

@@ -23,6 +23,7 @@ SETTINGS = {
         "log_gamma": 0.2,
         "elastic_pixels": 1,
         "elastic_spacing_pixels": 8,
+        "shift_pixels": 1,
     },
 }
 CPU = torch.device("cpu")

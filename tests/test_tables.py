@@ -1,4 +1,5 @@
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -88,6 +89,18 @@ def test_markdown_by_hand():
     assert found["Ensemble + PP"][0] == "**0.850** ± 0.071"
     assert "not tested: fewer than 5 patients" in text
     assert "published" not in text
+
+
+def test_html_says_what_markdown_says():
+    page = ElementTree.fromstring(tables.html(by_hand(), published=False).removeprefix("<!DOCTYPE html>"))
+    lines = [["".join(cell.itertext()) for cell in line] for line in page.iter("tr")]
+    found = cells(tables.markdown(by_hand(), published=False))
+    del found["---"]
+    plain = {title: [cell.replace("*", "").replace(" ", "") for cell in line] for title, line in found.items()}
+    assert [title for title, *_ in lines] == list(plain)
+    for title, *line in lines:
+        assert [cell.replace(" ", "") for cell in line] == plain[title]
+    assert next(page.iter("strong")).text == "0.850"
 
 
 def test_patients_weigh_the_same_in_every_seed():

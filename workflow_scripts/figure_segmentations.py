@@ -15,5 +15,5 @@ with job(snakemake):
     }
     for (patient, title), path in zip(snakemake.params.labels, snakemake.input.labels, strict=True):
         patients[patient][1][title] = volumes.read_labels(path, structures, images[patient]).array
-    figure = segmentations.figure(patients, snakemake.params.titles, list(structures))
+    figure = segmentations.figure(patients, snakemake.params.titles, snakemake.params.reference, list(structures))
     style.save(figure, snakemake.output)

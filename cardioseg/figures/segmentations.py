@@ -13,29 +13,30 @@ LEVELS = ("apical", "middle", "basal")
 
 @style.styled
 def figure(
-    patients: Mapping[str, tuple[Volume, Mapping[str, np.ndarray]]], titles: Sequence[str], structures: Sequence[str]
+    patients: Mapping[str, tuple[Volume, Mapping[str, np.ndarray]]],
+    titles: Sequence[str],
+    reference: str,
+    structures: Sequence[str],
 ) -> Figure:
     """Apical to basal slices, a row each; the image alone, then with the contours of each of several label volumes.
 
-    patients: by name the image (z, y, x) and the labels (z, y, x) by title. A patient's first labels choose slices and
-    window; what a patient has no labels of is shown as N/A.
+    patients: by name the image (z, y, x) and the labels (z, y, x) by title; what a patient has no labels of is
+    shown as N/A. reference: the title of the labels that slices and window are chosen by; every patient has them.
     """
     rows = [
-        (name, level, z)
-        for name, (_, labels) in patients.items()
-        for level, z in _levels(next(iter(labels.values()))).items()
+        (name, level, z) for name, (_, labels) in patients.items() for level, z in _levels(labels[reference]).items()
     ]
     drawn = Figure(figsize=(0.5 + 1.3 * (1 + len(titles)), 0.6 + 1.32 * len(rows)), layout=style.close())
     axes = drawn.subplots(len(rows), 1 + len(titles), squeeze=False)
     for row, (name, level, z) in zip(axes, rows, strict=True):
         image, labels = patients[name]
-        where, grey = style.window(next(iter(labels.values())), image.spacing), style.limits(image.array)
+        where, grey = style.window(labels[reference], image.spacing), style.limits(image.array)
         for axis, title in zip(row, ["image", *titles], strict=True):
             style.show(axis, image, z, where, grey)
             if title in labels:
                 style.outline(axis, labels[title][z][where], len(structures))
             elif title != "image":
-                axis.text(0.5, 0.5, "N/A", color="white", ha="center", va="center", transform=axis.transAxes)
+                style.write(axis, "N/A")
         style.scale_bar(row[0], image, where)
         row[0].set_ylabel(f"patient {name}\n{level} (slice {z + 1})")
     for axis, title in zip(axes[0], ["image", *titles], strict=True):

@@ -16,7 +16,7 @@ from cardioseg.volumes import Volume
 
 # Distinct for the colour-blind too (Okabe and Ito 2008), in an order that is bright on grey images.
 COLOURS = ("#e8601c", "#56b4e9", "#f0c929", "#cc79a7", "#009e73", "#0072b2")
-DPI = 120
+DPI = 110
 SCALE_BAR_MM = 20
 MARGIN_MM = 12
 Place = Literal["outside lower center", "lower left"]
