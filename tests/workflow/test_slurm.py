@@ -32,7 +32,8 @@ def command(folder: Path, *arguments: str, overlay: str = "") -> list[str]:
     (folder.parent / "overlay.yaml").write_text(overlay)
     files = [str(TINY), *([str(folder.parent / "overlay.yaml")] if overlay else [])]
     # Asked once a typical job of this size has ended, and not rarely as suits jobs of hours.
-    options = ["--slurm-init-seconds-before-status-checks", "6", "--directory", str(folder), "--configfile", *files]
+    options = ["--slurm-init-seconds-before-status-checks", "6", "--slurm-keep-successful-logs"]
+    options += ["--directory", str(folder), "--configfile", *files]
     return [sys.executable, "-m", "snakemake", *arguments, "--profile", "slurm", "-j", "8", *options]
 
 
