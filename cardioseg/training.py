@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import signal
 import time
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import torch
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 120.0
 REPORTS = 50
+_ADVICE = "The last good state is kept; lower the learning rate or look at the input images."
 
 
 class Stateful(Protocol):
@@ -77,7 +79,6 @@ def train(
     state is saved and Preempted raised. Raises FloatingPointError as soon as a reported loss is not finite, the last
     good state being kept. The caller removes the folder (`forget`) once its result is safe.
     """
-    state_folder.mkdir(parents=True, exist_ok=True)
     path = state_folder / "state.pt"
     with _only_process(state_folder), _termination() as terminated:
         first, since, sums, history = _restore(path, parts, identity)
@@ -96,9 +97,11 @@ def train(
                 sums, since = {}, 0
                 _report(name, done, iterations, losses, (time.monotonic() - began) / (done - first))
             if terminated() or time.monotonic() - saved > SAVE_EVERY_S:
+                learnt = {key: part.state_dict() for key, part in parts.items()}
                 _check_finite(name, done, {key: float(value) for key, value in sums.items()})
+                _check_learnt(name, done, learnt)
                 state = {"identity": identity, "done": done, "since": since, "sums": sums, "history": history}
-                checkpoints.save(path, state | {"parts": {key: part.state_dict() for key, part in parts.items()}})
+                checkpoints.save(path, state | {"parts": learnt})
                 saved = time.monotonic()
                 if terminated():
                     log.info(
@@ -111,8 +114,14 @@ def train(
 
 
 def forget(state_folder: Path) -> None:
-    """Remove a finished training's state."""
-    shutil.rmtree(state_folder, ignore_errors=True)
+    """Remove a finished training's state, unless another process has gone on with it meanwhile: it removes its own."""
+    if state_folder.exists():
+        with (state_folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            shutil.rmtree(state_folder, ignore_errors=True)
 
 
 def write_history(path: Path | str, history: list[dict[str, float]]) -> None:
@@ -140,14 +149,28 @@ def _restore(
 
 @contextmanager
 def _only_process(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the operating system releases it when the process ends, however it ends."""
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another process trains in %s: waiting for it to end", folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    """Make the folder and hold its lock; the operating system releases it when the process ends, however it ends."""
+    path = folder / "lock"
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("another process trains in %s: waiting for it to end", folder)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # Who held it may have removed the folder: then this lock keeps nobody else out.
+            if _in_place(file, path):
+                yield
+                return
+
+
+def _in_place(file: IO, path: Path) -> bool:
+    """Whether an open file is still the one of that path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -164,10 +187,23 @@ def _termination() -> Iterator[Callable[[], bool]]:
 def _check_finite(name: str, iteration: int, losses: Mapping[str, float]) -> None:
     bad = [key for key, value in losses.items() if not math.isfinite(value)]
     if bad:
-        raise FloatingPointError(
-            f"{name}: loss {', '.join(bad)} is not finite at iteration {iteration}. The last good state is kept; "
-            "lower the learning rate or look at the input images."
-        )
+        raise FloatingPointError(f"{name}: loss {', '.join(bad)} is not finite at iteration {iteration}. {_ADVICE}")
+
+
+def _check_learnt(name: str, iteration: int, state: Mapping[str, Any]) -> None:
+    """A step of finite losses may have left weights that are not."""
+    bad = [key for key, value in state.items() if not _all_finite(value)]
+    if bad:
+        raise FloatingPointError(f"{name}: {', '.join(bad)} not finite after iteration {iteration}. {_ADVICE}")
+
+
+def _all_finite(state: Any) -> bool:
+    """Whether every number in the floating-point tensors of nested dictionaries and lists is finite."""
+    if isinstance(state, torch.Tensor):
+        return not state.is_floating_point() or bool(state.isfinite().all())
+    if isinstance(state, Mapping):
+        return all(map(_all_finite, state.values()))
+    return all(map(_all_finite, state)) if isinstance(state, list | tuple) else True
 
 
 def _report(name: str, done: int, iterations: int, losses: Mapping[str, float], seconds: float) -> None:

@@ -251,6 +251,26 @@ def test_a_bad_state_is_not_saved_at_termination(tmp_path):
     assert not (tmp_path / "state.pt").exists()
 
 
+@pytest.mark.parametrize("part", ["network", "optimiser"])
+def test_a_state_that_the_last_step_spoilt_is_not_saved(tmp_path, uninterrupted, part):
+    """The losses are those of before the step, and finite."""
+    problem = Problem()
+    step = problem.step
+
+    def spoil(iteration):
+        losses = step(iteration)
+        if iteration == 5:
+            optimiser = problem.optimiser.state[problem.network[0].weight]
+            {"network": problem.network[0].weight.data, "optimiser": optimiser["exp_avg"]}[part].fill_(float("inf"))
+            terminate()
+        return losses
+
+    problem.step = spoil
+    with pytest.raises(FloatingPointError, match=f"problem: {part} not finite after iteration 6"):
+        problem.train(tmp_path)
+    assert not (tmp_path / "state.pt").exists()
+
+
 @pytest.mark.parametrize("error", [training.Preempted, RuntimeError, None])
 def test_gives_back_signal_and_lock(tmp_path, error):
     before = signal.getsignal(signal.SIGTERM)
@@ -349,6 +369,45 @@ def test_forget(tmp_path):
     assert not folder.exists()
     training.forget(folder)
     assert Problem().train(folder).steps[0] == 0
+
+
+def test_does_not_forget_what_another_process_goes_on_with(tmp_path):
+    (tmp_path / "state.pt").touch()
+    with (tmp_path / "lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        training.forget(tmp_path)
+        assert (tmp_path / "state.pt").exists()
+    training.forget(tmp_path)
+    assert not tmp_path.exists()
+
+
+def test_a_lock_removed_while_it_was_waited_for_is_not_held(tmp_path, uninterrupted):
+    """As `forget` does: who comes later would lock another file and train in the same folder at the same time."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with (folder / "lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        class WhenWaiting(logging.Handler):
+            def emit(self, record):
+                if "waiting" in record.getMessage():
+                    training.shutil.rmtree(folder)
+                    fcntl.flock(other, fcntl.LOCK_UN)
+
+        handler = WhenWaiting()
+        training.log.addHandler(handler)
+        level = training.log.level
+        training.log.setLevel(logging.INFO)
+
+        def attempt():
+            with (folder / "lock").open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        try:
+            assert Problem(at(0, 5, do=attempt)).train(folder).everything() == uninterrupted
+        finally:
+            training.log.removeHandler(handler)
+            training.log.setLevel(level)
 
 
 def test_written_history_reads_back(tmp_path):

@@ -1,0 +1,168 @@
+"""What runs again after an edit: on copies of a finished run, the jobs of a dry run."""
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from calls import ROOT, planned
+
+from cardioseg import phantom
+
+pytestmark = pytest.mark.slow
+
+NOTHING: Counter[str] = Counter()
+AFTER_PREDICTION = Counter(average=2, evaluate=2, metrics=1)
+AFTER_TRANSLATION = AFTER_PREDICTION + Counter(
+    synthesise=2, finetune_unet=2, pretrain_cascade=2, finetune_cascade=2, predict=4
+)
+AFTER_RESAMPLING = AFTER_TRANSLATION + Counter(
+    train_localiser=1, locate=5, crop=5, crop_labels=2, translate=1, pretrain_unet=2
+)
+STEPS = {"resample", *AFTER_RESAMPLING}
+
+
+@pytest.fixture
+def work(raw_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run on raw data."""
+    return Path(shutil.copytree(raw_run, tmp_path / "work"))
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """A copy of the repository's code."""
+    folder = tmp_path / "code"
+    for name in ("Snakefile", "config.yaml", "profiles", "rules", "envs", "workflow_scripts", "cardioseg"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name)
+        else:
+            folder.mkdir(exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+def plan(work: Path, **options: Path | str) -> Counter[str]:
+    """The jobs that would run to the metrics."""
+    return planned(work, "results/metrics.csv", data="data", **options)
+
+
+def steps(jobs: Counter[str]) -> Counter[str]:
+    """Those of the data flow; what else is made of the masks does not matter here."""
+    return Counter({rule: count for rule, count in jobs.items() if rule in STEPS})
+
+
+def raw(work: Path, patient: int, name: str) -> Path:
+    return phantom.release_files(work / "data", patient)[name]
+
+
+def test_unchanged(raw_run: Path) -> None:
+    assert plan(raw_run) == NOTHING
+
+
+def test_touched_raw_files(work: Path) -> None:
+    for path in (work / "data").rglob("*.nii.gz"):
+        os.utime(path)
+    assert plan(work) == NOTHING
+
+
+def test_changed_raw_volume_of_a_patient_to_segment(work: Path) -> None:
+    victim = raw(work, 1, "LGE")
+    image = nib.load(victim)
+    values = np.asarray(image.dataobj).copy()
+    values[3, 4, 2] += 1
+    nib.save(nib.Nifti1Image(values, image.affine, image.header), victim)
+    own = Counter(resample=1, locate=1, crop=1, predict=2, average=1, evaluate=1)
+    assert steps(plan(work)) == own + Counter(metrics=1)
+
+
+def test_changed_raw_volume_of_a_patient_to_learn_translation_from(work: Path) -> None:
+    victim = raw(work, 7, "LGE")
+    image = nib.load(victim)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., ::-1], image.affine, image.header), victim)
+    own = Counter(resample=1, locate=1, crop=1, translate=1)
+    assert steps(plan(work)) == own + AFTER_TRANSLATION
+
+
+def test_changed_postprocessing(run: Path) -> None:
+    jobs = planned(run, overlay="postprocessing: {crf: {bilateral_mm: 7}}")
+    postprocessing, tables = {"postprocess", "postprocess_ensemble"}, {"table1", "clinical"}
+    figures = {"figure_segmentations", "figure_distributions", "figure_worst"}
+    assert set(jobs) == {"evaluate", "metrics", "provenance"} | postprocessing | tables | figures
+
+
+def test_changed_translation(work: Path) -> None:
+    jobs = plan(work, overlay="translation: {weights: {image: 9}}")
+    assert steps(jobs) == Counter(translate=1) + AFTER_TRANSLATION
+
+
+def test_added_seed(work: Path) -> None:
+    networks = Counter(synthesise=1, pretrain_unet=1, finetune_unet=1, pretrain_cascade=1, finetune_cascade=1)
+    masks = Counter(predict=2) + AFTER_PREDICTION
+    assert steps(plan(work, overlay="ensemble: [1, 2, 3]")) == networks + masks
+
+
+def test_changed_place_and_speed(work: Path) -> None:
+    assert plan(work, overlay="compute: {device: cpu, threads: {segmentation: 2}}") == NOTHING
+
+
+def test_deleted_intermediate_file(work: Path) -> None:
+    """Whatever it was needed for is there."""
+    (work / "results" / "cropped" / "LGE" / "1.nii.gz").unlink()
+    assert plan(work) == NOTHING
+
+
+def test_deleted_result(work: Path) -> None:
+    (work / "results" / "metrics.csv").unlink()
+    assert plan(work) == Counter(metrics=1)
+
+
+def test_deleted_results_and_what_they_are_made_from(work: Path) -> None:
+    """No network is trained for want of what is made with it."""
+    shutil.rmtree(work / "results" / "probabilities")
+    shutil.rmtree(work / "results" / "metrics")
+    (work / "results" / "metrics.csv").unlink()
+    assert steps(plan(work)) == Counter(predict=4) + AFTER_PREDICTION
+
+
+def test_touched_code(work: Path, code: Path) -> None:
+    for path in code.rglob("*.py"):
+        os.utime(path)
+    assert plan(work, code=code) == NOTHING
+
+
+def test_comment_and_docstring_in_the_library(work: Path, code: Path) -> None:
+    edit(code / "cardioseg" / "losses.py", "def composite_loss", "# A comment.\ndef composite_loss")
+    edit(code / "cardioseg" / "resampling.py", '"""In-plane resampling,', '"""Resampling in-plane,')
+    assert plan(work, code=code) == NOTHING
+
+
+def test_changed_line_in_the_loss_of_segmentation(work: Path, code: Path) -> None:
+    """All but what comes before the first training, the localiser's, whose loss it is too."""
+    edit(code / "cardioseg" / "losses.py", "1e-12", "1e-10")
+    assert steps(plan(work, code=code)) == AFTER_RESAMPLING
+
+
+def test_changed_line_in_the_loss_of_translation(work: Path, code: Path) -> None:
+    edit(code / "cardioseg" / "munit.py", "(judged - 1).square()", "(judged - 1).abs()")
+    assert steps(plan(work, code=code)) == Counter(translate=1) + AFTER_TRANSLATION
+
+
+def test_other_python_of_the_same_version(work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A patch release, told to every process as its own."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import platform, sys\n"
+        "major, minor, patch = platform.python_version_tuple()\n"
+        "sys.version = sys.version.replace(platform.python_version(), f'{major}.{minor}.{int(patch) + 1}', 1)\n"
+        "sys.hexversion += 1 << 8\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert plan(work) == NOTHING

@@ -1,0 +1,266 @@
+"""The workflow on a real Slurm: the profile, and what becomes of a training that is interrupted."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+from calls import ROOT, TINY, snakemake
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing()),
+]
+
+ON_GPU = {"train_localiser", "translate", "synthesise"} | {
+    f"{phase}_{network}" for phase in ("pretrain", "finetune") for network in ("unet", "cascade")
+}
+LONGER = "{ensemble: [1, 2, 3], segmentation: {pretraining: {epochs: 100}}}"
+TRAININGS = [f"results/segmentation/seed{seed}/unet_pretrained.pt" for seed in (1, 2, 3)]
+
+
+def command(folder: Path, *arguments: str, overlay: str = "") -> list[str]:
+    """The user's command, from the repository's root."""
+    (folder.parent / "overlay.yaml").write_text(overlay)
+    files = [str(TINY), *([str(folder.parent / "overlay.yaml")] if overlay else [])]
+    # Asked once a typical job of this size has ended, and not rarely as suits jobs of hours.
+    options = ["--slurm-init-seconds-before-status-checks", "6", "--slurm-keep-successful-logs"]
+    options += ["--directory", str(folder), "--configfile", *files]
+    return [sys.executable, "-m", "snakemake", *arguments, "--profile", "slurm", "-j", "8", *options]
+
+
+@dataclass
+class Slurm:
+    """Calls in the environment of the running cluster."""
+
+    environment: dict[str, str]
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=600)
+
+    def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("w") as file:
+            return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=file, stderr=file)
+
+    def jobs(self, folder: Path) -> list[dict[str, str]]:
+        """The records of the jobs that worked in a folder, oldest first; `rule` is the rule's or group's name."""
+        lines = self.run(["scontrol", "show", "job", "--oneliner"]).stdout.splitlines()
+        jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
+        mine = [job | _rule_and_wildcards(job) for job in jobs if Path(job["StdOut"]).is_relative_to(folder)]
+        return sorted(mine, key=lambda job: int(job["JobId"]))
+
+
+def _rule_and_wildcards(job: dict[str, str]) -> dict[str, str]:
+    rule, _, wildcards = job["Comment"].removeprefix("rule_").partition("_wildcards_")
+    return {"rule": rule, "wildcards": wildcards}
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm") / "node") as environment:
+        yield Slurm(environment)
+
+
+@pytest.fixture(scope="module")
+def finished(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny workflow finished on Slurm."""
+    folder = tmp_path_factory.mktemp("slurm_run") / "work"
+    folder.mkdir()
+    ended = slurm.run(command(folder, "results/metrics.csv"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+def test_whole_workflow_gives_what_it_gives_locally(finished: Path, run: Path) -> None:
+    for name in ("metrics.csv", "summary.txt", "segmentation/seed2/cascade_finetuned.pt", "masks/ensemble_pp/6.nii.gz"):
+        assert (finished / "results" / name).read_bytes() == (run / "results" / name).read_bytes(), name
+
+
+def test_every_job_asks_for_what_it_needs(finished: Path, slurm: Slurm) -> None:
+    jobs = slurm.jobs(finished)
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+    gpus = {(job["rule"], job.get("TresPerJob")) for job in jobs}
+    assert {rule for rule, gpu in gpus if gpu} == ON_GPU
+    assert {gpu for _, gpu in gpus} == {None, "gres:gpu:1"}
+    on_gpu = {(job["TimeLimit"], job["MinMemoryNode"], job["CPUs/Task"]) for job in jobs if job["rule"] in ON_GPU}
+    assert on_gpu == {("1-00:00:00", "16000M", "1")}
+    (metrics,) = (job for job in jobs if job["rule"] == "metrics")
+    assert (metrics["TimeLimit"], metrics["MinMemoryNode"], metrics["CPUs/Task"]) == ("00:20:00", "4000M", "1")
+
+
+def test_patients_are_sent_together(finished: Path, slurm: Slurm) -> None:
+    # A group is named by itself and its rules.
+    groups = [job for job in slurm.jobs(finished) if job["rule"].startswith(("resampling", "cropping", "inference"))]
+    assert len(groups) == 3
+    for job in groups:
+        assert int(job["NumCPUs"]) > 1
+        assert job["MinMemoryNode"] == f"{4000 * int(job['NumCPUs'])}M"
+
+
+def test_a_second_call_submits_nothing(finished: Path, slurm: Slurm) -> None:
+    for path in (finished / "results" / "phantom").rglob("*.nii.gz"):
+        os.utime(path)
+    again = slurm.run(command(finished, "results/metrics.csv"))
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_settings_of_the_cluster_reach_the_jobs(tmp_path: Path) -> None:
+    """All of them are one block of the profile; no cluster is needed to look at the plan."""
+    profile = shutil.copytree(ROOT / "slurm", tmp_path / "slurm")
+    settings = {"account": 1234, "qos": "low", "partition": "long", "gpu_partition": "max", "gpu_model": "a100"}
+    settings |= {"minutes": 7, "mb": 500, "gpu_minutes": 70, "gpu_mb": 5000}
+    text = (profile / "config.yaml").read_text()
+    for name, value in settings.items():
+        text, found = re.subn(rf"^(  {name}:) \w+", rf"\1 {value}", text, flags=re.MULTILINE)
+        assert found == 1
+    (profile / "config.yaml").write_text(text)
+    (tmp_path / "work").mkdir()
+    plan = [*command(tmp_path / "work", "--dry-run")]
+    plan[plan.index("slurm")] = str(profile)
+    said = subprocess.run(plan, cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    asked = re.findall(r"^rule (\w+):$.*?^    resources: (.*?)$", said.stdout + said.stderr, re.MULTILINE | re.DOTALL)
+    on_gpu = {rule for rule, resources in asked if "gpu=1" in resources}
+    assert on_gpu == {*ON_GPU, "translation_quality"}
+    for rule, resources in asked:
+        given = dict(item.split("=", 1) for item in resources.split(", "))
+        names = ("slurm_account", "qos", "slurm_partition", "gpu_model", "runtime", "mem_mb")
+        common = ["1234", "low"]
+        expected = [*common, "max", "a100", "70", "5000"] if rule in on_gpu else [*common, "long", None, "7", "500"]
+        assert [given.get(name) for name in names] == expected, rule
+
+
+def training_job(slurm: Slurm, folder: Path, seed: int, snakemake: subprocess.Popen[bytes]) -> str:
+    """The job of a seed's training, once it has reported progress."""
+    wait_until(lambda: re.search(r"unet_pretrained: \d+/", log_of(folder, seed)), snakemake)
+    return next(job["JobId"] for job in slurm.jobs(folder) if job["wildcards"] == str(seed))
+
+
+def wait_until(condition: Callable[[], object], snakemake: subprocess.Popen[bytes]) -> None:
+    """Wait for what a running Snakemake brings about."""
+    while not condition():
+        assert snakemake.poll() is None, "ended too early"
+        time.sleep(0.2)
+
+
+def log_of(folder: Path, seed: int) -> str:
+    """What Slurm kept of a seed's training, all attempts."""
+    files = sorted((folder / "results" / "logs" / "slurm" / "rule_pretrain_unet" / str(seed)).glob("*.log"))
+    return "".join(file.read_text() for file in files)
+
+
+def signal_training(job: str, number: signal.Signals) -> None:
+    """Send a signal to the process that trains in a job."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if "train_segmentation" in (process / "cmdline").read_text():
+                environment = (process / "environ").read_text().split("\0")
+                if f"SLURM_JOB_ID={job}" in environment:
+                    os.kill(int(process.name), number)
+        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            pass
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the three longer trainings, made locally."""
+    folder = shutil.copytree(run, tmp_path_factory.mktemp("uninterrupted") / "work")
+    ended = snakemake(folder, *TRAININGS, overlay=LONGER)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+@dataclass
+class Running:
+    """A Snakemake at work."""
+
+    folder: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def end(self) -> str:
+        """Wait for it; what it said."""
+        assert self.process.wait(timeout=600) == 0, self.log.read_text()
+        return self.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def interrupted(run: Path, slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The same trainings on Slurm, the first cancelled, the second requeued, the third about to be out of time."""
+    folder = shutil.copytree(run, tmp_path_factory.mktemp("interrupted") / "work")
+    log = folder.parent / "log"
+    process = slurm.start(command(folder, *TRAININGS, overlay=LONGER), log)
+    try:
+        jobs = {seed: training_job(slurm, folder, seed, process) for seed in (1, 2, 3)}
+        slurm.run(["scancel", jobs[1]])
+        slurm.run(["scontrol", "requeue", jobs[2]])
+        slurm.run(["scontrol", "update", f"JobId={jobs[3]}", "TimeLimit=1"])
+        signal_training(jobs[3], signal.SIGSTOP)  # so that time passes and nothing is done
+        yield Running(folder, log, process)
+    finally:
+        process.terminate()
+
+
+@pytest.mark.usefixtures("interrupted")  # does this while the third training waits for its end
+def test_a_killed_snakemake_leaves_its_job_alone_and_the_next_one_waits_for_it(
+    run: Path, uninterrupted: Path, slurm: Slurm, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(run, tmp_path / "work")
+    again = command(folder, TRAININGS[0], overlay=LONGER)
+    killed = slurm.start(again, tmp_path / "first")
+    orphan = training_job(slurm, folder, 1, killed)
+    killed.kill()
+    killed.wait()
+    signal_training(orphan, signal.SIGSTOP)  # so that it has not ended when the next one comes
+    refused = slurm.run(again)
+    assert refused.returncode != 0
+    assert "--unlock" in refused.stdout + refused.stderr
+    assert slurm.run(command(folder, "--unlock", overlay=LONGER)).returncode == 0
+    second = slurm.start(again, tmp_path / "second")
+    wait_until(lambda: "another process trains" in log_of(folder, 1), second)
+    signal_training(orphan, signal.SIGCONT)
+    Running(folder, tmp_path / "second", second).end()
+    assert (folder / TRAININGS[0]).read_bytes() == (uninterrupted / TRAININGS[0]).read_bytes()
+    assert not list((folder / "results" / ".state").rglob("state.pt"))
+
+
+def test_interrupted_trainings_end_with_the_weights_of_uninterrupted_ones(
+    interrupted: Running, uninterrupted: Path
+) -> None:
+    interrupted.end()
+    for name in TRAININGS:
+        for path in (Path(name), Path(name).with_suffix(".csv")):
+            assert (interrupted.folder / path).read_bytes() == (uninterrupted / path).read_bytes(), path
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_interrupted_trainings_go_on_from_their_states(interrupted: Running, seed: int) -> None:
+    interrupted.end()
+    log = log_of(interrupted.folder, seed)
+    stopped = re.findall(r"stopped at iteration (\d+), its state saved", log)
+    assert stopped
+    assert re.findall(r"continues after iteration (\d+) of", log) == stopped
+
+
+def test_the_user_is_told_what_happened(interrupted: Running) -> None:
+    said = interrupted.end()
+    for state in ("CANCELLED", "TIMEOUT"):
+        assert f"SLURM status is: '{state}'" in said
+
+
+def test_memory_grows_with_attempts(interrupted: Running, slurm: Slurm) -> None:
+    interrupted.end()
+    asked: dict[str, list[str]] = {"1": [], "2": [], "3": []}
+    for job in slurm.jobs(interrupted.folder):
+        asked[job["wildcards"]].append(job["MinMemoryNode"])
+    assert asked["1"][:2] == asked["3"][:2] == ["16000M", "32000M"]
+    assert asked["2"] == ["16000M"]  # the same job, requeued
