@@ -88,3 +88,7 @@ def crops(modality, patients):
 
 def crop_labels(patients):
     return expand("results/cropped/labels/{patient}.nii.gz", patient=patients)
+
+
+def target_files(kind, patients):
+    return [getattr(COHORT.volumes[TARGET, patient], kind) for patient in patients]

@@ -46,10 +46,6 @@ FIGURES = [
 ]
 
 
-def target_files(kind, patients):
-    return [getattr(COHORT.volumes[TARGET, patient], kind) for patient in patients]
-
-
 rule figure_appearance:
     input:
         source=crops(SOURCE, SPLITS["labelled"]),
