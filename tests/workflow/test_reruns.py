@@ -127,8 +127,8 @@ def test_deleted_result(work: Path) -> None:
 
 def test_deleted_results_and_what_they_are_made_from(work: Path) -> None:
     """No network is trained for want of what is made with it."""
-    shutil.rmtree(work / "results" / "probabilities")
-    shutil.rmtree(work / "results" / "metrics")
+    for folder in ("probabilities", "masks", "metrics"):
+        shutil.rmtree(work / "results" / folder)
     (work / "results" / "metrics.csv").unlink()
     assert steps(plan(work)) == Counter(predict=4) + AFTER_PREDICTION
 
