@@ -34,7 +34,9 @@ def test_annulus(spacing, inner, outer):
 @given(st.floats(8, 25), st.floats(3, 12), st.sampled_from([0.75, 1.0, 1.4]), st.sampled_from([0.75, 1.0, 1.4]))
 def test_any_annulus_within_a_fifth_of_a_pixel(inner, wall, height, width):
     spacing = (8.0, height, width)
-    assert thickness(annulus(spacing, inner, inner + wall, size=110), spacing) == pytest.approx(wall, abs=0.2 * max(height, width))
+    assert thickness(annulus(spacing, inner, inner + wall, size=110), spacing) == pytest.approx(
+        wall, abs=0.2 * max(height, width)
+    )
 
 
 def test_oval_cavity_has_about_its_mean_thickness():
