@@ -32,8 +32,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train `network` in place on slices (n, y, x) in [-1, 1] and labels (n, y, x) for a number of epochs with Adam.
 
-    settings: `batch_size`, `class_weights` (background first), `edge_weight`, `augmentation`, and `annealing`: whether
-    the learning rate falls to zero along a cosine. inputs: from augmented images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the last
+    settings: `batch_size`, `class_weights` (background first), `edge_weight`, `augmentation`. inputs: from augmented
+    images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the last
     incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
     `training.train`.
     """
@@ -45,10 +45,6 @@ def fit(
     class_weights = torch.tensor(settings["class_weights"], dtype=torch.float32, device=device)
     count, size = len(images), settings["batch_size"]
     iterations = -(-epochs * count // size)
-    parts: dict[str, training.Stateful] = {"network": network, "optimiser": optimiser}
-    schedule = None
-    if settings["annealing"]:
-        schedule = parts["schedule"] = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations)
 
     def step(iteration: int) -> dict[str, Tensor]:
         draws = torch.Generator().manual_seed(derive(seed, name, "draws", iteration))
@@ -61,11 +57,11 @@ def fit(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        if schedule:
-            schedule.step()
         return {"loss": loss.detach()}
 
-    history = training.train(step, parts, iterations, state_folder, identity, name)
+    history = training.train(
+        step, {"network": network, "optimiser": optimiser}, iterations, state_folder, identity, name
+    )
     network.eval()
     return history
 

@@ -1,6 +1,5 @@
 import os
 import signal
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ SETTINGS = {
     "batch_size": 4,
     "class_weights": [0.2, 0.3, 0.5],
     "edge_weight": 0.5,
-    "annealing": False,
     "augmentation": {
         "rotation_degrees": 10,
         "scale": 0.1,
@@ -51,7 +49,7 @@ def unet(make=first_network, seed=1):
     return make(NETWORK, 3)
 
 
-def fit(network, folder, data=None, settings=None, **changes):
+def fit(network, folder, data=None, **changes):
     keywords = {
         "epochs": 4,
         "learning_rate": 0.01,
@@ -61,7 +59,7 @@ def fit(network, folder, data=None, settings=None, **changes):
         "state_folder": folder,
         "identity": "a",
     }
-    return fitting.fit(network, *(data or slices()), settings or SETTINGS, **(keywords | changes))
+    return fitting.fit(network, *(data or slices()), SETTINGS, **(keywords | changes))
 
 
 def weights(network):
@@ -127,25 +125,11 @@ def test_same_twice_and_not_with_another_seed(tmp_path):
     assert len({weights(network)["head.weight"] for network in networks}) == 3
 
 
-def test_annealing_ends_with_small_steps(tmp_path):
-    def moves(annealing):
-        network, weights = unet(), []
-        network.register_forward_pre_hook(lambda *_: weights.append(network.head.weight.detach().clone()))
-        fit(network, tmp_path / str(annealing), settings=SETTINGS | {"annealing": annealing}, epochs=20)
-        return [(after - before).abs().mean() for before, after in pairwise([*weights, network.head.weight.detach()])]
-
-    constant, annealed = moves(False), moves(True)
-    assert annealed[0] == constant[0]
-    assert annealed[-1] < 0.05 * annealed[0] < constant[-1]
-
-
-@pytest.mark.parametrize("annealing", [False, True])
 @pytest.mark.parametrize("call", [1, 3, 6])
-def test_resumed_is_uninterrupted(tmp_path, call, annealing):
-    """Weights, batch-norm statistics, dropout, learning rate and order of the slices included."""
-    settings = SETTINGS | {"annealing": annealing}
+def test_resumed_is_uninterrupted(tmp_path, call):
+    """Weights, batch-norm statistics, dropout and order of the slices included."""
     expected = unet()
-    expected_history = fit(expected, tmp_path / "uninterrupted", settings=settings)
+    expected_history = fit(expected, tmp_path / "uninterrupted")
     calls = []
 
     def terminating(image):
@@ -155,10 +139,10 @@ def test_resumed_is_uninterrupted(tmp_path, call, annealing):
         return image
 
     with pytest.raises(training.Preempted):
-        fit(unet(), tmp_path / "state", settings=settings, inputs=terminating)
+        fit(unet(), tmp_path / "state", inputs=terminating)
     resumed = unet(seed=2)  # what it starts with no longer matters
     torch.manual_seed(99)
-    assert fit(resumed, tmp_path / "state", settings=settings) == expected_history
+    assert fit(resumed, tmp_path / "state") == expected_history
     assert weights(resumed) == weights(expected)
 
 
