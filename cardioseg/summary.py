@@ -21,7 +21,7 @@ MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)"}
 
 
 def by_method(metrics: pd.DataFrame) -> str:
-    """Mean (standard deviation) over patients of Dice and ASD, a row a split and method, a column a structure and AVG.
+    """Mean (sample standard deviation) over patients of Dice and ASD, a row a split and method, a column a structure.
 
     metrics: the columns method, split, patient, structure, dice, asd_mm, and several rows of these where a method has
     several members: each patient counts with the mean over the members. An ASD that is N/A for any patient makes the
@@ -44,8 +44,9 @@ def by_method(metrics: pd.DataFrame) -> str:
             values = patients[measure].reindex(columns=structures)
             lenient = measure == "dice"
             for name, column in [*values.items(), ("AVG", values.mean(axis=1, skipna=lenient))]:
-                mean, spread = column.mean(skipna=lenient), column.std(ddof=0)
-                row[f"{title} {name}"] = "N/A" if pd.isna(mean) else f"{mean:.3f} ({spread:.3f})"
+                mean, spread = column.mean(skipna=lenient), column.std()
+                text = f"{mean:.3f}" if pd.isna(spread) else f"{mean:.3f} ({spread:.3f})"
+                row[f"{title} {name}"] = "N/A" if pd.isna(mean) else text
         rows[split, method, len(patients)] = row
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(rows, names=["split", "method", "patients"])

@@ -12,10 +12,10 @@ from cardioseg import significance
 # The rows, in the paper's order.
 METHODS = {
     "registration": "Registration",
-    "unet": "U-net",
-    "unet_ft": "U-net (FT)",
-    "cascade_ft": "Cascaded U-net (FT)",
-    "cascade_ft_pp": "Cascaded U-net (FT) + PP",
+    "unet": "U-Net",
+    "unet_ft": "U-Net (FT)",
+    "cascade_ft": "Cascaded U-Net (FT)",
+    "cascade_ft_pp": "Cascaded U-Net (FT) + PP",
     "ensemble_pp": "Ensemble + PP",
 }
 # Below them, what each step of a method does on its own.
@@ -23,8 +23,8 @@ PARTS = {
     "registration_none": "Registration: none",
     "registration_rigid": "Registration: rigid",
     "registration_affine": "Registration: rigid, affine",
-    "cascade_ft_crf": "Cascaded U-net (FT) + CRF",
-    "cascade_ft_morphology": "Cascaded U-net (FT) + morphology",
+    "cascade_ft_crf": "Cascaded U-Net (FT) + CRF",
+    "cascade_ft_morphology": "Cascaded U-Net (FT) + morphology",
     "ensemble": "Ensemble",
 }
 PART_COMPARISONS = [

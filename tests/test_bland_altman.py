@@ -7,7 +7,7 @@ import pytest
 from cardioseg import bland_altman, clinical
 
 mpl.use("Agg")
-TITLES = {"unet": "U-net", "ensemble_pp": "Ensemble + PP", "other": "not there"}
+TITLES = {"unet": "U-Net", "ensemble_pp": "Ensemble + PP", "other": "not there"}
 
 
 def quantities(seeds=(1, 2), patients=5, split="test"):
@@ -110,7 +110,7 @@ def texts(monkeypatch, tmp_path, *arguments):
 
 def test_panels(monkeypatch, tmp_path):
     found = texts(monkeypatch, tmp_path, quantities(), TITLES)
-    assert [panel[0] for panel in found] == ["U-net", "Ensemble + PP", "", ""]
+    assert [panel[0] for panel in found] == ["U-Net", "Ensemble + PP", "", ""]
     # The mass stands for the volume.
     assert [panel[2].split("\n")[0] for panel in found[::2]] == ["MYO mass", "MYO thickness"]
     assert {panel[3] for panel in found} == {5}

@@ -83,7 +83,7 @@ def test_markdown_by_hand():
     found = cells(text)
     assert "## Test: 2 patients, 2 seeds" in text
     assert found["Method"] == [f"{measure} {name}" for measure in ("Dice", "ASD (mm)") for name in ("LV", "MYO", "AVG")]
-    assert found["U-net"][:4] == [
+    assert found["U-Net"][:4] == [
         *("0.700 ± 0.141 (0.141)", "0.450† ± 0.071 (0.071)", "0.575† ± 0.106 (0.106)", "2.00 ± 1.41 (0.71)"),
     ]
     assert found["Ensemble + PP"][0] == "**0.850** ± 0.071"
@@ -131,7 +131,7 @@ def test_missed_structure():
     assert row["asd_mm_RV"] == pytest.approx(0.5)
     assert row["asd_mm_AVG"] == pytest.approx(0.75)
     assert row[["asd_mm_RV_available", "asd_mm_RV_due", "dice_RV_available"]].tolist() == [2, 3, 3]
-    unet, fine_tuned = (cells(tables.markdown(found, published=False))[title] for title in ("U-net", "U-net (FT)"))
+    unet, fine_tuned = (cells(tables.markdown(found, published=False))[title] for title in ("U-Net", "U-Net (FT)"))
     assert unet[4] == "0.50 [2/3] ± 0.00"
     assert unet[5] == "0.75 [2/3] ± 0.00"
     assert fine_tuned[3:] == ["2.00 ± 0.00", "**2.00** ± 0.00", "**2.00** ± 0.00"]
@@ -144,7 +144,7 @@ def test_structure_that_nobody_has_is_not_due():
     found.loc[absent, ["dice", "asd_mm", "volume_truth_ml"]] = [NONE, NONE, 0.0]
     row = tables.table1(found, published=False).iloc[0]
     assert row[["dice_RV_available", "dice_RV_due", "asd_mm_AVG_available", "asd_mm_AVG_due"]].tolist() == [1, 1, 2, 2]
-    assert "[" not in "".join(cells(tables.markdown(found, published=False))["U-net"])
+    assert "[" not in "".join(cells(tables.markdown(found, published=False))["U-Net"])
     # Found where it is not: Dice 0, and no surface to be distant from.
     found.loc[absent, "dice"] = 0.0
     row = tables.table1(found, published=False).iloc[0]
@@ -159,9 +159,9 @@ def test_patients_that_a_method_cannot_do(listed):
     rows += [("registration", None, "7", "LV", NONE, NONE)] if listed else []
     found = metrics(*rows)
     text = cells(tables.markdown(found, published=False))
-    assert list(text)[2:] == ["Registration", "U-net"]
+    assert list(text)[2:] == ["Registration", "U-Net"]
     assert text["Registration"][0] == "0.900 [1/2]"
-    assert text["U-net"][0] == "**0.800** ± 0.000"
+    assert text["U-Net"][0] == "**0.800** ± 0.000"
 
 
 def test_method_without_any_value():
@@ -252,9 +252,9 @@ def significant(patients):
 
 def test_significant_differences_are_marked():
     text = tables.markdown(significant(8), published=False)
-    assert "‡" in cells(text)["U-net (FT)"][0]
-    assert "‡" not in cells(text)["U-net (FT)"][2]
-    assert "‡" not in "".join(cells(text)["U-net"])
+    assert "‡" in cells(text)["U-Net (FT)"][0]
+    assert "‡" not in cells(text)["U-Net (FT)"][2]
+    assert "‡" not in "".join(cells(text)["U-Net"])
     assert "that 8 patients can give, uncorrected, is 0.0078" in text
 
 
@@ -297,7 +297,7 @@ def test_one_split_alone():
 def test_one_patient_one_seed():
     text = tables.markdown(metrics(("unet", 3, "6", "LV", 0.8, 1.0)), published=False)
     assert "## Test: 1 patient, 1 seed\n" in text
-    assert cells(text)["U-net"] == ["**0.800**", "**0.800**", "**1.00**", "**1.00**"]
+    assert cells(text)["U-Net"] == ["**0.800**", "**0.800**", "**1.00**", "**1.00**"]
 
 
 @pytest.mark.parametrize("published", [True, False])

@@ -1,11 +1,16 @@
-"""A real Slurm of one node for the tests: on loopback, with free ports, without systemd, in a folder of its own."""
+"""A real Slurm of one node for the tests: on loopback, with free ports, without systemd, in a folder of its own.
 
+python slurm_cluster.py FOLDER runs one until its standard input ends.
+"""
+
+import json
 import os
 import shutil
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,7 +68,22 @@ def missing() -> str:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[dict[str, str]]:
-    """Run a Slurm in a new folder; gives the environment in which its commands find it."""
+    """Run a Slurm in a new folder; gives the environment in which its commands find it.
+
+    A process of its own keeps it, and stops it when this one ends, however that happens.
+    """
+    command = [sys.executable, __file__, str(folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as keeper:
+        assert keeper.stdout
+        line = keeper.stdout.readline()
+        if not line:
+            raise RuntimeError("Slurm did not start: see above.")
+        yield json.loads(line)
+
+
+@contextmanager
+def _daemons(folder: Path) -> Iterator[dict[str, str]]:
     host = socket.gethostname().split(".")[0]
     for name in ("state", "spool", "devices", "bin"):
         (folder / name).mkdir(parents=True)
@@ -100,7 +120,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         yield environment
     finally:
         call("scancel", "--user=root")
-        _wait(lambda: not call("squeue", "--noheader").strip(), lambda: "", seconds=30, strict=False)
+        _wait(lambda: not call("squeue", "--noheader").strip(), lambda: "", seconds=60, strict=False)
         for name in ("slurmd", "slurmctld", "munge"):
             _stop(folder / f"{name}.pid")
 
@@ -142,3 +162,9 @@ def _stop(pid_file: Path) -> None:
         os.kill(pid, signal.SIGKILL)
     except (FileNotFoundError, ValueError, ProcessLookupError):
         pass
+
+
+if __name__ == "__main__":
+    with _daemons(Path(sys.argv[1])) as found:
+        print(json.dumps(found), flush=True)
+        sys.stdin.read()
