@@ -18,6 +18,4 @@ def raw_labels(probabilities: Volume, raw: Volume) -> np.ndarray:
 
     Probabilities, not labels, are resampled; outside the crop is background.
     """
-    background = np.eye(len(probabilities.array), dtype=np.float32)[0]
-    resampled = resampling.to_grid(probabilities, raw.array.shape, raw.affine, background)
-    return resampled.argmax(axis=0).astype(np.uint8)
+    return resampling.most_probable(probabilities, raw.array.shape, raw.affine)

@@ -35,11 +35,7 @@ def labels_on_grid(labels: Volume, grid: Volume, classes: int) -> np.ndarray:
 
     Each class is resampled as a map, then the largest counts; background where the labels do not reach.
     """
-    background = np.eye(classes, dtype=np.float32)[0]
-    maps = to_grid(
-        Volume(one_hot(labels.array, classes), labels.affine), grid.array.shape[-3:], grid.affine, background
-    )
-    return maps.argmax(axis=0).astype(np.uint8)
+    return most_probable(Volume(one_hot(labels.array, classes), labels.affine), grid.array.shape[-3:], grid.affine)
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -60,24 +56,27 @@ def crop(volume: Volume, centre: tuple[float, float], size: int, fill: float) ->
     return Volume(array, _sub_grid(volume.affine, (1, 1), (start[0], start[1])))
 
 
-def to_grid(volume: Volume, shape: tuple[int, int, int], affine: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """Resample (channels, z, y, x) in-plane onto the grid (shape, affine) that it came from: the way back.
+def most_probable(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Class (z, y, x; uint8) of which the map is largest, maps (classes, z, y, x) being resampled in-plane onto a grid.
 
-    outside: the channels' values where the volume does not reach. Returns float32 (channels, *shape). Raises InputError
-    where the two grids do not share slices and in-plane axes.
+    The grid (shape, affine) has the same slices. Where the maps do not reach is background. Raises InputError where the
+    two grids do not share slices and in-plane axes.
     """
-    mapping = np.linalg.inv(volume.affine) @ affine
+    mapping = np.linalg.inv(maps.affine) @ affine
     scale_x, scale_y, scale_z = np.diag(mapping)[:3]
     straight = np.allclose(mapping[:3, :3], np.diag([scale_x, scale_y, scale_z]), atol=1e-3)
-    if not straight or abs(scale_z - 1) > 1e-3 or abs(mapping[2, 3]) > 1e-2 or volume.array.shape[1] != shape[0]:
+    if not straight or abs(scale_z - 1) > 1e-3 or abs(mapping[2, 3]) > 1e-2 or maps.array.shape[1] != shape[0]:
         raise InputError(
             "the two grids do not share their slices: the volume was not made from this image. Make it again."
         )
-    vertical = interpolation_matrix(volume.array.shape[-2], shape[1], mapping[1, 1], mapping[1, 3])
-    horizontal = interpolation_matrix(volume.array.shape[-1], shape[2], mapping[0, 0], mapping[0, 3])
-    resampled = vertical @ volume.array.astype(np.float32) @ horizontal.T
-    covered = np.outer(vertical.sum(axis=1), horizontal.sum(axis=1))
-    return resampled + (1 - covered) * outside.astype(np.float32).reshape(-1, 1, 1, 1)
+    vertical = interpolation_matrix(maps.array.shape[-2], shape[1], mapping[1, 1], mapping[1, 3])
+    horizontal = interpolation_matrix(maps.array.shape[-1], shape[2], mapping[0, 0], mapping[0, 3])
+    # A crop reaches a small part of an image: nothing is computed beyond it.
+    rows, columns = _reached(vertical), _reached(horizontal)
+    resampled = vertical[rows] @ maps.array.astype(np.float32) @ horizontal[columns].T
+    labels = np.zeros(shape, np.uint8)
+    labels[:, rows, columns] = resampled.argmax(axis=0)
+    return labels
 
 
 def normalise(volume: Volume, inside: np.ndarray, percentiles: tuple[float, float]) -> Volume:
@@ -95,6 +94,12 @@ def normalise(volume: Volume, inside: np.ndarray, percentiles: tuple[float, floa
         )
     array = np.clip(2 * (volume.array - low) / (high - low) - 1, -1, 1).astype(np.float32)
     return Volume(np.where(inside, array, np.float32(-1)), volume.affine)
+
+
+def _reached(matrix: np.ndarray) -> slice:
+    """Outputs of an interpolation that lie within the field of view."""
+    reached = np.flatnonzero(matrix.any(axis=1))
+    return slice(reached[0], reached[-1] + 1) if len(reached) else slice(0)
 
 
 def _centred(length: int, spacing: float, new_spacing: float) -> tuple[int, float, float]:

@@ -12,6 +12,7 @@ rule register:
         "results/benchmarks/register/{patient}.tsv"
     group:
         "inference"
+    priority: -1 # nothing long waits for it
     conda:
         "../envs/cardioseg.yaml"
     params:
