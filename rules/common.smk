@@ -14,7 +14,7 @@ from workflow_scripts.planning import phantom_files, plan
 try:
     configuration.check(config)
     # Jobs of a running workflow see what the main process has checked.
-    COHORT = plan(config, check=workflow.is_main_process)
+    COHORT = plan(config, check=workflow.is_main_process, code=code("planning.py"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process:

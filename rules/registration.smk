@@ -10,9 +10,9 @@ rule register:
         "results/logs/register/{patient}.log",
     benchmark:
         "results/benchmarks/register/{patient}.tsv"
+    priority: -1  # nothing long waits for it
     group:
         "inference"
-    priority: -1 # nothing long waits for it
     conda:
         "../envs/cardioseg.yaml"
     params:

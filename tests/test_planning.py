@@ -99,7 +99,7 @@ def test_checked_data_is_remembered(data, monkeypatch):
     found = planning.plan(config, check=True)
     assert found.patients("LGE") == ["6", "7"]
     remembered = json.loads(MEMORY.read_text())
-    assert len(remembered) == 4
+    assert len(remembered["volumes"]) == 4
     assert list(MEMORY.parent.iterdir()) == [MEMORY]
 
     def read(*_):
@@ -108,6 +108,17 @@ def test_checked_data_is_remembered(data, monkeypatch):
     monkeypatch.setattr(planning.cohort, "check_volume", read)
     assert planning.plan(config, check=True) == found
     assert json.loads(MEMORY.read_text()) == remembered
+
+
+def test_other_code_checks_again(data, monkeypatch):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    before = json.loads(MEMORY.read_text())
+    monkeypatch.setattr(planning.cohort, "check_volume", lambda *_: ["odd"])
+    planning.plan(config, check=True)
+    assert json.loads(MEMORY.read_text()) == before
+    planning.plan(config, check=True, code="other")
+    assert json.loads(MEMORY.read_text())["volumes"] != before["volumes"]
 
 
 def test_jobs_do_not_check_again(data, monkeypatch):
@@ -133,12 +144,12 @@ def test_changed_file_is_checked_again(data):
         planning.plan(config, check=True)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "null", "\udcff"])
+@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "null", "{}", "\udcff"])
 def test_damaged_memory_is_made_anew(data, content):
     MEMORY.parent.mkdir(parents=True)
     MEMORY.write_bytes(content.encode("utf-8", "surrogateescape"))
     planning.plan(configured(data, **everybody("6-7")), check=True)
-    assert len(json.loads(MEMORY.read_text())) == 4
+    assert len(json.loads(MEMORY.read_text())["volumes"]) == 4
 
 
 def test_unused_files_are_not_checked(data):

@@ -28,10 +28,11 @@ def phantom_files(folder: str, patient: str, like: int) -> list[str]:
     ]
 
 
-def plan(config: Mapping[str, Any], check: bool) -> cohort.Cohort:
+def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohort:
     """The cohort of a configuration. With `check` every file is read once; what was read is remembered in results.
 
-    Raises InputError for data that cannot be used.
+    code: fingerprint of what checks; what another has checked is checked again. Raises InputError for data
+    that cannot be used.
     """
     settings = config["cohort"]
     if config["data"] is None:
@@ -42,18 +43,20 @@ def plan(config: Mapping[str, Any], check: bool) -> cohort.Cohort:
     found = cohort.find(config["data"], cohort.relative_files(config["data"]), settings)
     if check:
         memory = Path("results/cohort/checked.json")
-        remembered = _remembered(memory)
+        remembered = _remembered(memory, code)
         checked = cohort.check_volumes(found, settings["structures"], remembered)
         if checked != remembered:
             memory.parent.mkdir(parents=True, exist_ok=True)
             aside = memory.with_suffix(".new")
-            aside.write_text(json.dumps(checked, indent=1))
+            aside.write_text(json.dumps({"code": code, "volumes": checked}, indent=1))
             aside.replace(memory)
     return found
 
 
-def _remembered(memory: Path) -> dict[str, list[str]]:
+def _remembered(memory: Path, code: str) -> dict[str, list[str]]:
+    """What the same code has checked; nothing where the memory is damaged."""
     try:
-        return dict(json.loads(memory.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):  # none yet, or damaged: everything is checked again
+        stored = json.loads(memory.read_text())
+        return dict(stored["volumes"]) if stored["code"] == code else {}
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return {}
