@@ -66,6 +66,7 @@ rule figure_appearance:
         "results/logs/figure_appearance.log",
     benchmark:
         "results/benchmarks/figure_appearance.tsv"
+    priority: -1  # nothing waits for it
     conda:
         "../envs/cardioseg.yaml"
     params:
@@ -119,6 +120,7 @@ rule figure_translations:
         "results/logs/figure_translations.log",
     benchmark:
         "results/benchmarks/figure_translations.tsv"
+    priority: -1  # nothing waits for it
     conda:
         "../envs/cardioseg.yaml"
     params:

@@ -26,6 +26,7 @@ rule translation_quality:
         "results/logs/translation_quality.log",
     benchmark:
         "results/benchmarks/translation_quality.tsv"
+    priority: -1  # nothing waits for it
     conda:
         "../envs/cardioseg.yaml"
     threads: threads("prediction")

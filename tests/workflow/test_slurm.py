@@ -139,6 +139,22 @@ def test_settings_of_the_cluster_reach_the_jobs(tmp_path: Path) -> None:
         assert [given.get(name) for name in names] == expected, rule
 
 
+def test_slurm_stops_with_a_killed_process(tmp_path: Path) -> None:
+    use = "import sys, time, pathlib, slurm_cluster\nwith slurm_cluster.cluster(pathlib.Path(sys.argv[1])):\n"
+    use += "    print('up', flush=True)\n    time.sleep(600)"
+    command, folder = [sys.executable, "-c", use, str(tmp_path / "node")], Path(slurm_cluster.__file__).parent
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "up\n"
+        daemons = [int(path.read_text()) for path in (tmp_path / "node").glob("*.pid")]
+        assert len(daemons) == 3
+        process.kill()
+    until = time.monotonic() + 60
+    while alive := [pid for pid in daemons if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < until, alive
+        time.sleep(0.2)
+
+
 def training_job(slurm: Slurm, folder: Path, seed: int, snakemake: subprocess.Popen[bytes]) -> str:
     """The job of a seed's training, once it has reported progress."""
     wait_until(lambda: re.search(r"unet_pretrained: \d+/", log_of(folder, seed)), snakemake)
