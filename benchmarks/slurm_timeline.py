@@ -80,9 +80,10 @@ def run_locally(folder: Path) -> float:
 
 def seconds_of(rule: str, folder: Path) -> float:
     """Median time of a rule's jobs, from Snakemake's benchmarks."""
-    step = {"translate": "translate", "train_localiser": "train_localiser", "synthesise": "synthesise/*"}.get(rule, "")
-    phase = rule.removeprefix("pretrain_") + "_pretrained" if "pretrain" in rule else f"{rule[9:]}_finetuned"
-    files = (folder / "results" / "benchmarks").glob(f"{step or f'segmentation/*/{phase}'}.tsv")
+    phase, _, network = rule.partition("_")
+    trained = f"segmentation/*/{network}_"
+    names = {"pretrain": f"{trained}pretrained", "finetune": f"{trained}finetuned", "synthesise": "synthesise/*"}
+    files = (folder / "results" / "benchmarks").glob(f"{names.get(phase, rule)}.tsv")
     return median(float(pd.read_csv(file, sep="\t")["s"].iloc[0]) for file in files)
 
 
