@@ -26,6 +26,8 @@ UNREADABLE = (
     *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),
     *(OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError),
 )
+# Of distinct values of integers that are counted, not sorted.
+LARGEST_TABLE = 2**16
 # Labels stored as scaled integers come back this close to their codes.
 CODE_TOLERANCE = 0.01
 
@@ -90,18 +92,17 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
     stored = _data(path, stored_image)
     if stored.dtype.kind not in "iuf":
         raise InputError(f"{path}: labels are of type {stored.dtype}; expected numbers.")
-    values = np.unique(stored)
-    known = {0, *codes.values()}
-    unexpected = [value for value in values.tolist() if not any(abs(value - code) < CODE_TOLERANCE for code in known)]
+    values, inverse = _distinct(stored)
+    known = np.array([0, *codes.values()])
+    nearest = np.abs(values.astype(float)[:, None] - known).argmin(axis=1)
+    unexpected = values[~(np.abs(values - known[nearest]) < CODE_TOLERANCE)].tolist()
     if unexpected:
         shown = ", ".join(f"{value:g}" for value in unexpected[:5])
         expected = ", ".join(["0 (background)"] + [f"{code} ({name})" for name, code in codes.items()])
         raise InputError(
             f"{path}: label value {shown} is not expected; expected {expected}. Mend the file or cohort.structures."
         )
-    labels = np.zeros(stored.shape, np.uint8)
-    for index, code in enumerate(codes.values(), start=1):
-        labels[np.isin(stored, values[np.abs(values.astype(float) - code) < CODE_TOLERANCE])] = index
+    labels = nearest.astype(np.uint8)[inverse]
     array, affine = _slices_first(path, labels, _affine(path, stored_image))
     if image is None:
         return Volume(array, affine)
@@ -212,6 +213,19 @@ def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
             f"{path}: its axes are not perpendicular (sheared affine). Resample the image to a straight grid."
         )
     return affine
+
+
+def _distinct(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted distinct values of an array, and of each element the index of its value."""
+    if stored.dtype.kind != "f" and stored.size:
+        # Counting beats sorting, and label codes lie close together.
+        lowest, extent = int(stored.min()), int(stored.max()) - int(stored.min())
+        if extent < LARGEST_TABLE:
+            offsets = stored.astype(np.int64) - lowest
+            counts = np.bincount(offsets.ravel())
+            return np.flatnonzero(counts) + lowest, (np.cumsum(counts > 0) - 1)[offsets]
+    values, inverse = np.unique(stored, return_inverse=True)
+    return values, inverse.reshape(stored.shape)
 
 
 def _slice_axis(shape: tuple[int, ...]) -> int:
