@@ -74,15 +74,18 @@ def train(
 
 
 @torch.no_grad()
-def synthesise(network: munit.Munit, images: np.ndarray, style: np.ndarray, device: torch.device) -> np.ndarray:
-    """Render source slices (z, y, x) in [-1, 1] in the target's look with one style (style_size,): D_l(c_b, s_l)."""
+def synthesise(network: munit.Munit, images: np.ndarray, styles: np.ndarray, device: torch.device) -> np.ndarray:
+    """Render source slices (z, y, x) in [-1, 1] in the target's look: D_l(c_b, s_l), for each style (n, style_size).
+
+    Returns (n, z, y, x).
+    """
     network = network.to(device).eval()
+    codes = torch.from_numpy(styles).to(device)
     rendered = []
-    for image in torch.from_numpy(images)[:, None].to(device).split(8):
-        content = network.source.content(image)
-        code = torch.from_numpy(style).to(device).expand(len(image), -1)
-        rendered.append(network.target.decode(content, code)[:, 0].cpu())
-    return torch.cat(rendered).numpy()
+    for image in torch.from_numpy(images)[:, None].to(device):
+        content = network.source.content(image[None]).expand(len(codes), -1, -1, -1)
+        rendered.append(network.target.decode(content, codes)[:, 0].cpu())
+    return torch.stack(rendered, dim=1).numpy()
 
 
 def sample_style(size: int, seed: int, patient: str, sample: int) -> np.ndarray:

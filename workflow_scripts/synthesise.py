@@ -1,3 +1,4 @@
+import numpy as np
 import torch
 
 from cardioseg import checkpoints, munit, training, translation, volumes
@@ -13,6 +14,9 @@ with job(snakemake):
     outputs = iter(snakemake.output)
     for patient, path in zip(snakemake.params.patients, snakemake.input.images, strict=True):
         source = volumes.read(path)
-        for sample in range(1, snakemake.params.samples + 1):
-            style = translation.sample_style(network.target.style_size, seed, patient, sample)
-            volumes.write(next(outputs), translation.synthesise(network, source.array, style, device), source.affine)
+        styles = [
+            translation.sample_style(network.target.style_size, seed, patient, sample)
+            for sample in range(1, snakemake.params.samples + 1)
+        ]
+        for rendered in translation.synthesise(network, source.array, np.stack(styles), device):
+            volumes.write(next(outputs), rendered, source.affine)
