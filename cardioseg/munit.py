@@ -269,7 +269,8 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.
 
 def _instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
     """Instance norm; with adain (n, 2, channels) its shift and scale applied (AdaIN, Huang & Belongie 2017)."""
-    normalised = F.instance_norm(features)
+    # A group for each channel: unlike instance_norm it keeps the channels-last layout.
+    normalised = F.group_norm(features, features.shape[1])
     if adain is None:
         return normalised
     return torch.addcmul(adain[:, 0, :, None, None], normalised, adain[:, 1, :, None, None])

@@ -12,6 +12,15 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
+class Dropout(nn.Dropout):
+    """Dropout with uniform random numbers: on a CPU they take half as long to draw as Bernoulli's."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        if not self.training or not self.p:
+            return features
+        return features * torch.rand_like(features).ge_(self.p).div_(1 - self.p)
+
+
 class UNet(nn.Module):
     """Image (n, inputs, y, x) to class scores (n, classes, y, x); y and x are multiples of `stride`.
 
@@ -33,7 +42,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * low, low, 2, stride=2) for low in channels[-2::-1])
         self.merge = nn.ModuleList(_double_convolution(2 * low, low, normalise) for low in channels[-2::-1])
         self.pool = nn.MaxPool2d(2)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Conv2d(width, classes, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
