@@ -89,6 +89,10 @@ def evaluate(
     for name, labels in (("prediction", prediction), ("truth", truth)):
         _check_labels(name, labels, len(structures))
     voxel_ml = float(np.prod(spacing)) / 1000
+    # All surfaces lie in the joint bounding box, so nothing outside it matters.
+    box = ndimage.find_objects(((prediction > 0) | (truth > 0)).view(np.uint8))
+    if box:
+        prediction, truth = prediction[box[0]], truth[box[0]]
     rows: list[dict[str, str | float]] = []
     for label, structure in enumerate(structures, start=1):
         predicted, true = prediction == label, truth == label
