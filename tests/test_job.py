@@ -95,7 +95,7 @@ def test_a_full_disk_names_the_files(tmp_path: Path) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     for error in (full, caused(RuntimeError("unexpected pos 704 vs 598"), full)):
         text = said(tmp_path, error)
-        assert "No space left on device, on writing results/weights.pt or results/history.csv" in text
+        assert "results/weights.pt, or another of the step's files: No space left on device" in text
         assert "Traceback" not in text
 
 
@@ -110,5 +110,5 @@ def test_a_full_disk_takes_no_log_either(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(SystemExit), job(step):
         raise OSError(errno.ENOSPC, "No space left on device")
     text = capsys.readouterr().err
-    assert "No space left on device, on writing results/a.nii.gz" in text
+    assert "results/a.nii.gz: No space left on device" in text
     assert "Traceback" not in text

@@ -1,5 +1,7 @@
 import copy
+import errno
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -161,3 +163,25 @@ def test_unused_files_are_not_checked(data):
 def test_missing_folder():
     with pytest.raises(InputError, match="data: nowhere is no folder"):
         planning.plan(configured("nowhere"), check=True)
+
+
+@pytest.mark.parametrize("folder", ["results", "results/masks/unet"])
+def test_folder_that_may_not_be_written_to_is_named(folder, tmp_path, monkeypatch):
+    (tmp_path / "results" / "masks" / "unet").mkdir(parents=True)
+    planning.check_writable(Path("results"))
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != Path(folder))  # root may write anywhere
+    with pytest.raises(InputError, match=f"{folder}: cannot be written to"):
+        planning.check_writable(Path("results"))
+
+
+def test_results_to_come_can_be_written():
+    planning.check_writable(Path("results"))
+
+
+def test_what_was_checked_need_not_be_remembered(data, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert planning.plan(configured(data, **everybody("6-7")), check=True).patients("LGE") == ["6", "7"]
+    assert not MEMORY.exists()

@@ -4,7 +4,7 @@ import errno
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,16 @@ def _explanation(error: BaseException, snakemake: Any) -> str:
             return _memory(str(each), snakemake)
         if isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return (
-                f"{each.strerror}, on writing {each.filename or ' or '.join(snakemake.output)}. "
+                f"{each.filename or _some(snakemake.output)}: {each.strerror}. "
                 "Make room and run the same command again: what is finished is kept."
             )
         if isinstance(each, OSError) and each.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             return f"{each.filename}: {each.strerror}. Make it accessible and run the same command again."
     return ""
+
+
+def _some(paths: Sequence[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]}, or another of the step's files"
 
 
 def _memory(text: str, snakemake: Any) -> str:

@@ -1,11 +1,13 @@
 """What the workflow must know before its first job: the cohort, checked."""
 
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cardioseg import cohort, phantom
+from cardioseg import cohort, files, phantom
 from cardioseg.errors import InputError
 
 
@@ -46,11 +48,20 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohor
         remembered = _remembered(memory, code)
         checked = cohort.check_volumes(found, settings["structures"], remembered)
         if checked != remembered:
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            aside = memory.with_suffix(".new")
-            aside.write_text(json.dumps({"code": code, "volumes": checked}, indent=1))
-            aside.replace(memory)
+            # Results that are only looked at may be read-only.
+            with suppress(OSError), files.whole(memory) as file:
+                file.write(json.dumps({"code": code, "volumes": checked}, indent=1).encode())
     return found
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError unless files can be made in a folder, and in all folders in it, so far as there are any."""
+    for path in (folder, *folder.rglob("*/")):
+        if path.exists() and not os.access(path, os.W_OK | os.X_OK):
+            raise InputError(
+                f"{path.absolute()}: cannot be written to; expected a folder for what the workflow makes. Make it "
+                "writable, or run elsewhere (--directory)."
+            )
 
 
 def _remembered(memory: Path, code: str) -> dict[str, list[str]]:
