@@ -1,10 +1,8 @@
-"""What a result was made with: code, versions, hardware, input files, and the time and memory of each step."""
+"""What a result was made with: code, versions, hardware, and the time and memory of each step."""
 
-import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,15 +46,6 @@ def hardware() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {"processor": _processor(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9, 1), "gpus": gpus}
-
-
-def checksums(paths: Iterable[Path | str]) -> dict[str, str]:
-    """SHA-256 of files, by path."""
-    found = {}
-    for path in paths:
-        with Path(path).open("rb") as file:
-            found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
 
 
 def resources(folder: Path | str) -> pd.DataFrame:

@@ -105,6 +105,14 @@ def test_a_file_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in text
 
 
+def test_a_log_that_cannot_be_made_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "logs").touch()
+    step = SimpleNamespace(rule="crop", log=[str(tmp_path / "logs" / "a.log")], output=["results/a.nii.gz"])
+    with pytest.raises(SystemExit), job(step):
+        raise AssertionError("does not begin")
+    assert "logs" in caplog.text
+
+
 def test_a_full_disk_takes_no_log_either(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     step = SimpleNamespace(rule="crop", log=["/dev/full"], output=["results/a.nii.gz"])
     with pytest.raises(SystemExit), job(step):

@@ -2,6 +2,7 @@ import copy
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -185,3 +186,47 @@ def test_what_was_checked_need_not_be_remembered(data, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", refused)
     assert planning.plan(configured(data, **everybody("6-7")), check=True).patients("LGE") == ["6", "7"]
     assert not MEMORY.exists()
+
+
+def labels_of(data):
+    return phantom.release_files(Path(data), 6)["bSSFP_labels"]
+
+
+def replace(path, seconds):
+    """Change a voxel's label, and set the time."""
+    image = nib.load(path)
+    values = np.asarray(image.dataobj).copy()
+    values[0, 0, 0] = 500 if values[0, 0, 0] == 0 else 0
+    nib.save(nib.Nifti1Image(values, image.affine), path)
+    os.utime(path, (seconds, seconds))
+
+
+def test_file_replaced_by_one_of_an_old_time_is_refused_until_touched(data):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    memory = MEMORY.read_text()
+    replace(labels_of(data), 1e9)
+    for _ in range(2):
+        with pytest.raises(InputError, match=re.escape(f"touch '{labels_of(data)}'")):
+            planning.plan(config, check=True)
+    assert MEMORY.read_text() == memory
+    labels_of(data).touch()
+    planning.plan(config, check=True)
+
+
+@pytest.mark.parametrize("seconds", [1e9, 4e9])
+def test_time_alone_is_no_change(data, seconds):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    os.utime(labels_of(data), (seconds, seconds))
+    planning.plan(config, check=True)
+
+
+def test_file_replaced_by_one_of_a_later_time_is_taken(data):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    before = json.loads(MEMORY.read_text())["checksums"]
+    replace(labels_of(data), 4e9)
+    planning.plan(config, check=True)
+    after = json.loads(MEMORY.read_text())["checksums"]
+    assert [path for path in after if after[path] != before[path]] == [str(labels_of(data))]

@@ -24,17 +24,17 @@ SECTIONS = {
 @contextmanager
 def job(snakemake: Any) -> Iterator[None]:
     """Log to the rule's log file and the terminal; end with a message alone where the code is not at fault."""
-    path = Path(snakemake.log[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
     logging.raiseExceptions = False  # a log that cannot be written is no news where the disk is full
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[logging.FileHandler(path, "w"), logging.StreamHandler(sys.stderr)],
-        force=True,
-    )
     try:
+        path = Path(snakemake.log[0])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(
+            level=logging.INFO,
+            format="%(asctime)s %(message)s",
+            datefmt="%H:%M:%S",
+            handlers=[logging.FileHandler(path, "w"), logging.StreamHandler(sys.stderr)],
+            force=True,
+        )
         yield
     except (InputError, FloatingPointError) as error:
         logging.error("Error: %s", error)

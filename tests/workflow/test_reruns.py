@@ -1,14 +1,17 @@
 """What runs again after an edit: on copies of a finished run, the jobs of a dry run."""
 
 import os
+import re
+import shlex
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from calls import ROOT, planned
+from calls import ROOT, planned, snakemake
 
 from cardioseg import phantom
 
@@ -111,6 +114,20 @@ def test_file_system_with_coarse_time_stamps(work: Path) -> None:
         os.utime(path, ns=(coarse, coarse))
     assert plan(work) == NOTHING
     change(raw(work, 1, "LGE"))
+    assert steps(plan(work)) == AFTER_A_VOLUME
+
+
+def test_changed_raw_file_with_an_old_time_is_not_missed(work: Path) -> None:
+    """As of a corrected release, unzipped over the old one."""
+    victim = raw(work, 1, "LGE")
+    change(victim)
+    os.utime(victim, (1e9, 1e9))
+    refused = snakemake(work, "results/metrics.csv", "--dry-run", data="data")
+    assert refused.returncode != 0
+    said = refused.stdout + refused.stderr
+    command = re.search("Run: (touch .*)", said)
+    assert command, said
+    subprocess.run(shlex.split(command.group(1)), check=True, cwd=work)
     assert steps(plan(work)) == AFTER_A_VOLUME
 
 
