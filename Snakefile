@@ -34,6 +34,10 @@ include: "rules/provenance.smk"
 onstart:
     # Snakemake 9.27's rate limiter leaves one more timer ticking with every job, which after some hundred jobs keep a core busy.
     workflow.scheduler.job_rate_limiter = None
+    try:
+        check_writable(Path("results"))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 onsuccess:

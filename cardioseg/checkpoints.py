@@ -1,27 +1,18 @@
 """Files of tensors and plain values: written completely or not at all, read without running code."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cardioseg import files
 from cardioseg.errors import InputError
 
 
 def save(path: Path | str, content: dict[str, Any]) -> None:
-    """Write tensors and plain values aside, flush them to disk, and rename."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Write tensors and plain values, all or nothing. Raises OSError naming the file where that fails."""
+    with files.whole(path) as file:
+        torch.save(content, file)
 
 
 def load(path: Path | str) -> dict[str, Any]:

@@ -1,14 +1,17 @@
-"""What a result was made with: versions, and the time and memory that each step took."""
+"""What a result was made with: code, versions, hardware, and the time and memory of each step."""
 
+import os
 import platform
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import torch
 
 PACKAGES = [
+    "cardioseg",
     "itk-elastix",
     "matplotlib",
     "medpy",
@@ -23,16 +26,26 @@ PACKAGES = [
 ]
 
 
-def versions(source: Path | str) -> pd.DataFrame:
-    """Columns component, version: the code in the folder `source` (its git commit), Python, system, packages."""
-    rows = [
-        ("code", _commit(Path(source))),
-        ("Python", sys.version.split()[0]),
-        ("system", platform.platform()),
-        ("processor", _processor()),
-    ]
-    rows += [(name, _version(name)) for name in PACKAGES]
-    return pd.DataFrame(rows, columns=["component", "version"])
+def code(source: Path | str) -> dict[str, Any]:
+    """The git commit of a folder, and whether its files were modified since; None where git knows neither."""
+    try:
+        commit = _git(source, "rev-parse", "HEAD")
+        return {"commit": commit, "modified": bool(_git(source, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "modified": None}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the operating system, of Python and of the packages that results depend on."""
+    found = {"system": platform.platform(), "Python": platform.python_version()}
+    return found | {name: _version(name) for name in PACKAGES}
+
+
+def hardware() -> dict[str, Any]:
+    """The machine that this runs on: processor, cores, memory in GB, names of the GPUs that torch sees."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {"processor": _processor(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9, 1), "gpus": gpus}
 
 
 def resources(folder: Path | str) -> pd.DataFrame:
@@ -62,22 +75,19 @@ def resources(folder: Path | str) -> pd.DataFrame:
     )
 
 
-def _commit(source: Path) -> str:
-    """The commit of a folder under git, with -dirty where files differ from it."""
-    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "not under git"
+def _git(source: Path | str, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor() or "unknown"
+        lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.machine()
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str:

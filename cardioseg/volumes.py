@@ -4,7 +4,6 @@ Arrays are (z, y, x); spacing is in mm in the same order; an affine maps the arr
 """
 
 import gzip
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from cardioseg import files
 from cardioseg.errors import InputError
 
 MAXIMAL_NON_FINITE_FRACTION = 0.5
@@ -272,16 +272,8 @@ def _check_short_axis(path: Path, shape: tuple[int, ...], spacing: tuple[float, 
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    """Write aside, flush, rename; a .gz name is compressed without a time stamp."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write all or nothing; a .gz name is compressed without a time stamp."""
     if path.suffix == ".gz":
         content = gzip.compress(content, compresslevel=1, mtime=0)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with files.whole(path) as file:
+        file.write(content)

@@ -9,7 +9,7 @@ from cardioseg import cohort as cohorts
 from cardioseg import configuration
 from cardioseg.errors import InputError
 from workflow_scripts.fingerprints import code
-from workflow_scripts.planning import phantom_files, plan
+from workflow_scripts.planning import check_writable, phantom_files, plan
 
 try:
     configuration.check(config)

@@ -1,4 +1,5 @@
-# Everything that a run makes, and what it was made with: configuration, versions, every step's time and memory.
+# Everything that a run makes, and what it was made with: code, versions, hardware, configuration, seeds, checksums of the
+# cohort's files, every step's time and memory.
 RESULTS = [
     "results/cohort/cohort.csv",
     "results/metrics.csv",
@@ -15,12 +16,13 @@ RESULTS = [
 
 rule provenance:
     input:
-        RESULTS,
+        cohort=rules.cohort.input.files,
+        results=RESULTS,
     output:
+        record=report("results/provenance.json", caption="captions/provenance.rst", category="Provenance"),
         configuration=report(
             "results/provenance/configuration.yaml", caption="captions/configuration.rst", category="Provenance"
         ),
-        versions=report("results/provenance/versions.csv", caption="captions/versions.rst", category="Provenance"),
         resources=report("results/provenance/resources.csv", caption="captions/resources.rst", category="Provenance"),
     log:
         "results/logs/provenance.log",

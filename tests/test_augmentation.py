@@ -85,9 +85,11 @@ def test_shifts_are_uniform_and_differ():
     assert abs(np.corrcoef(shifts.T.numpy())[0, 1]) < 0.1
 
 
-def test_all_zero_leaves_everything():
-    before, truth = images(), labels()
-    after, moved = augment(before, truth, NOTHING, random())
+@given(st.tuples(*[st.integers(5, 40)] * 2), st.integers(0, 2**32))
+@hypothesis_settings(max_examples=30)
+def test_all_zero_leaves_everything(shape, seed):
+    before, truth = images(2, shape, seed), labels(2, shape, seed)
+    after, moved = augment(before, truth, NOTHING, random(seed))
     torch.testing.assert_close(after, before, rtol=0, atol=1e-4)
     assert torch.equal(moved, truth)
 

@@ -141,6 +141,28 @@ def test_symmetric_and_proportional_to_the_spacing(a, b, spacing, factor):
     )
 
 
+@settings(deadline=None)
+@given(masks, masks, spacings)
+def test_bounds(a, b, spacing):
+    assume(a.any() and b.any())
+    farthest = math.hypot(*((length - 1) * size for length, size in zip(a.shape, spacing, strict=True)))
+    distances = surface_distances(a, b, spacing)
+    assert 0 <= dice(a, b) <= 1
+    assert all(0 <= value <= farthest * (1 + 1e-9) for value in as_tuple(distances))
+    directed = sorted([distances.asd_prediction_to_truth_mm, distances.asd_truth_to_prediction_mm])
+    assert directed[0] * (1 - 1e-9) <= distances.asd_mm <= directed[1] * (1 + 1e-9)
+
+
+@settings(deadline=None)
+@given(masks, masks, spacings, st.floats(0.1, 10))
+def test_units_under_another_spacing(a, b, spacing, factor):
+    """Dice knows no units, distances are lengths, volumes are their cubes."""
+    other = tuple(factor * size for size in spacing)
+    (row,), (scaled,) = (evaluate(a.astype(int), b.astype(int), size, ["LV"]) for size in (spacing, other))
+    for key, power in {"dice": 0, "asd_mm": 1, "volume_ml": 3, "volume_truth_ml": 3}.items():
+        assert scaled[key] == pytest.approx(row[key] * factor**power, nan_ok=True)
+
+
 def test_distance_to_a_missing_structure_is_not_available():
     empty, full = np.zeros((2, 4, 4), dtype=bool), np.ones((2, 4, 4), dtype=bool)
     for pair in ((empty, full), (full, empty), (empty, empty)):

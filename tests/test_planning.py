@@ -1,5 +1,8 @@
 import copy
+import errno
 import json
+import os
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -161,3 +164,69 @@ def test_unused_files_are_not_checked(data):
 def test_missing_folder():
     with pytest.raises(InputError, match="data: nowhere is no folder"):
         planning.plan(configured("nowhere"), check=True)
+
+
+@pytest.mark.parametrize("folder", ["results", "results/masks/unet"])
+def test_folder_that_may_not_be_written_to_is_named(folder, tmp_path, monkeypatch):
+    (tmp_path / "results" / "masks" / "unet").mkdir(parents=True)
+    planning.check_writable(Path("results"))
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != Path(folder))  # root may write anywhere
+    with pytest.raises(InputError, match=f"{folder}: cannot be written to"):
+        planning.check_writable(Path("results"))
+
+
+def test_results_to_come_can_be_written():
+    planning.check_writable(Path("results"))
+
+
+def test_what_was_checked_need_not_be_remembered(data, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert planning.plan(configured(data, **everybody("6-7")), check=True).patients("LGE") == ["6", "7"]
+    assert not MEMORY.exists()
+
+
+def labels_of(data):
+    return phantom.release_files(Path(data), 6)["bSSFP_labels"]
+
+
+def replace(path, seconds):
+    """Change a voxel's label, and set the time."""
+    image = nib.load(path)
+    values = np.asarray(image.dataobj).copy()
+    values[0, 0, 0] = 500 if values[0, 0, 0] == 0 else 0
+    nib.save(nib.Nifti1Image(values, image.affine), path)
+    os.utime(path, (seconds, seconds))
+
+
+def test_file_replaced_by_one_of_an_old_time_is_refused_until_touched(data):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    memory = MEMORY.read_text()
+    replace(labels_of(data), 1e9)
+    for _ in range(2):
+        with pytest.raises(InputError, match=re.escape(f"touch '{labels_of(data)}'")):
+            planning.plan(config, check=True)
+    assert MEMORY.read_text() == memory
+    labels_of(data).touch()
+    planning.plan(config, check=True)
+
+
+@pytest.mark.parametrize("seconds", [1e9, 4e9])
+def test_time_alone_is_no_change(data, seconds):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    os.utime(labels_of(data), (seconds, seconds))
+    planning.plan(config, check=True)
+
+
+def test_file_replaced_by_one_of_a_later_time_is_taken(data):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    before = json.loads(MEMORY.read_text())["checksums"]
+    replace(labels_of(data), 4e9)
+    planning.plan(config, check=True)
+    after = json.loads(MEMORY.read_text())["checksums"]
+    assert [path for path in after if after[path] != before[path]] == [str(labels_of(data))]

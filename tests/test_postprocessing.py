@@ -67,6 +67,21 @@ def test_crf_marginals_sum_to_one_and_repeat(noisy_disc):
     np.testing.assert_array_equal(probabilities, copy)
 
 
+@settings(max_examples=40)
+@given(arrays(np.float32, (4, 2, 6, 7), elements=st.floats(0, 1, width=32)), st.integers(0, 2**32))
+def test_crf_gives_probabilities_and_no_class_that_was_impossible(weights, seed):
+    weights[0] += np.float32(0.01)
+    weights[CAVITY] = 0
+    probabilities = weights / weights.sum(axis=0)
+    refined = crf(np.random.default_rng(seed).uniform(-1, 1, (2, 6, 7)), probabilities)
+    assert refined.min() >= 0
+    np.testing.assert_allclose(refined.sum(axis=0), 1, atol=1e-5)
+    assert not (refined.argmax(axis=0) == CAVITY).any()
+    certain = (np.arange(4)[:, None, None, None] == probabilities.argmax(axis=0)).astype(np.float32)
+    labels = crf(np.zeros((2, 6, 7)), certain).argmax(axis=0)
+    assert set(np.unique(labels)) <= set(np.unique(certain.argmax(axis=0)))
+
+
 @pytest.mark.parametrize("change", [{"iterations": 0}, {"gaussian_compat": 0, "bilateral_compat": 0}])
 def test_crf_without_effect_changes_nothing(change):
     probabilities = random_probabilities((4, 2, 9, 11))
@@ -332,6 +347,18 @@ def test_cavity_grows_only_within_the_wall(labels, radius_mm):
     grown = (smoothed == CAVITY) & (union_closed != CAVITY)
     beside_grown = ndimage.binary_dilation(grown, ndimage.generate_binary_structure(2, 1)[np.newaxis])
     assert np.isin(smoothed[beside_grown], ORDER).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(label_maps | coarse_maps, radii)
+def test_largest_component_is_all_that_is_kept(labels, radius_mm):
+    every = smooth(labels, SPACING, radius_mm=radius_mm, order=ORDER, keep_largest=False)
+    kept = smooth(labels, SPACING, radius_mm=radius_mm, order=ORDER, keep_largest=True)
+    assert set(np.unique(kept)) <= {0, *np.unique(labels)}
+    assert not (kept > 0)[every == 0].any()
+    components, count = ndimage.label(every > 0)
+    assert ndimage.label(kept > 0)[1] == min(count, 1)
+    assert np.count_nonzero(kept) == max(np.bincount(components.ravel(), minlength=2)[1:])
 
 
 @settings(deadline=None, max_examples=30)

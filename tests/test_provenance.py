@@ -1,6 +1,7 @@
 import subprocess
 
 import pandas as pd
+import torch
 
 from cardioseg import provenance
 
@@ -38,27 +39,37 @@ def test_no_benchmarks(tmp_path):
     assert list(table) == ["step", "jobs", "seconds", "longest_s", "cpu_s", "memory_mb"]
 
 
-def test_versions(tmp_path):
-    versions = provenance.versions(tmp_path).set_index("component")["version"]
-    assert versions["code"] == "not under git"
+def test_versions():
+    versions = provenance.versions()
     assert versions["torch"].startswith("2.")
-    assert not (versions == "not installed").any()
+    assert versions["Python"].startswith("3.")
+    assert "not installed" not in versions.values()
+
+
+def test_missing_package_is_said(monkeypatch):
+    monkeypatch.setattr(provenance, "PACKAGES", ["no-such-package"])
+    assert provenance.versions()["no-such-package"] == "not installed"
+
+
+def test_hardware(monkeypatch):
+    hardware = provenance.hardware()
+    assert hardware["processor"]
+    assert hardware["cores"] >= 1
+    assert hardware["memory_gb"] > 0.5
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", "NVIDIA {}".format)
+    assert provenance.hardware()["gpus"] == ["NVIDIA 0", "NVIDIA 1"]
 
 
 def test_commit(tmp_path):
+    assert provenance.code(tmp_path) == {"commit": None, "modified": None}
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "--quiet"], check=True)
     (tmp_path / "file").write_text("one")
     subprocess.run([*git, "add", "file"], check=True)
     subprocess.run([*git, "commit", "--quiet", "--message", "one"], check=True)
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
-    code = provenance.versions(tmp_path)["version"][0]
-    assert len(code) == 12
-    assert commit.startswith(code)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    (tmp_path / "results").write_text("not under git")
+    assert provenance.code(tmp_path) == {"commit": commit, "modified": False}
     (tmp_path / "file").write_text("two")
-    assert provenance.versions(tmp_path)["version"][0] == f"{code}-dirty"
-
-
-def test_missing_package_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(provenance, "PACKAGES", ["no-such-package"])
-    assert provenance.versions(tmp_path).iloc[-1].to_list() == ["no-such-package", "not installed"]
+    assert provenance.code(tmp_path) == {"commit": commit, "modified": True}

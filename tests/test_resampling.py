@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from cardioseg import resampling
 from cardioseg.errors import InputError
@@ -208,11 +209,20 @@ def test_labels_come_back_exactly_on_equal_pixels(size):
     np.testing.assert_array_equal(there_and_back(labels, 1.25, size), labels.array)
 
 
-def test_any_labels_come_back_exactly_on_equal_pixels():
-    """Down to single pixels, also where the spacing in the header is a single-precision number."""
-    affine = heart((4, 64, 60), (8.0, 1.25, 1.25)).affine.astype(np.float32).astype(float)
-    labels = Volume(np.random.default_rng(0).integers(0, 4, (4, 64, 60)).astype(np.uint8), affine)
-    np.testing.assert_array_equal(there_and_back(labels, 1.25, 96), labels.array)
+labels_of_a_stack = arrays(
+    np.uint8, st.tuples(st.integers(1, 3), *[st.integers(32, 50)] * 2), elements=st.integers(0, 3)
+)
+
+
+@given(labels_of_a_stack, st.floats(0.5, 3), st.integers(8, 80), st.tuples(*[st.floats(-5, 55)] * 2))
+def test_any_labels_come_back_exactly_on_equal_pixels(labels, pixel, size, centre):
+    """Down to single pixels, wherever the crop lies, and where the header's spacing is a single-precision number."""
+    affine = grid(labels.shape, (8.0, pixel, pixel), (-40.0, 12.0, 5.0)).affine.astype(np.float32).astype(float)
+    back = there_and_back(Volume(labels, affine), float(np.linalg.norm(affine[:3, 0])), size, centre)
+    inside = np.zeros(labels.shape, bool)
+    rows, columns = (slice(max(0, start), max(0, start + size)) for start in (round(c) - size // 2 for c in centre))
+    inside[:, rows, columns] = True
+    np.testing.assert_array_equal(back, np.where(inside, labels, 0))
 
 
 @pytest.mark.parametrize(
@@ -243,12 +253,14 @@ def test_empty_labels_stay_empty():
     assert not there_and_back(Volume(np.zeros_like(labels.array), labels.affine), 1.25, 64).any()
 
 
-def test_one_hot():
-    labels = np.array([[[0, 2], [1, 3]]], np.uint8)
+@given(labels_of_a_stack)
+def test_one_hot(labels):
     maps = resampling.one_hot(labels, 4)
-    assert maps.shape == (4, 1, 2, 2)
-    np.testing.assert_array_equal(maps.argmax(axis=0), labels)
+    assert maps.shape == (4, *labels.shape)
+    assert maps.dtype == np.float32
+    assert set(np.unique(maps)) <= {0, 1}
     np.testing.assert_array_equal(maps.sum(axis=0), 1)
+    np.testing.assert_array_equal(maps.argmax(axis=0), labels)
 
 
 def test_probabilities_are_resampled_before_the_largest_is_taken():

@@ -1,11 +1,14 @@
 """What the workflow must know before its first job: the cohort, checked."""
 
 import json
+import os
+import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cardioseg import cohort, phantom
+from cardioseg import cohort, files, phantom
 from cardioseg.errors import InputError
 
 
@@ -43,20 +46,43 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohor
     found = cohort.find(config["data"], cohort.relative_files(config["data"]), settings)
     if check:
         memory = Path("results/cohort/checked.json")
-        remembered = _remembered(memory, code)
+        remembered, checksums = _remembered(memory, code)
         checked = cohort.check_volumes(found, settings["structures"], remembered)
         if checked != remembered:
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            aside = memory.with_suffix(".new")
-            aside.write_text(json.dumps({"code": code, "volumes": checked}, indent=1))
-            aside.replace(memory)
+            paths = [path for volume in found.volumes.values() for path in (volume.image, volume.labels) if path]
+            now = files.checksums(paths)
+            _check_times(checksums, now, memory)
+            # Results that are only looked at may be read-only.
+            with suppress(OSError), files.whole(memory) as file:
+                file.write(json.dumps({"code": code, "volumes": checked, "checksums": now}, indent=1).encode())
     return found
 
 
-def _remembered(memory: Path, code: str) -> dict[str, list[str]]:
-    """What the same code has checked; nothing where the memory is damaged."""
+def check_writable(folder: Path) -> None:
+    """Raise InputError unless files can be made in a folder, and in all folders in it, so far as there are any."""
+    for path in (folder, *folder.rglob("*/")):
+        if path.exists() and not os.access(path, os.W_OK | os.X_OK):
+            raise InputError(
+                f"{path.absolute()}: cannot be written to; expected a folder for what the workflow makes. Make it "
+                "writable, or run elsewhere (--directory)."
+            )
+
+
+def _check_times(before: Mapping[str, str], now: Mapping[str, str], memory: Path) -> None:
+    """Raise InputError for files of another content than before whose times do not tell: Snakemake goes by time."""
+    late = memory.stat().st_mtime if memory.exists() else 0
+    hidden = [path for path in now if before.get(path, now[path]) != now[path] and Path(path).stat().st_mtime < late]
+    if hidden:
+        raise InputError(
+            "these files have changed, but their times are from before that, so that results of the old ones would "
+            f"stay. Run: touch {' '.join(map(shlex.quote, hidden))}"
+        )
+
+
+def _remembered(memory: Path, code: str) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """What the same code has checked, and the checksums of the files; nothing where the memory is damaged."""
     try:
         stored = json.loads(memory.read_text())
-        return dict(stored["volumes"]) if stored["code"] == code else {}
+        return dict(stored["volumes"]) if stored["code"] == code else {}, dict(stored["checksums"])
     except (FileNotFoundError, ValueError, TypeError, KeyError):
-        return {}
+        return {}, {}

@@ -1,12 +1,22 @@
+import json
 from pathlib import Path
 
 import yaml
 
-from cardioseg import provenance
+from cardioseg import files, provenance
 from job import job
 
 with job(snakemake):
-    provenance.versions(snakemake.params.source).to_csv(snakemake.output.versions, index=False)
+    config = snakemake.config
+    record = {
+        "code": provenance.code(snakemake.params.source),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+        "seeds": {key: config[key] for key in ("seed", "ensemble")},
+        "configuration": config,
+        "inputs": files.checksums(snakemake.input.cohort),
+    }
+    Path(snakemake.output.record).write_text(json.dumps(record, indent=2) + "\n")
     table = provenance.resources("results/benchmarks")
     table.to_csv(snakemake.output.resources, index=False, float_format="%.1f", na_rep="N/A")
-    Path(snakemake.output.configuration).write_text(yaml.safe_dump(snakemake.config, sort_keys=False))
+    Path(snakemake.output.configuration).write_text(yaml.safe_dump(config, sort_keys=False))

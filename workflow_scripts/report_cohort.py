@@ -1,19 +1,10 @@
 import csv
-import hashlib
 import json
 import logging
 from pathlib import Path
 
 from cardioseg import cohort, volumes
 from job import job
-
-
-def checksum(path: str) -> str:
-    if not path:
-        return ""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
 
 with job(snakemake):
     rows = []
@@ -39,8 +30,6 @@ with job(snakemake):
                 "heart_found": "yes" if located["found"] else "no",
                 "notes": "; ".join(notes),
                 "image": image,
-                "image_sha256": checksum(image),
-                "labels_sha256": checksum(labels),
             }
         )
         for note in notes:

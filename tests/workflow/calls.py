@@ -1,5 +1,6 @@
 """Calls of the workflow at its smallest size."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -38,6 +39,17 @@ def planned(folder: Path, *arguments: str, **options: Path | str | None) -> Coun
     assert plan.returncode == 0, plan.stdout + plan.stderr
     counts = re.findall(r"^(\w+) +(\d+)$", plan.stdout + plan.stderr, re.MULTILINE)
     return Counter({rule: int(count) for rule, count in counts if rule not in ("all", "total")})
+
+
+def artifacts(folder: Path) -> dict[str, str]:
+    """Checksum of every file of results, but logs and timings, by its path there."""
+    results = folder / "results"
+    paths = [path.relative_to(results) for path in sorted(results.rglob("*")) if path.is_file()]
+    return {
+        str(path): hashlib.sha256((results / path).read_bytes()).hexdigest()
+        for path in paths
+        if path.parts[0] not in ("logs", "benchmarks") and path.name != "resources.csv"
+    }
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:

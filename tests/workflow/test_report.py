@@ -28,7 +28,8 @@ def test_report_loads_nothing_from_elsewhere(report: Path) -> None:
 
 def test_report_holds_every_result(report: Path) -> None:
     page = report.read_text()
-    for name in ("table1.html", "metrics.csv", "translation.csv", "cohort.csv", "resources.csv", "segmentations.png"):
+    tables = ["table1.html", "metrics.csv", "translation.csv", "cohort.csv", "resources.csv"]
+    for name in (*tables, "provenance.json", "segmentations.png"):
         assert f"results/{name}" in page or f"/{name}" in page
 
 

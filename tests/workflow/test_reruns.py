@@ -1,19 +1,23 @@
 """What runs again after an edit: on copies of a finished run, the jobs of a dry run."""
 
 import os
+import re
+import shlex
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from calls import ROOT, planned
+from calls import ROOT, planned, snakemake
 
 from cardioseg import phantom
 
 pytestmark = pytest.mark.slow
 
+TWO_SECONDS = 2_000_000_000  # in ns, as on FAT
 NOTHING: Counter[str] = Counter()
 AFTER_PREDICTION = Counter(average=2, evaluate=2, metrics=1)
 AFTER_TRANSLATION = AFTER_PREDICTION + Counter(
@@ -22,6 +26,8 @@ AFTER_TRANSLATION = AFTER_PREDICTION + Counter(
 AFTER_RESAMPLING = AFTER_TRANSLATION + Counter(
     train_localiser=1, locate=5, crop=5, crop_labels=2, translate=1, pretrain_unet=2
 )
+# Of one of the two patients that are segmented.
+AFTER_A_VOLUME = Counter(resample=1, locate=1, crop=1, predict=2, average=1, evaluate=1, metrics=1)
 STEPS = {"resample", *AFTER_RESAMPLING}
 
 
@@ -60,6 +66,20 @@ def steps(jobs: Counter[str]) -> Counter[str]:
     return Counter({rule: count for rule, count in jobs.items() if rule in STEPS})
 
 
+def files(work: Path) -> list[Path]:
+    """Raw and made files, the oldest first."""
+    paths = [path for folder in ("data", "results") for path in (work / folder).rglob("*") if path.is_file()]
+    return sorted(paths, key=lambda path: path.stat().st_mtime_ns)
+
+
+def change(path: Path) -> None:
+    """Change a voxel of an image."""
+    image = nib.load(path)
+    values = np.asarray(image.dataobj).copy()
+    values[3, 4, 2] += 1
+    nib.save(nib.Nifti1Image(values, image.affine, image.header), path)
+
+
 def raw(work: Path, patient: int, name: str) -> Path:
     return phantom.release_files(work / "data", patient)[name]
 
@@ -74,14 +94,46 @@ def test_touched_raw_files(work: Path) -> None:
     assert plan(work) == NOTHING
 
 
-def test_changed_raw_volume_of_a_patient_to_segment(work: Path) -> None:
+def test_clock_set_back_during_the_run(work: Path) -> None:
+    """What came first has the latest time."""
+    paths = files(work)
+    for path, time in zip(paths, reversed([path.stat().st_mtime_ns for path in paths]), strict=True):
+        os.utime(path, ns=(time, time))
+    assert plan(work) == NOTHING
+
+
+def test_raw_files_from_the_future(work: Path) -> None:
+    for path in (work / "data").rglob("*.nii.gz"):
+        os.utime(path, (4e9, 4e9))
+    assert plan(work) == NOTHING
+
+
+def test_file_system_with_coarse_time_stamps(work: Path) -> None:
+    for path in files(work):
+        coarse = path.stat().st_mtime_ns // TWO_SECONDS * TWO_SECONDS
+        os.utime(path, ns=(coarse, coarse))
+    assert plan(work) == NOTHING
+    change(raw(work, 1, "LGE"))
+    assert steps(plan(work)) == AFTER_A_VOLUME
+
+
+def test_changed_raw_file_with_an_old_time_is_not_missed(work: Path) -> None:
+    """As of a corrected release, unzipped over the old one."""
     victim = raw(work, 1, "LGE")
-    image = nib.load(victim)
-    values = np.asarray(image.dataobj).copy()
-    values[3, 4, 2] += 1
-    nib.save(nib.Nifti1Image(values, image.affine, image.header), victim)
-    own = Counter(resample=1, locate=1, crop=1, predict=2, average=1, evaluate=1)
-    assert steps(plan(work)) == own + Counter(metrics=1)
+    change(victim)
+    os.utime(victim, (1e9, 1e9))
+    refused = snakemake(work, "results/metrics.csv", "--dry-run", data="data")
+    assert refused.returncode != 0
+    said = refused.stdout + refused.stderr
+    command = re.search("Run: (touch .*)", said)
+    assert command, said
+    subprocess.run(shlex.split(command.group(1)), check=True, cwd=work)
+    assert steps(plan(work)) == AFTER_A_VOLUME
+
+
+def test_changed_raw_volume_of_a_patient_to_segment(work: Path) -> None:
+    change(raw(work, 1, "LGE"))
+    assert steps(plan(work)) == AFTER_A_VOLUME
 
 
 def test_changed_raw_volume_of_a_patient_to_learn_translation_from(work: Path) -> None:

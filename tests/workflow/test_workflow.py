@@ -1,6 +1,7 @@
 """The workflow itself, run for real at the smallest size."""
 
 import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from calls import planned, snakemake
 
-from cardioseg import phantom
+from cardioseg import files, phantom
 
 REGISTRATIONS = ["registration_none", "registration_rigid", "registration_affine", "registration"]
 PARTS = ["cascade_ft_crf", "cascade_ft_morphology"]
@@ -106,6 +108,17 @@ def test_cohort_is_reported(run: Path) -> None:
     assert table.loc[(table["modality"] == "bSSFP") & (table["patient"] == "6"), "splits"].item() == (
         "labelled translation_source"
     )
+
+
+def test_provenance_is_recorded(run: Path) -> None:
+    record = json.loads((run / "results" / "provenance.json").read_text())
+    assert set(record) == {"code", "versions", "hardware", "seeds", "configuration", "inputs"}
+    assert record["seeds"] == {"seed": 1, "ensemble": [1, 2]}
+    assert record["configuration"]["cropping"]["size"] == 64
+    checksums = files.checksums((run / "results" / "phantom").rglob("*.nii.gz"))
+    assert record["inputs"] == {str(Path(path).relative_to(run)): checksum for path, checksum in checksums.items()}
+    configuration = yaml.safe_load((run / "results" / "provenance" / "configuration.yaml").read_text())
+    assert configuration == record["configuration"]
 
 
 def test_a_second_call_does_nothing(run: Path) -> None:

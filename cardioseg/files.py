@@ -1,0 +1,42 @@
+"""Files: there as a whole or not at all, and told apart by their content."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def whole(path: Path | str) -> Iterator[BinaryIO]:
+    """A file to write to, which takes its name (and replaces what had it) once all of it is on the disk.
+
+    Makes the folder. Raises OSError, naming the file, where it cannot be written; then nothing is left of it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except Exception as error:
+        # torch.save hides the reason behind an error of its own.
+        reason = error if isinstance(error, OSError) else error.__context__
+        if isinstance(reason, OSError) and reason.errno:
+            raise OSError(reason.errno, reason.strerror, str(path)) from error
+        raise
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def checksums(paths: Iterable[Path | str]) -> dict[str, str]:
+    """SHA-256 of files, by path."""
+    found = {}
+    for path in paths:
+        with Path(path).open("rb") as file:
+            found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
