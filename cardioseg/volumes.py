@@ -26,6 +26,7 @@ UNREADABLE = (
     *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),
     *(OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError),
 )
+NO_GEOMETRY = "neither sform nor qform set: geometry from the voxel sizes alone"
 # Labels stored as scaled integers come back this close to their codes.
 CODE_TOLERANCE = 0.01
 
@@ -73,7 +74,7 @@ def read_image(path: Path | str) -> Volume:
     array, affine = _slices_first(path, array, _affine(path, image))
     _check_short_axis(path, array.shape, Volume(array, affine).spacing)
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
-        notes.append("neither sform nor qform set: geometry from the voxel sizes alone")
+        notes.append(NO_GEOMETRY)
     return Volume(array, affine, tuple(notes))
 
 
@@ -136,6 +137,11 @@ def read(path: Path | str) -> Volume:
     return Volume(np.ascontiguousarray(array), image.affine)
 
 
+def as_stored(volume: Volume) -> Volume:
+    """A float32 volume as `read` gives it back after `write`: NIfTI holds affines in single precision."""
+    return Volume(volume.array, volume.affine.astype(np.float32).astype(np.float64))
+
+
 def write(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
     """Write (z, y, x) or (channels, z, y, x) to NIfTI: complete or not at all, the same bytes for the same content."""
     image = nib.nifti1.Nifti1Image(np.ascontiguousarray(array.T), affine)
@@ -150,12 +156,17 @@ def write_labels_like(path: Path | str, labels: np.ndarray, codes: Mapping[str, 
 
     Axis order, shape, affine, sform and qform are the original's; none of its other header fields is copied.
     """
-    source = _open(Path(original))
     lookup = np.array([0, *codes.values()], np.int32)
-    stored = np.moveaxis(lookup[labels], 0, _slice_axis(source.shape[::-1])).T
+    write_like(path, lookup[labels].astype(np.int16 if lookup.max() < 2**15 else np.int32), original)
+
+
+def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> None:
+    """Write an array (z, y, x) in the exact grid of the file `original`: see `write_labels_like`."""
+    source = _open(Path(original))
+    stored = np.moveaxis(array, 0, _slice_axis(source.shape[::-1])).T
     if stored.shape != source.shape:
         raise InputError(f"{original}: its shape {source.shape} is not that of the labels, {stored.shape}.")
-    image = nib.nifti1.Nifti1Image(stored.astype(np.int16 if lookup.max() < 2**15 else np.int32), source.affine)
+    image = nib.nifti1.Nifti1Image(stored, source.affine)
     image.header.set_xyzt_units("mm")
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
     for name in GEOMETRY_FIELDS:
