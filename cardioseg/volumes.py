@@ -69,10 +69,8 @@ def read_image(path: Path | str) -> Volume:
     if bad:
         array = np.where(finite, array, array[finite].min())
         notes.append(f"{bad} voxels NaN or infinite, set to the minimum")
-    if array.min() == array.max():
-        raise InputError(f"{path}: every voxel is {array.min():g}; expected an image. Export the image again.")
     array, affine = _slices_first(path, array, _affine(path, image))
-    _check_short_axis(path, array.shape, Volume(array, affine).spacing)
+    check_short_axis(path, array, Volume(array, affine).spacing)
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         notes.append(NO_GEOMETRY)
     return Volume(array, affine, tuple(notes))
@@ -148,7 +146,7 @@ def write(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    _write_bytes(Path(path), image.to_bytes())
+    write_bytes(Path(path), image.to_bytes())
 
 
 def write_labels_like(path: Path | str, labels: np.ndarray, codes: Mapping[str, int], original: Path | str) -> None:
@@ -171,7 +169,43 @@ def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> Non
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
     for name in GEOMETRY_FIELDS:
         image.header[name] = source.header[name]
-    _write_bytes(Path(path), image.to_bytes())
+    write_bytes(Path(path), image.to_bytes())
+
+
+def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> None:
+    """Raise InputError, naming the path, unless an array and its spacing (mm; z, y, x) may be a short-axis image."""
+    if array.min() == array.max():
+        raise InputError(f"{path}: every voxel is {array.min():g}; expected an image. Export the image again.")
+    _, rows, columns = array.shape
+    thickness, height, width = spacing
+    if min(rows, columns) < 32 or max(rows, columns) > 4 * min(rows, columns):
+        raise InputError(
+            f"{path}: slices of {rows} x {columns} pixels; expected short-axis slices of at least 32 x 32."
+        )
+    if not 0.2 <= min(height, width) <= max(height, width) <= 5 or max(height, width) > 1.5 * min(height, width):
+        raise InputError(
+            f"{path}: pixels of {height:.3g} x {width:.3g} mm; expected nearly square pixels of 0.2 to 5 mm."
+        )
+    if not 1 <= thickness <= 50 or thickness < 0.9 * min(height, width):
+        raise InputError(
+            f"{path}: slices {thickness:.3g} mm apart; expected a short-axis stack with 1 to 50 mm between slices."
+        )
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file complete or not at all: aside, flush, rename. A .gz name is compressed without a time stamp."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gz":
+        content = gzip.compress(content, compresslevel=1, mtime=0)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Image:
@@ -249,36 +283,3 @@ def _turned(array: np.ndarray, affine: np.ndarray, image: Volume) -> tuple[np.nd
     if not _same_grid(turned, image):
         return array, affine
     return np.ascontiguousarray(nib.apply_orientation(array.T, turn).T), turned
-
-
-def _check_short_axis(path: Path, shape: tuple[int, ...], spacing: tuple[float, float, float]) -> None:
-    _, rows, columns = shape
-    thickness, height, width = spacing
-    if min(rows, columns) < 32 or max(rows, columns) > 4 * min(rows, columns):
-        raise InputError(
-            f"{path}: slices of {rows} x {columns} pixels; expected short-axis slices of at least 32 x 32."
-        )
-    if not 0.2 <= min(height, width) <= max(height, width) <= 5 or max(height, width) > 1.5 * min(height, width):
-        raise InputError(
-            f"{path}: pixels of {height:.3g} x {width:.3g} mm; expected nearly square pixels of 0.2 to 5 mm."
-        )
-    if not 1 <= thickness <= 50 or thickness < 0.9 * min(height, width):
-        raise InputError(
-            f"{path}: slices {thickness:.3g} mm apart; expected a short-axis stack with 1 to 50 mm between slices."
-        )
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Write aside, flush, rename; a .gz name is compressed without a time stamp."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".gz":
-        content = gzip.compress(content, compresslevel=1, mtime=0)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
