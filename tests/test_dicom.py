@@ -336,6 +336,7 @@ def test_segmentation_of_a_stripped_and_malformed_series(folder, tmp_path, capfd
         header.StudyTime = "about noon, and longer than times are"
         header.add_new("PatientBirthDate", "DA", "00000000")
         header.add_new("PatientSex", "CS", "W")
+        header.add_new("StudyDate", "DA", "14 March 2021")
 
     with pydicom.config.disable_value_validation():
         dicom_files.write_series(folder, stored(), stack_affine(), change=change)
@@ -344,7 +345,7 @@ def test_segmentation_of_a_stripped_and_malformed_series(folder, tmp_path, capfd
     assert not caught
     assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
     header = pydicom.dcmread(tmp_path / "mask.dcm")
-    assert header.PatientBirthDate == header.PatientSex == header.StudyTime == ""
+    assert header.PatientBirthDate == header.PatientSex == header.StudyTime == header.StudyDate == ""
     assert header.PatientID == dicom_files.PATIENT["PatientID"]
     assert capfd.readouterr() == ("", "")
 
