@@ -19,7 +19,7 @@ MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
 GEOMETRY_FIELDS = (
     *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
-    *("sform_code", "srow_x", "srow_y", "srow_z"),
+    *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
 )
 # nibabel's errors for a file that is no NIfTI, is damaged, or promises more than it holds.
 UNREADABLE = (
@@ -154,8 +154,13 @@ def write_labels_like(path: Path | str, labels: np.ndarray, codes: Mapping[str, 
 
     Axis order, shape, affine, sform and qform are the original's; none of its other header fields is copied.
     """
+    write_like(path, encoded(labels, codes), original)
+
+
+def encoded(labels: np.ndarray, codes: Mapping[str, int]) -> np.ndarray:
+    """Labels (1, 2, ... as in `codes`) as their codes, int16 or, where one is larger, int32."""
     lookup = np.array([0, *codes.values()], np.int32)
-    write_like(path, lookup[labels].astype(np.int16 if lookup.max() < 2**15 else np.int32), original)
+    return lookup[labels].astype(np.int16 if lookup.max() < 2**15 else np.int32)
 
 
 def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> None:
@@ -164,8 +169,8 @@ def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> Non
     stored = np.moveaxis(array, 0, _slice_axis(source.shape[::-1])).T
     if stored.shape != source.shape:
         raise InputError(f"{original}: its shape {source.shape} is not that of the labels, {stored.shape}.")
-    image = nib.nifti1.Nifti1Image(stored, source.affine)
-    image.header.set_xyzt_units("mm")
+    # Of the original's version: NIfTI-2 holds geometry in double precision.
+    image = type(source)(stored, source.affine)
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
     for name in GEOMETRY_FIELDS:
         image.header[name] = source.header[name]
