@@ -1,5 +1,7 @@
 """What a clinician reads off a segmentation: volumes, and mass and thickness of the myocardium."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -44,6 +46,26 @@ def wall_thickness(labels: np.ndarray, spacing: tuple[float, float, float], cavi
     middle = slice(first + length // 3, first - (-2 * length // 3))
     inner, wall = inner[middle][both[middle]], wall[middle][both[middle]]
     return float(np.mean(np.sqrt((inner + wall) / np.pi) - np.sqrt(inner / np.pi))) if len(inner) else float("nan")
+
+
+def measure(
+    labels: np.ndarray,
+    spacing: tuple[float, float, float],
+    structures: Sequence[str],
+    wall: Mapping[str, str] | None,
+) -> dict[str, float]:
+    """The clinical quantities of one mask (z, y, x), where label k + 1 is `structures[k]`, named as in `quantities`.
+
+    spacing: mm, (z, y, x). wall: the configuration's `clinical`: which structures are cavity and myocardium, if any.
+    """
+    counts = np.bincount(labels.ravel(), minlength=1 + len(structures))[1:]
+    volumes = dict(zip(structures, counts * float(np.prod(spacing)) / 1000, strict=True))
+    found = {f"{structure}_volume_ml": float(volume) for structure, volume in volumes.items()}
+    if wall:
+        cavity, myocardium = (1 + list(structures).index(wall[key]) for key in ("cavity", "myocardium"))
+        found[f"{wall['myocardium']}_mass_g"] = MYOCARDIAL_DENSITY * float(volumes[wall["myocardium"]])
+        found[f"{wall['myocardium']}_thickness_mm"] = wall_thickness(labels, spacing, cavity, myocardium)
+    return found
 
 
 def quantities(metrics: pd.DataFrame, myocardium: str | None) -> pd.DataFrame:

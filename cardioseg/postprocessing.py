@@ -1,6 +1,7 @@
 """Refine a segmentation by the image (dense CRF) and by its shape (3-D morphology): Chen et al. 2019, section 2.3."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from pydensecrf.densecrf import DenseCRF
@@ -164,6 +165,22 @@ def smooth(
         if position == 0:
             allowed = ndimage.binary_erosion(np.isin(region, order), IN_SLICE_NEIGHBOURS)
     return result
+
+
+def smooth_structures(
+    labels: np.ndarray,
+    spacing: tuple[float, float, float],
+    settings: Mapping[str, Any],
+    structures: Sequence[str],
+) -> np.ndarray:
+    """`smooth` by the configuration's `morphology`, which names structures; label k + 1 is `structures[k]`."""
+    return smooth(
+        labels,
+        spacing,
+        radius_mm=tuple(settings["radius_mm"]),
+        order=[1 + structures.index(name) for name in settings["order"]],
+        keep_largest=settings["keep_largest"],
+    )
 
 
 def _close(mask: np.ndarray, spacing: tuple[float, float, float], radius_mm: tuple[float, float, float]) -> np.ndarray:

@@ -59,24 +59,23 @@ def crop(volume: Volume, centre: tuple[float, float], size: int, fill: float) ->
 def most_probable(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
     """Class (z, y, x; uint8) of which the map is largest, maps (classes, z, y, x) being resampled in-plane onto a grid.
 
-    The grid (shape, affine) has the same slices. Where the maps do not reach is background. Raises InputError where the
-    two grids do not share slices and in-plane axes.
+    Where the maps do not reach is background. See `on_grid`.
     """
-    mapping = np.linalg.inv(maps.affine) @ affine
-    scale_x, scale_y, scale_z = np.diag(mapping)[:3]
-    straight = np.allclose(mapping[:3, :3], np.diag([scale_x, scale_y, scale_z]), atol=1e-3)
-    if not straight or abs(scale_z - 1) > 1e-3 or abs(mapping[2, 3]) > 1e-2 or maps.array.shape[1] != shape[0]:
-        raise InputError(
-            "the two grids do not share their slices: the volume was not made from this image. Make it again."
-        )
-    vertical = interpolation_matrix(maps.array.shape[-2], shape[1], mapping[1, 1], mapping[1, 3])
-    horizontal = interpolation_matrix(maps.array.shape[-1], shape[2], mapping[0, 0], mapping[0, 3])
-    # A crop reaches a small part of an image: nothing is computed beyond it.
-    rows, columns = _reached(vertical), _reached(horizontal)
-    resampled = vertical[rows] @ maps.array.astype(np.float32) @ horizontal[columns].T
+    resampled, rows, columns = _onto(maps, shape, affine)
     labels = np.zeros(shape, np.uint8)
     labels[:, rows, columns] = resampled.argmax(axis=0)
     return labels
+
+
+def on_grid(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Maps (channels, z, y, x) resampled in-plane onto a grid (shape, affine) with the same slices, float32.
+
+    Where the maps do not reach is 0. Raises InputError where the two grids do not share slices and in-plane axes.
+    """
+    resampled, rows, columns = _onto(maps, shape, affine)
+    array = np.zeros((len(maps.array), *shape), np.float32)
+    array[:, :, rows, columns] = resampled
+    return array
 
 
 def normalise(volume: Volume, inside: np.ndarray, percentiles: tuple[float, float]) -> Volume:
@@ -94,6 +93,21 @@ def normalise(volume: Volume, inside: np.ndarray, percentiles: tuple[float, floa
         )
     array = np.clip(2 * (volume.array - low) / (high - low) - 1, -1, 1).astype(np.float32)
     return Volume(np.where(inside, array, np.float32(-1)), volume.affine)
+
+
+def _onto(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> tuple[np.ndarray, slice, slice]:
+    """Maps resampled onto the rows and columns of a grid that they reach: a crop reaches a small part of an image."""
+    mapping = np.linalg.inv(maps.affine) @ affine
+    scale_x, scale_y, scale_z = np.diag(mapping)[:3]
+    straight = np.allclose(mapping[:3, :3], np.diag([scale_x, scale_y, scale_z]), atol=1e-3)
+    if not straight or abs(scale_z - 1) > 1e-3 or abs(mapping[2, 3]) > 1e-2 or maps.array.shape[1] != shape[0]:
+        raise InputError(
+            "the two grids do not share their slices: the volume was not made from this image. Make it again."
+        )
+    vertical = interpolation_matrix(maps.array.shape[-2], shape[1], mapping[1, 1], mapping[1, 3])
+    horizontal = interpolation_matrix(maps.array.shape[-1], shape[2], mapping[0, 0], mapping[0, 3])
+    rows, columns = _reached(vertical), _reached(horizontal)
+    return vertical[rows] @ maps.array.astype(np.float32) @ horizontal[columns].T, rows, columns
 
 
 def _reached(matrix: np.ndarray) -> slice:

@@ -28,3 +28,14 @@ def with_shape_prior(first: nn.Module) -> Callable[[Tensor], Tensor]:
             return torch.cat([image, first(image).softmax(dim=1)], dim=1)
 
     return inputs
+
+
+class Cascade(nn.Module):
+    """Both networks as one: slices (n, 1, y, x) to U-Net 2's class scores (n, classes, y, x)."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.second(with_shape_prior(self.first)(image))

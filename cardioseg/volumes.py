@@ -19,7 +19,7 @@ MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
 GEOMETRY_FIELDS = (
     *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
-    *("sform_code", "srow_x", "srow_y", "srow_z"),
+    *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
 )
 # nibabel's errors for a file that is no NIfTI, is damaged, or promises more than it holds.
 UNREADABLE = (
@@ -28,6 +28,7 @@ UNREADABLE = (
 )
 # Of distinct values of integers that are counted, not sorted.
 LARGEST_TABLE = 2**16
+NO_GEOMETRY = "neither sform nor qform set: geometry from the voxel sizes alone"
 # Labels stored as scaled integers come back this close to their codes.
 CODE_TOLERANCE = 0.01
 
@@ -70,12 +71,10 @@ def read_image(path: Path | str) -> Volume:
     if bad:
         array = np.where(finite, array, array[finite].min())
         notes.append(f"{bad} voxels NaN or infinite, set to the minimum")
-    if array.min() == array.max():
-        raise InputError(f"{path}: every voxel is {array.min():g}; expected an image. Export the image again.")
     array, affine = _slices_first(path, array, _affine(path, image))
-    _check_short_axis(path, array.shape, Volume(array, affine).spacing)
+    check_short_axis(path, array, Volume(array, affine).spacing)
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
-        notes.append("neither sform nor qform set: geometry from the voxel sizes alone")
+        notes.append(NO_GEOMETRY)
     return Volume(array, affine, tuple(notes))
 
 
@@ -137,13 +136,18 @@ def read(path: Path | str) -> Volume:
     return Volume(np.ascontiguousarray(array), image.affine)
 
 
+def as_stored(volume: Volume) -> Volume:
+    """A float32 volume as `read` gives it back after `write`: NIfTI holds affines in single precision."""
+    return Volume(volume.array, volume.affine.astype(np.float32).astype(np.float64))
+
+
 def write(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
     """Write (z, y, x) or (channels, z, y, x) to NIfTI: complete or not at all, the same bytes for the same content."""
     image = nib.nifti1.Nifti1Image(np.ascontiguousarray(array.T), affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    _write_bytes(Path(path), image.to_bytes())
+    write_bytes(Path(path), image.to_bytes())
 
 
 def write_labels_like(path: Path | str, labels: np.ndarray, codes: Mapping[str, int], original: Path | str) -> None:
@@ -151,17 +155,55 @@ def write_labels_like(path: Path | str, labels: np.ndarray, codes: Mapping[str, 
 
     Axis order, shape, affine, sform and qform are the original's; none of its other header fields is copied.
     """
-    source = _open(Path(original))
+    write_like(path, encoded(labels, codes), original)
+
+
+def encoded(labels: np.ndarray, codes: Mapping[str, int]) -> np.ndarray:
+    """Labels (1, 2, ... as in `codes`) as their codes, int16 or, where one is larger, int32."""
     lookup = np.array([0, *codes.values()], np.int32)
-    stored = np.moveaxis(lookup[labels], 0, _slice_axis(source.shape[::-1])).T
+    return lookup[labels].astype(np.int16 if lookup.max() < 2**15 else np.int32)
+
+
+def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> None:
+    """Write an array (z, y, x) in the exact grid of the file `original`: see `write_labels_like`."""
+    source = _open(Path(original))
+    stored = np.moveaxis(array, 0, _slice_axis(source.shape[::-1])).T
     if stored.shape != source.shape:
         raise InputError(f"{original}: its shape {source.shape} is not that of the labels, {stored.shape}.")
-    image = nib.nifti1.Nifti1Image(stored.astype(np.int16 if lookup.max() < 2**15 else np.int32), source.affine)
-    image.header.set_xyzt_units("mm")
+    # Of the original's version: NIfTI-2 holds geometry in double precision.
+    image = type(source)(stored, source.affine)
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
     for name in GEOMETRY_FIELDS:
         image.header[name] = source.header[name]
-    _write_bytes(Path(path), image.to_bytes())
+    write_bytes(Path(path), image.to_bytes())
+
+
+def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> None:
+    """Raise InputError, naming the path, unless an array and its spacing (mm; z, y, x) may be a short-axis image."""
+    if array.min() == array.max():
+        raise InputError(f"{path}: every voxel is {array.min():g}; expected an image. Export the image again.")
+    _, rows, columns = array.shape
+    thickness, height, width = spacing
+    if min(rows, columns) < 32 or max(rows, columns) > 4 * min(rows, columns):
+        raise InputError(
+            f"{path}: slices of {rows} x {columns} pixels; expected short-axis slices of at least 32 x 32."
+        )
+    if not 0.2 <= min(height, width) <= max(height, width) <= 5 or max(height, width) > 1.5 * min(height, width):
+        raise InputError(
+            f"{path}: pixels of {height:.3g} x {width:.3g} mm; expected nearly square pixels of 0.2 to 5 mm."
+        )
+    if not 1 <= thickness <= 50 or thickness < 0.9 * min(height, width):
+        raise InputError(
+            f"{path}: slices {thickness:.3g} mm apart; expected a short-axis stack with 1 to 50 mm between slices."
+        )
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write all or nothing; a .gz name is compressed without a time stamp."""
+    if path.suffix == ".gz":
+        content = gzip.compress(content, compresslevel=1, mtime=0)
+    with files.whole(path) as file:
+        file.write(content)
 
 
 def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Image:
@@ -252,28 +294,3 @@ def _turned(array: np.ndarray, affine: np.ndarray, image: Volume) -> tuple[np.nd
     if not _same_grid(turned, image):
         return array, affine
     return np.ascontiguousarray(nib.apply_orientation(array.T, turn).T), turned
-
-
-def _check_short_axis(path: Path, shape: tuple[int, ...], spacing: tuple[float, float, float]) -> None:
-    _, rows, columns = shape
-    thickness, height, width = spacing
-    if min(rows, columns) < 32 or max(rows, columns) > 4 * min(rows, columns):
-        raise InputError(
-            f"{path}: slices of {rows} x {columns} pixels; expected short-axis slices of at least 32 x 32."
-        )
-    if not 0.2 <= min(height, width) <= max(height, width) <= 5 or max(height, width) > 1.5 * min(height, width):
-        raise InputError(
-            f"{path}: pixels of {height:.3g} x {width:.3g} mm; expected nearly square pixels of 0.2 to 5 mm."
-        )
-    if not 1 <= thickness <= 50 or thickness < 0.9 * min(height, width):
-        raise InputError(
-            f"{path}: slices {thickness:.3g} mm apart; expected a short-axis stack with 1 to 50 mm between slices."
-        )
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Write all or nothing; a .gz name is compressed without a time stamp."""
-    if path.suffix == ".gz":
-        content = gzip.compress(content, compresslevel=1, mtime=0)
-    with files.whole(path) as file:
-        file.write(content)

@@ -101,6 +101,19 @@ def test_faulty_input(labels, spacing, wall):
         clinical.wall_thickness(labels, spacing, CAVITY, wall)
 
 
+def test_measure():
+    labels = annulus((8.0, 1.0, 1.0), 20, 30, slices=3)
+    labels = np.select([labels == CAVITY, labels == WALL], [1, 3]).astype(np.uint8)
+    measured = clinical.measure(labels, (8.0, 1.0, 1.0), ["LV", "RV", "MYO"], {"cavity": "LV", "myocardium": "MYO"})
+    assert list(measured) == ["LV_volume_ml", "RV_volume_ml", "MYO_volume_ml", "MYO_mass_g", "MYO_thickness_mm"]
+    assert measured["LV_volume_ml"] == pytest.approx(np.pi * 20**2 * 24 / 1000, rel=0.01)
+    assert measured["RV_volume_ml"] == 0
+    assert measured["MYO_volume_ml"] == pytest.approx(np.pi * (30**2 - 20**2) * 24 / 1000, rel=0.01)
+    assert measured["MYO_mass_g"] == pytest.approx(1.05 * measured["MYO_volume_ml"])
+    assert measured["MYO_thickness_mm"] == pytest.approx(10, abs=0.1)
+    assert list(clinical.measure(labels, (8.0, 1.0, 1.0), ["LV", "RV", "MYO"], None)) == list(measured)[:3]
+
+
 def metrics():
     rows = [
         *[

@@ -8,6 +8,7 @@ from cardioseg.figures import (
     appearance,
     distributions,
     segmentations,
+    sheet,
     style,
     training,
     translations,
@@ -335,3 +336,21 @@ def test_uncertainty():
     assert [axis.get_title() for axis in shown[:4]] == ["manual", "ensemble", "entropy", "information"]
     assert shown[2].images[0].get_clim() == (0, 0.5)
     assert texts(figure).count("nats") == 2  # a colour bar each
+
+
+# All slices of an image
+
+
+def test_sheet():
+    stack = labels((8, 48, 56))
+    figure = sheet.figure(image((8, 48, 56)), stack, "patient 60\nRV is missing", STRUCTURES)
+    shown = panels(figure)
+    assert len(shown) == 8
+    assert [bool(contours(axis)) for axis in shown] == [False, *3 * [True], *4 * [False]]
+    assert {"patient 60\nRV is missing", "slice 1", "slice 8", "20 mm"} < set(texts(figure))
+
+
+def test_sheet_of_an_image_where_nothing_was_found():
+    shown = panels(sheet.figure(image(), np.zeros(SHAPE, np.uint8), "nothing", STRUCTURES))
+    assert len(shown) == SHAPE[0]
+    assert shown[0].images[0].get_array().shape == SHAPE[1:]

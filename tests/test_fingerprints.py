@@ -189,8 +189,8 @@ def test_every_import_is_one_that_is_followed(path):
     assert not re.search(r"^\s*from\s+\.", text, re.MULTILINE)
     assert "import_module" not in text
     names = set(re.findall(r"^\s*(?:from|import) cardioseg\.(\w+)", text, re.MULTILINE))
-    for found in re.findall(r"^\s*from cardioseg import (.+)$", text, re.MULTILINE):
-        names |= {name.split(" as ")[0].strip() for name in found.split(",")}
+    for found in re.findall(r"^\s*from cardioseg import (\([^)]+\)|.+)$", text, re.MULTILINE):
+        names |= {name.split(" as ")[0].strip() for name in found.strip("()").rstrip(",\n").split(",")}
     for found in re.findall(r"^\s*from cardioseg\.figures import (.+)$", text, re.MULTILINE):
         names |= {f"figures/{name.split(' as ')[0].strip()}" for name in found.split(",")}
     names.discard("figures")

@@ -286,6 +286,15 @@ def test_cavity_takes_wall_within_its_closing():
     assert (close(labels, (0, 3, 3), order=(WALL,))[1, 20, 12:22] == WALL).all()
 
 
+def test_structures_by_name():
+    labels = ring()
+    labels[1, 20, 12:22] = WALL
+    settings = {"radius_mm": [0, 3, 3], "order": ["wall", "cavity"], "keep_largest": False}
+    found = postprocessing.smooth_structures(labels, (1.0, 1.0, 1.0), settings, ["cavity", "wall", "other"])
+    np.testing.assert_array_equal(found, close(labels, (0, 3, 3), order=ORDER))
+    assert (found != labels).any()
+
+
 def test_wall_takes_the_other_structure_within_its_closing():
     labels = ring()
     labels[1, 20, 29:34] = OTHER  # pokes one voxel thin through the wall

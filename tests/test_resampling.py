@@ -273,6 +273,17 @@ def test_probabilities_are_resampled_before_the_largest_is_taken():
     assert back[0, 1].sum() == 16  # 0.0 to 1.5
 
 
+def test_maps_on_a_finer_grid():
+    """A ramp along x stays one, and beyond the maps is 0."""
+    affine = np.diag([2.0, 2.0, 8.0, 1.0])
+    ramp = np.tile(np.arange(4.0), (1, 2, 3, 1))
+    fine = np.diag([1.0, 2.0, 8.0, 1.0])
+    found = resampling.on_grid(Volume(ramp, affine), (2, 3, 12), fine)
+    assert found.dtype == np.float32
+    assert found.shape == (1, 2, 3, 12)
+    np.testing.assert_allclose(found[0, 1, 2], [0, 0.5, 1, 1.5, 2, 2.5, 3, 3, *4 * [0]])
+
+
 def test_grids_that_do_not_share_slices():
     volume = grid((3, 40, 40), (8.0, 1.25, 1.25))
     maps = Volume(resampling.one_hot(volume.array, 2), volume.affine)

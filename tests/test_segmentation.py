@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from cardioseg.segmentation import first_network, second_network, with_shape_prior
+from cardioseg.segmentation import Cascade, first_network, second_network, with_shape_prior
 from cardioseg.unet import predict
 
 SETTINGS = {"width": 4, "depth": 2, "dropout": 0.5}
@@ -76,3 +76,4 @@ def test_cascade():
     np.testing.assert_allclose(cascade, expected.movedim(1, 0).numpy(), atol=1e-5)
     other = predict(second, slices, CPU, with_shape_prior(unet(first_network, 2)))
     assert np.abs(cascade - other).max() > 1e-3
+    np.testing.assert_array_equal(predict(Cascade(first, second), slices, CPU), cascade)

@@ -459,6 +459,15 @@ def test_written_volume_comes_back(tmp_path, shape, dtype, name):
     assert [path.name for path in (tmp_path / "folder").iterdir()] == [name]
 
 
+def test_volume_as_stored_is_what_comes_back(tmp_path):
+    volume = Volume(intensities().astype(np.float32), affine() * (1 + 1e-9))
+    volumes.write(tmp_path / "volume.nii.gz", volume.array, volume.affine)
+    back, stored = volumes.read(tmp_path / "volume.nii.gz"), volumes.as_stored(volume)
+    assert (volume.affine != stored.affine).any()
+    np.testing.assert_array_equal(stored.affine, back.affine)
+    np.testing.assert_array_equal(stored.array, back.array)
+
+
 def test_same_content_same_bytes(tmp_path):
     for name in ("a.nii.gz", "b.nii.gz"):
         volumes.write(tmp_path / name, intensities(), affine())
@@ -571,16 +580,63 @@ def test_mask_has_the_raw_images_geometry(raw_folder, tmp_path, name):
     assert b"ane" not in gzip.decompress(path.read_bytes())
 
 
+def same_to_another_reader(raw_path, path):
+    raw, mask = SimpleITK.ReadImage(str(raw_path)), SimpleITK.ReadImage(str(path))
+    assert mask.GetSize() == raw.GetSize()
+    for get in ("GetOrigin", "GetSpacing", "GetDirection"):
+        np.testing.assert_allclose(getattr(mask, get)(), getattr(raw, get)(), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", [name for name in RAW if name != "nifti2"])
 def test_another_reader_sees_mask_and_image_on_one_grid(raw_folder, tmp_path, name):
     raw_path, path = raw_folder / f"{name}.nii.gz", tmp_path / "mask.nii.gz"
     labels = np.ones(volumes.read_image(raw_path).array.shape, np.uint8)
     volumes.write_labels_like(path, labels, CODES, raw_path)
-    raw, mask = SimpleITK.ReadImage(str(raw_path)), SimpleITK.ReadImage(str(path))
-    assert mask.GetSize() == raw.GetSize()
-    for get in ("GetOrigin", "GetSpacing", "GetDirection"):
-        np.testing.assert_allclose(getattr(mask, get)(), getattr(raw, get)(), rtol=0, atol=1e-6)
-    assert (SimpleITK.GetArrayFromImage(mask) == 500).all()
+    same_to_another_reader(raw_path, path)
+    assert (SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))) == 500).all()
+
+
+def turning_of(seed):
+    """Any rotation matrix, the axes exchanged and turned round too."""
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    axis=st.integers(0, 2),
+    forms=st.sampled_from(["sform", "qform", "both", "different", "neither"]),
+    kind=st.sampled_from([nib.Nifti1Image, nib.Nifti2Image]),
+    order=st.sampled_from("<>"),
+    unit=st.sampled_from(["mm", "unknown", "micron"]),
+)
+@settings(max_examples=60)
+def test_mask_of_any_geometry_opens_aligned(tmp_path_factory, seed, axis, forms, kind, order, unit):
+    """Both libraries see origin, spacing and direction of mask and raw image equal to 1e-6.
+
+    Whatever is oblique, exchanged or turned round; whichever form says so; with coordinates that no float32 holds.
+    """
+    folder = tmp_path_factory.mktemp("any")
+    raw_path, path = folder / "raw.nii", folder / "mask.nii.gz"
+    rng = np.random.default_rng(seed)
+    spacing = np.insert(rng.uniform(0.7, 1.0, 2), axis, rng.uniform(5, 13))
+    matrix = np.eye(4)
+    matrix[:3, :3] = turning_of(seed) * spacing
+    matrix[:3, 3] = rng.uniform(-400, 400, 3)
+    stored = np.moveaxis(intensities((5, 33, 34), seed=1), 0, axis)
+    image = kind(stored, None, kind.header_class(endianness=order))
+    image.header["pixdim"][1:4] = spacing
+    image.set_qform(matrix if forms in ("qform", "both", "different") else None, code=1 if forms != "sform" else 0)
+    if forms in ("sform", "both", "different"):
+        image.set_sform(matrix @ np.diag((1, -1, 1, 1)) if forms == "different" else matrix)
+    image.header.set_xyzt_units(unit)
+    nib.save(image, raw_path)
+    volume = volumes.read_image(raw_path)
+    volumes.write_labels_like(path, np.ones(volume.array.shape, np.uint8), CODES, raw_path)
+    raw, mask = nib.load(raw_path), nib.load(path)
+    assert mask.shape == raw.shape
+    np.testing.assert_allclose(mask.affine, raw.affine, rtol=0, atol=1e-6)
+    if kind is nib.Nifti1Image:  # the only one that SimpleITK reads
+        same_to_another_reader(raw_path, path)
 
 
 def test_mask_marks_the_voxels_that_it_was_drawn_on(raw_folder, tmp_path):

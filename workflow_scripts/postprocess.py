@@ -11,11 +11,5 @@ with job(snakemake):
         array = probabilities.array if parts == "morphology" else refined
         labels = inference.raw_labels(volumes.Volume(array, probabilities.affine), raw)
         if parts != "crf":
-            labels = postprocessing.smooth(
-                labels,
-                raw.spacing,
-                radius_mm=tuple(morphology["radius_mm"]),
-                order=[1 + structures.index(name) for name in morphology["order"]],
-                keep_largest=morphology["keep_largest"],
-            )
+            labels = postprocessing.smooth_structures(labels, raw.spacing, morphology, structures)
         volumes.write_labels_like(path, labels, snakemake.params.structures, snakemake.input.raw)

@@ -21,7 +21,7 @@ with job(snakemake):
     predicted = [
         predict(unet, image.array, device),
         predict(unet_ft, image.array, device),
-        predict(cascade_ft, image.array, device, segmentation.with_shape_prior(unet_ft.to(device))),
+        predict(segmentation.Cascade(unet_ft, cascade_ft), image.array, device),
     ]
     volumes.write(snakemake.output.probabilities, predicted[-1], image.affine)
     for probabilities, mask in zip(predicted, snakemake.output.masks, strict=True):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from calls import planned, snakemake
 
-from cardioseg import files, phantom
+from cardioseg import command, files, phantom
 
 REGISTRATIONS = ["registration_none", "registration_rigid", "registration_affine", "registration"]
 PARTS = ["cascade_ft_crf", "cascade_ft_morphology"]
@@ -80,6 +80,18 @@ def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:
             np.testing.assert_allclose(mask.affine, raw.affine, atol=1e-6)
             assert set(np.unique(mask.dataobj)) <= {0, 200, 500, 600}
     assert np.asarray(mask.dataobj).any()
+
+
+def test_command_gives_the_workflows_masks(run: Path, tmp_path: Path) -> None:
+    files = {patient: phantom.release_files(run / "results" / "phantom", patient)["LGE"] for patient in (1, 6)}
+    arguments = ["segment", *map(str, files.values()), "--model", str(run / "results"), "--out", str(tmp_path)]
+    assert command.main(arguments) in (command.DONE, command.REVIEW)
+    for patient, image in files.items():
+        expected = nib.load(run / "results" / "masks" / "ensemble_pp" / f"{patient}.nii.gz")
+        mask = nib.load(tmp_path / "masks" / image.name)
+        assert mask.header == expected.header
+        np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(expected.dataobj))
+        assert np.asarray(mask.dataobj).any()
 
 
 def test_synthetic_volumes_differ_between_samples_and_seeds(run: Path) -> None:

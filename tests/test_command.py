@@ -1,0 +1,103 @@
+import json
+
+import matplotlib.image
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from trained import write_results
+
+from cardioseg import command, phantom
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Images of two patients, and a file that is none."""
+    folder = tmp_path_factory.mktemp("cohort")
+    for patient in (60, 61):
+        phantom.write_patient(folder / "release", patient, seed=1, matrix_scale=0.25)
+        phantom.release_files(folder / "release", patient)["LGE"].rename(folder / f"{patient}.nii.gz")
+    (folder / "broken.nii").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, cohort):
+    return write_results(tmp_path_factory.mktemp("results"), nib.load(cohort / "60.nii.gz").affine)
+
+
+def segment(results, out, *arguments):
+    return command.main(["segment", *map(str, arguments), "--model", str(results), "--out", str(out)])
+
+
+def test_what_is_written(cohort, results, tmp_path):
+    out = tmp_path / "out"
+    # Networks that learnt nothing are looked at.
+    assert segment(results, out, cohort / "60.nii.gz", cohort / "61.nii.gz", "--device", "cpu") == command.REVIEW
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    assert files == [
+        *("masks/60.nii.gz", "masks/61.nii.gz", "results.csv", "results.json", "slices/60.png", "slices/61.png"),
+        *("uncertainty/60.nii.gz", "uncertainty/61.nii.gz"),
+    ]
+    image, mask = nib.load(cohort / "60.nii.gz"), nib.load(out / "masks" / "60.nii.gz")
+    np.testing.assert_array_equal(mask.affine, image.affine)
+    assert mask.shape == image.shape
+    codes = np.asarray(mask.dataobj)
+    assert {500, 200, 600} >= set(np.unique(codes)) - {0}
+    entropy = nib.load(out / "uncertainty" / "60.nii.gz").get_fdata()
+    assert entropy.shape == image.shape
+    assert 0 < entropy.max() <= 1
+    assert matplotlib.image.imread(out / "slices" / "60.png").std() > 0
+
+    table = pd.read_csv(out / "results.csv", dtype={"name": str}).set_index("name")
+    assert list(table.index) == ["60", "61"]
+    voxel_ml = np.prod(image.header.get_zooms()) / 1000
+    for name, code in (("LV", 500), ("MYO", 200), ("RV", 600)):
+        assert table.loc["60", f"{name}_volume_ml"] == pytest.approx((codes == code).sum() * voxel_ml, abs=1e-3)
+    assert table.loc["60", "MYO_mass_g"] == pytest.approx(1.05 * table.loc["60", "MYO_volume_ml"], abs=2e-3)
+    assert {"MYO_thickness_mm", "LV_agreement", "RV_agreement"} < set(table.columns)
+
+    told = json.loads((out / "results.json").read_text())
+    assert told["structures"] == {"LV": 500, "MYO": 200, "RV": 600}
+    assert told["trained_with"] == {"torch": "9.9"}
+    assert [entry["status"] for entry in told["images"]] == list(table["status"]) == ["review", "review"]
+    assert "; ".join(told["images"][0]["reasons"]) == table.loc["60", "reasons"]
+
+
+def test_one_bad_image_does_not_stop_the_others(cohort, results, tmp_path, capsys):
+    assert segment(results, tmp_path, cohort / "broken.nii", cohort / "60.nii.gz") == command.FAILED
+    table = pd.read_csv(tmp_path / "results.csv", dtype={"name": str})
+    assert list(table["name"]) == ["broken", "60"]
+    assert list(table["status"]) == ["failed", "review"]
+    assert "cannot be read as NIfTI" in table["reasons"][0]
+    assert not (tmp_path / "masks" / "broken.nii.gz").exists()
+    told = capsys.readouterr()
+    assert told.err.startswith("broken  failed: ")
+    assert "60  LV " in told.out
+    assert "1 segmented, 1 of them to be looked at, 1 failed" in told.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["nowhere.nii"], "nowhere.nii: no such file"), (["60.nii.gz", "--device", "cuda:7"], "no GPU")],
+)
+def test_faults_are_told_before_anything_is_written(cohort, results, tmp_path, capsys, arguments, expected):
+    image, *options = arguments
+    assert segment(results, tmp_path / "out", cohort / image, *options) == command.FAILED
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_model(cohort, tmp_path, capsys):
+    assert segment(tmp_path / "model.pt", tmp_path / "out", cohort / "60.nii.gz") == command.FAILED
+    assert "no such model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["segment"], ["segment", "a.nii", "--model", "m", "--out", "o", "--threads", "0"]]
+)
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: cardioseg" in capsys.readouterr().err
