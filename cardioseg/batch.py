@@ -22,12 +22,22 @@ from cardioseg.figures import sheet, style
 BAR = 24
 
 
-def segment(named: Mapping[str, Path], model: Ensemble, device: torch.device, out: Path) -> list[str]:
-    """Segment images (paths by name) and write to `out` what `command.WRITTEN` lists.
+def segment(
+    named: Mapping[str, Path], model: Ensemble, device: torch.device, out: Path, about: Mapping[str, str]
+) -> list[str]:
+    """Segment images (paths by name) and write to `out` what `command.WRITTEN` lists, `about` in results.json.
 
     Returns a status an image: 'ok', 'review' where a person should look at the result, 'failed' where the image cannot
     be used, which the tables explain; the others go on. The tables are written anew after every image.
     """
+    made_with: dict[str, Any] = {
+        **about,
+        "cardioseg": version("cardioseg"),
+        "torch": str(torch.__version__),
+        "device": str(device),
+        "structures": model.structures,
+        "trained_with": model.versions,
+    }
     rows: list[dict[str, Any]] = []
     began = time.monotonic()
     _bar(0, len(named), 0)
@@ -38,7 +48,7 @@ def segment(named: Mapping[str, Path], model: Ensemble, device: torch.device, ou
         except InputError as error:
             row = {"status": "failed", "reasons": [str(error)]}
         rows.append({"name": name, "image": str(path), "seconds": round(time.monotonic() - start, 2)} | row)
-        _write_tables(rows, model, device, out)
+        _write_tables(rows, made_with, out)
         _tell(rows[-1], list(model.structures))
         _bar(len(rows), len(named), time.monotonic() - began)
     return [row["status"] for row in rows]
@@ -71,14 +81,7 @@ def _segment_one(name: str, image: images.Image, model: Ensemble, device: torch.
     }
 
 
-def _write_tables(rows: Sequence[Mapping[str, Any]], model: Ensemble, device: torch.device, out: Path) -> None:
-    about = {
-        "cardioseg": version("cardioseg"),
-        "torch": str(torch.__version__),
-        "device": str(device),
-        "trained_with": model.versions,
-        "structures": model.structures,
-    }
+def _write_tables(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], out: Path) -> None:
     plain = [{key: _plain(value) for key, value in row.items()} for row in rows]
     _write(out / "results.json", json.dumps({**about, "images": plain}, indent=1) + "\n")
     flat = [{key: "; ".join(value) if isinstance(value, list) else value for key, value in row.items()} for row in rows]

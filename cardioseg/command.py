@@ -4,13 +4,17 @@ What takes long to import is imported when it is needed, so that --help answers 
 """
 
 import argparse
+import dataclasses
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from cardioseg.errors import InputError
 
 DONE, FAILED, REVIEW, INTERRUPTED = 0, 1, 3, 130
+CHECKED = 3  # images on which the ONNX networks are checked
 WRITTEN = """\
 Segment short-axis images by a trained ensemble.
 
@@ -27,6 +31,13 @@ exit status:
   {FAILED}  an image could not be segmented (the others are), or the model cannot be used
   2  wrong usage
   {REVIEW}  all images are segmented, and a person should look at some of the results
+"""
+
+
+EXPORTED = """\
+Write a trained ensemble to the folder of --out, for `cardioseg segment` on any machine: ensemble.pt (weights,
+preprocessing, labels, versions and a summary of the training cohort without names), and MODEL_CARD.md, which describes
+it. With --onnx also the networks alone, in onnx/.
 """
 
 
@@ -61,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, ...")
     segment.add_argument("--threads", type=_count, help="of the CPU; unless told as many as it has cores")
     segment.set_defaults(run=_segment)
+    export = commands.add_parser("export", help="pass a trained ensemble on as one file", description=EXPORTED)
+    export.add_argument("results", type=Path, metavar="RESULTS", help="the workflow's results folder, finished")
+    export.add_argument("--out", type=Path, required=True, help="folder to write to")
+    export.add_argument("--licence", metavar="TEXT", help="who may use the weights for what")
+    export.add_argument("--onnx", action="store_true", help="write the networks as ONNX, too, and check their masks")
+    export.set_defaults(run=_export)
     return parser
 
 
@@ -73,13 +90,54 @@ def _segment(given: argparse.Namespace) -> int:
     device = training.device(given.device)
     if given.threads:
         torch.set_num_threads(given.threads)
-    statuses = batch.segment(found, ensemble.load(given.model), device, given.out)
+    statuses = batch.segment(found, ensemble.load(given.model), device, given.out, _about(given.model))
     counts = {status: statuses.count(status) for status in ("review", "failed")}
     print(
         f"{len(statuses) - counts['failed']} segmented, {counts['review']} of them to be looked at, "
         f"{counts['failed']} failed. See {given.out / 'results.csv'}"
     )
     return FAILED if "failed" in statuses else REVIEW if "review" in statuses else DONE
+
+
+def _about(model: Path) -> dict[str, str]:
+    """What tells a model from others: its checksum, where it is a file."""
+    about = {"model": str(model.absolute())}
+    if model.is_file():
+        with model.open("rb") as file:
+            about["model_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return about
+
+
+def _export(given: argparse.Namespace) -> int:
+    from cardioseg import ensemble, model_card, volumes
+
+    if not given.results.is_dir():
+        raise InputError(f"{given.results}: no such folder; expected the results of a finished workflow.")
+    onnx_export = _onnx_export() if given.onnx else None
+    model = ensemble.load(given.results)
+    if given.licence:
+        model = dataclasses.replace(model, licence=given.licence)
+    found = None
+    if onnx_export:
+        paths = sorted((given.results / "resampled" / model.cohort["target"]).glob("*.nii.gz"))[:CHECKED]
+        computed = onnx_export.write(model, given.out / "onnx")
+        differing, voxels = onnx_export.check(model, computed, [volumes.read(path) for path in paths])
+        found = f"onnxruntime's masks of {len(paths)} of the cohort's images: {differing} of {voxels} voxels differ."
+        print(found)
+    ensemble.save(given.out / "ensemble.pt", model)
+    (given.out / "MODEL_CARD.md").write_text(model_card.text(model, found))
+    print(f"Written: {given.out / 'ensemble.pt'}, {given.out / 'MODEL_CARD.md'}")
+    return DONE
+
+
+def _onnx_export() -> ModuleType:
+    try:
+        from cardioseg import onnx_export
+    except ImportError as error:
+        raise InputError(
+            f"--onnx: {error}. Install the packages of the extra: pip install 'cardioseg[onnx]'."
+        ) from error
+    return onnx_export
 
 
 def _count(text: str) -> int:

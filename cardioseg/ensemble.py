@@ -33,6 +33,13 @@ FORMAT = "cardioseg ensemble 1"
 # The sections of the configuration that say what is done to an image.
 SECTIONS = ("resampling", "localisation", "cropping", "segmentation", "postprocessing", "clinical")
 
+# What a file holds beside the weights.
+ABOUT = ("settings", "structures", "cohort", "versions", "licence")
+LICENCE = (
+    "None is stated. What was learnt from patients' images is bound by the terms of the training cohort: ask its owner "
+    "before you pass this on."
+)
+
 
 @dataclass(frozen=True)
 class Ensemble:
@@ -40,7 +47,7 @@ class Ensemble:
 
     settings: the configuration's sections of `SECTIONS`. structures: codes in masks, in the order of the classes.
     localiser: finds the heart, has a `stride`. members: the cascades, by seed, from slices to class scores. cohort: see
-    `training_cohort.summarise`. versions: of what it was trained with, by component.
+    `training_cohort.summarise`. versions: of what it was trained with, by component. licence: who may use it for what.
     """
 
     settings: dict[str, Any]
@@ -49,6 +56,7 @@ class Ensemble:
     members: dict[int, nn.Module]
     cohort: dict[str, Any]
     versions: dict[str, str]
+    licence: str
 
 
 @dataclass(frozen=True)
@@ -74,14 +82,14 @@ def load(path: Path | str) -> Ensemble:
     return _from_results(path) if path.is_dir() else _from_file(path)
 
 
-def save(path: Path | str, ensemble: Ensemble, licence: str) -> None:
+def save(path: Path | str, ensemble: Ensemble) -> None:
     """Write an ensemble as one file of tensors and plain values, which `load` reads on any machine."""
     weights = {
         "localiser": ensemble.localiser.state_dict(),
         "members": {seed: member.state_dict() for seed, member in ensemble.members.items()},
     }
-    about = {name: getattr(ensemble, name) for name in ("settings", "structures", "cohort", "versions")}
-    checkpoints.save(path, {"format": FORMAT, "licence": licence, "about": about, "weights": weights})
+    about = {name: getattr(ensemble, name) for name in ABOUT}
+    checkpoints.save(path, {"format": FORMAT, "about": about, "weights": weights})
 
 
 def segment(image: Volume, ensemble: Ensemble, device: torch.device) -> Segmentation:
@@ -149,6 +157,7 @@ def _from_results(folder: Path) -> Ensemble:
         members=dict(members),
         cohort=training_cohort.summarise(folder, settings["cohort"]),
         versions=training_cohort.versions(folder),
+        licence=LICENCE,
     )
 
 

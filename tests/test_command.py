@@ -1,4 +1,6 @@
+import hashlib
 import json
+import sys
 
 import matplotlib.image
 import nibabel as nib
@@ -101,3 +103,37 @@ def test_wrong_usage(arguments, capsys):
         command.main(arguments)
     assert ended.value.code == 2
     assert "usage: cardioseg" in capsys.readouterr().err
+
+
+def export(results, out, *options):
+    return command.main(["export", str(results), "--out", str(out), *options])
+
+
+def test_exported_ensemble_gives_the_same_masks(cohort, results, tmp_path):
+    assert export(results, tmp_path / "model", "--licence", "CC BY 4.0") == command.DONE
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["MODEL_CARD.md", "ensemble.pt"]
+    assert (tmp_path / "model" / "MODEL_CARD.md").read_text().endswith("## Licence\n\nCC BY 4.0\n")
+    masks = []
+    for name, model in (("a", results), ("b", tmp_path / "model" / "ensemble.pt")):
+        segment(model, tmp_path / name, cohort / "60.nii.gz")
+        masks.append((tmp_path / name / "masks" / "60.nii.gz").read_bytes())
+    assert masks[0] == masks[1]
+    told = json.loads((tmp_path / "b" / "results.json").read_text())
+    assert told["model_sha256"] == hashlib.sha256((tmp_path / "model" / "ensemble.pt").read_bytes()).hexdigest()
+
+
+def test_export_of_what_is_no_finished_workflow(tmp_path, capsys):
+    assert export(tmp_path / "nowhere", tmp_path / "out") == command.FAILED
+    assert "expected the results of a finished workflow" in capsys.readouterr().err
+    assert export(tmp_path, tmp_path / "out") == command.FAILED
+    assert "run to its end" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_as_onnx_without_its_packages(results, tmp_path, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "cardioseg.onnx_export", raising=False)
+    monkeypatch.delattr("cardioseg.onnx_export", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert export(results, tmp_path / "out", "--onnx") == command.FAILED
+    assert "pip install 'cardioseg[onnx]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

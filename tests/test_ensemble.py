@@ -52,9 +52,9 @@ def test_image_of_unknown_geometry_is_not_turned(model, patient):
 
 
 def test_saved_ensemble_is_the_same(model, patient, tmp_path):
-    ensemble.save(tmp_path / "model.pt", model, "of the cohort's owner")
+    ensemble.save(tmp_path / "model.pt", model)
     loaded = ensemble.load(tmp_path / "model.pt")
-    for name in ("settings", "structures", "cohort", "versions"):
+    for name in ensemble.ABOUT:
         assert getattr(loaded, name) == getattr(model, name)
     assert list(loaded.members) == [1, 2]
     expected, found = ensemble.segment(patient, model, CPU), ensemble.segment(patient, loaded, CPU)
@@ -84,7 +84,7 @@ def test_file_of_another_kind(tmp_path, results):
 
 
 def test_file_whose_weights_do_not_fit(model, tmp_path):
-    ensemble.save(tmp_path / "model.pt", model, "")
+    ensemble.save(tmp_path / "model.pt", model)
     content = checkpoints.load(tmp_path / "model.pt")
     content["about"]["settings"]["segmentation"]["width"] = 8
     checkpoints.save(tmp_path / "model.pt", content)
