@@ -9,7 +9,7 @@ from cardioseg import cohort as cohorts
 from cardioseg import configuration
 from cardioseg.errors import InputError
 from workflow_scripts.fingerprints import code
-from workflow_scripts.planning import phantom_files, plan
+from workflow_scripts.planning import phantom_files, phantom_modalities, plan
 
 try:
     configuration.check(config)
@@ -24,7 +24,7 @@ if workflow.is_main_process:
 SOURCE = config["cohort"]["source"]["name"]
 TARGET = config["cohort"]["target"]["name"]
 # In the order of the networks' classes.
-STRUCTURES = config["cohort"]["structures"]
+STRUCTURES = configuration.structures(config)
 SEEDS = config["ensemble"]
 SPLITS = COHORT.splits
 SEGMENTED = [*SPLITS["validation"], *SPLITS["test"]]

@@ -94,6 +94,22 @@ def test_phantom_files(like):
     assert all(name.count("{patient}") == 1 for name in names)
 
 
+def test_phantom_is_drawn_in_the_modalities_of_the_cohort():
+    files = planning.phantom_files("", "7", 7, ["T2"])
+    assert [Path(name).name for name in files] == ["patient7_T2.nii.gz", "patient7_T2_manual.nii.gz"]
+    config = configured()
+    assert planning.phantom_modalities(planning.plan(config, check=False)) == ["bSSFP", "LGE"]
+    config["cohort"]["target"] = {"name": "dark", "image": "**/p*t{patient}_T2.nii.gz", "labels": "{patient}.nii.gz"}
+    assert planning.phantom_modalities(planning.plan(config, check=False)) == ["bSSFP", "T2"]
+
+
+def test_structure_without_a_code_is_left_out(data):
+    config = configured(data, **everybody(6, 7))
+    config["cohort"]["structures"] |= {"RV": None, "wall": 600}
+    planning.plan(config, check=True)
+    assert all("'wall': 600}" in key and "RV" not in key for key in json.loads(MEMORY.read_text())["volumes"])
+
+
 def test_checked_data_is_remembered(data, monkeypatch):
     config = configured(data, **everybody("6-7"))
     found = planning.plan(config, check=True)

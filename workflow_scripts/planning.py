@@ -1,12 +1,14 @@
 """What the workflow must know before its first job: the cohort, checked."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cardioseg import cohort, phantom
+from cardioseg import cohort, configuration, phantom
 from cardioseg.errors import InputError
+
+PHANTOM = "results/phantom"
 
 
 def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
@@ -20,12 +22,22 @@ def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
     return sorted(map(int, names))
 
 
-def phantom_files(folder: str, patient: str, like: int) -> list[str]:
+def phantom_files(
+    folder: str, patient: str, like: int, modalities: Sequence[phantom.Modality] = phantom.MODALITIES
+) -> list[str]:
     """The phantom's files of a patient, whose modalities are labelled as those of patient `like`."""
     return [
         path.as_posix().replace(f"patient{like}_", f"patient{patient}_")
-        for path in phantom.release_files(Path(folder), like).values()
+        for key, path in phantom.release_files(Path(folder), like).items()
+        if key.removesuffix("_labels") in modalities
     ]
+
+
+def phantom_modalities(found: cohort.Cohort) -> list[phantom.Modality]:
+    """Which of the phantom's modalities a cohort on it uses."""
+    used = {files.image for files in found.volumes.values()}
+    drawn = [phantom.release_files(Path(PHANTOM), int(patient)) for _, patient in found.volumes]
+    return [modality for modality in phantom.MODALITIES if any(files[modality] in used for files in drawn)]
 
 
 def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohort:
@@ -36,15 +48,14 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohor
     """
     settings = config["cohort"]
     if config["data"] is None:
-        folder = "results/phantom"
         patients = phantom_patients(settings["splits"])
         names = [name for patient in patients for name in phantom_files("", str(patient), like=patient)]
-        return cohort.find(folder, names, settings)
+        return cohort.find(PHANTOM, names, settings)
     found = cohort.find(config["data"], cohort.relative_files(config["data"]), settings)
     if check:
         memory = Path("results/cohort/checked.json")
         remembered = _remembered(memory, code)
-        checked = cohort.check_volumes(found, settings["structures"], remembered)
+        checked = cohort.check_volumes(found, configuration.structures(config), remembered)
         if checked != remembered:
             memory.parent.mkdir(parents=True, exist_ok=True)
             aside = memory.with_suffix(".new")
