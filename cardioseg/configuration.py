@@ -10,6 +10,7 @@ import jsonschema
 import yaml
 
 from cardioseg.errors import InputError
+from cardioseg.segresnet import check_installed
 
 SCHEMA = yaml.safe_load(Path(__file__).with_name("configuration.schema.yaml").read_text())
 TYPES = {
@@ -107,6 +108,11 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
     if size % stride:
         nearest = max(stride, round(size / stride) * stride)
         yield f"cropping.size: {size} is not divisible by the network's stride {stride} ({key}); {nearest} is."
+    if configuration["segmentation"]["network"] == "segresnet":
+        try:
+            check_installed()
+        except InputError as error:
+            yield str(error)
     discriminator = configuration["translation"]["discriminator"]
     if size < 2 ** (discriminator["scales"] - 1 + discriminator["layers"]):
         yield (

@@ -12,6 +12,7 @@ PACKAGES = [
     "itk-elastix",
     "matplotlib",
     "medpy",
+    "monai",
     "nibabel",
     "numpy",
     "pandas",

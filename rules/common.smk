@@ -69,6 +69,11 @@ def segmentation_settings(phase):
     return shared | {key: settings[phase][key] for key in ("epochs", "learning_rate")}
 
 
+def network_settings():
+    """What a segmentation network is built from."""
+    return {key: config["segmentation"][key] for key in ("depth", "dropout", "network", "width")}
+
+
 def threads(step):
     return config["compute"]["threads"][step]
 

@@ -1,4 +1,5 @@
 import copy
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,7 @@ def test_no_mapping_at_all(config):
         ({"synthesis__samples": 0}, "synthesis.samples: 0"),
         ({"segmentation__dropout": 1}, "segmentation.dropout: 1"),
         ({"segmentation__depth": 0}, "segmentation.depth: 0"),
+        ({"segmentation__network": "vnet"}, "segmentation.network: 'vnet' is not one of ['unet', 'segresnet']"),
         ({"translation__learning_rate": 0}, "translation.learning_rate: 0"),
         ({"translation__betas": [0.5, 1]}, "translation.betas.1: 1"),
         ({"translation__betas": [0.5]}, "translation.betas: [0.5]"),
@@ -239,6 +241,14 @@ def test_a_structure_is_left_out_by_null():
     config = overlaid(PAPER, overlay)
     configuration.check(config)
     assert list(configuration.structures(config).items()) == [("LV", 1), ("MYO", 200), ("scar", 700)]
+
+
+def test_missing_extra_is_told_before_any_job(monkeypatch):
+    config = changed(segmentation__network="segresnet")
+    configuration.check(config)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "segmentation.network: segresnet comes with MONAI, which is not installed" in failure(config)
+    configuration.check(changed())
 
 
 def test_all_contradictions_are_told_at_once():

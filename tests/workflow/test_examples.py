@@ -11,7 +11,7 @@ import pytest
 from calls import ROOT, snakemake
 from test_workflow import METHODS
 
-from cardioseg import phantom
+from cardioseg import checkpoints, phantom
 
 pytestmark = pytest.mark.slow
 
@@ -69,3 +69,15 @@ def test_another_organ(tmp_path: Path) -> None:
     # Both examinations show one head: its labels, carried over by their scanner coordinates alone, nearly fit.
     carried = table[table["method"] == "registration_none"]
     assert (carried["dice"] > 0.5).all(), carried
+
+
+def test_network_from_a_library(tmp_path: Path) -> None:
+    overlay = SHORTER[:-1] + ", segmentation: {network: segresnet}}"
+    folder = tmp_path / "work"
+    finished = snakemake(folder, "results/metrics.csv", overlay=overlay)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    table = pd.read_csv(folder / "results" / "metrics.csv")
+    assert sorted(set(table["method"])) == sorted(METHODS)
+    for name, inputs in (("unet_finetuned", 1), ("cascade_finetuned", 5)):
+        weights = checkpoints.load(folder / "results" / "segmentation" / "seed1" / f"{name}.pt")["weights"]
+        assert weights["convInit.conv.weight"].shape == (4, inputs, 3, 3)
