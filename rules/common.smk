@@ -9,7 +9,7 @@ from cardioseg import cohort as cohorts
 from cardioseg import configuration
 from cardioseg.errors import InputError
 from workflow_scripts.fingerprints import code
-from workflow_scripts.planning import phantom_files, phantom_modalities, plan
+from workflow_scripts.planning import on_mscmrseg, phantom_files, phantom_modalities, plan
 
 try:
     configuration.check(config)

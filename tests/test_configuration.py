@@ -43,7 +43,10 @@ def failure(config):
     return message
 
 
-@pytest.mark.parametrize("path", ["config.yaml", "demo/config.yaml", "tests/workflow/config.yaml"])
+@pytest.mark.parametrize(
+    "path",
+    ["config.yaml", "tests/workflow/config.yaml", *(f"demo/{path.name}" for path in sorted(ROOT.glob("demo/*.yaml")))],
+)
 def test_configurations_of_the_project(path):
     configuration.check(overlaid(PAPER, yaml.safe_load((ROOT / path).read_text())))
 

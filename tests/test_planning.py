@@ -47,6 +47,20 @@ def data(tmp_path):
 MEMORY = Path("results/cohort/checked.json")
 
 
+@pytest.mark.parametrize(
+    ("example", "expected"), [(None, True), ("bssfp_to_t2", False), ("lge_to_bssfp", False), ("brain", False)]
+)
+def test_published_figures_are_those_of_the_papers_cohort(example, expected):
+    config = configured("/data/release")
+    if example:
+        overlay = yaml.safe_load((Path(__file__).parents[1] / "demo" / f"{example}.yaml").read_text())["cohort"]
+        config["cohort"] = {key: value | overlay.get(key, {}) for key, value in config["cohort"].items()}
+    assert planning.on_mscmrseg(config) is expected
+    assert not planning.on_mscmrseg(config | {"data": None})
+    config["cohort"]["structures"] |= {"scar": 700}
+    assert not planning.on_mscmrseg(config)
+
+
 def test_phantom_of_the_paper():
     found = planning.plan(PAPER, check=True)
     assert found.splits["labelled"] == [str(number) for number in range(6, 36)]

@@ -11,6 +11,17 @@ from cardioseg.errors import InputError
 PHANTOM = "results/phantom"
 
 
+def on_mscmrseg(config: Mapping[str, Any]) -> bool:
+    """Whether a cohort is the paper's, which its file names and label codes tell: LGE of MS-CMRSeg from its bSSFP."""
+    settings = config["cohort"]
+    return (
+        config["data"] is not None
+        and configuration.structures(config) == {"LV": 500, "MYO": 200, "RV": 600}
+        and settings["source"]["image"] == "**/patient{patient}_C0.nii.gz"
+        and settings["target"]["image"] == "**/patient{patient}_LGE.nii.gz"
+    )
+
+
 def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
     """The patients to draw where no data is given: every number that a split names."""
     names = {name for entries in splits.values() for entry in entries for name in cohort.expand(entry)}
