@@ -10,6 +10,7 @@ import jsonschema
 import yaml
 
 from cardioseg.errors import InputError
+from cardioseg.segresnet import check_installed
 
 SCHEMA = yaml.safe_load(Path(__file__).with_name("configuration.schema.yaml").read_text())
 TYPES = {
@@ -39,6 +40,11 @@ def check(configuration: Mapping[str, Any]) -> None:
     problems = [problem for error in errors for problem in _explain(error)] or list(_contradictions(configuration))
     if problems:
         raise InputError("configuration: " + "\n  ".join(problems))
+
+
+def structures(configuration: Mapping[str, Any]) -> dict[str, int]:
+    """The codes of the structures to segment, in the order of the networks' classes; null leaves a structure out."""
+    return {name: code for name, code in configuration["cohort"]["structures"].items() if code is not None}
 
 
 def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
@@ -71,9 +77,12 @@ def _is_number_as_text(value: Any) -> bool:
 
 
 def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
-    structures = configuration["cohort"]["structures"]
-    if len(set(structures.values())) < len(structures):
-        yield "cohort.structures: two structures share a code; expected one code each."
+    codes = structures(configuration)
+    known = f"cohort.structures ({', '.join(codes)})"
+    if not codes:
+        yield "cohort.structures: no structure has a code; expected at least one that has."
+    if len(set(codes.values())) < len(codes):
+        yield f"{known}: two structures share a code; expected one code each, or null to leave a structure out."
     if configuration["cohort"]["source"]["name"] == configuration["cohort"]["target"]["name"]:
         yield "cohort.source.name and cohort.target.name are equal; expected two modalities."
     patterns: dict[str, str] = {}
@@ -99,6 +108,11 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
     if size % stride:
         nearest = max(stride, round(size / stride) * stride)
         yield f"cropping.size: {size} is not divisible by the network's stride {stride} ({key}); {nearest} is."
+    if configuration["segmentation"]["network"] == "segresnet":
+        try:
+            check_installed()
+        except InputError as error:
+            yield str(error)
     discriminator = configuration["translation"]["discriminator"]
     if size < 2 ** (discriminator["scales"] - 1 + discriminator["layers"]):
         yield (
@@ -106,22 +120,22 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
             f"{discriminator['layers']} layers)."
         )
     for section in ("localisation", "segmentation"):
-        weights, expected = configuration[section]["class_weights"], 1 + len(structures)
+        weights, expected = configuration[section]["class_weights"], 1 + len(codes)
         if len(weights) != expected:
             yield (
                 f"{section}.class_weights: {len(weights)} weights; expected {expected}, the background's and one a "
-                "structure."
+                f"structure of {known}."
             )
     for section in ("localisation", "cropping"):
         low, high = configuration[section]["percentiles"]
         if low >= high:
             yield f"{section}.percentiles: [{low}, {high}]; expected the lower one first."
     for name in configuration["postprocessing"]["morphology"]["order"]:
-        if name not in structures:
-            yield f"postprocessing.morphology.order: {name} is not in cohort.structures ({', '.join(structures)})."
+        if name not in codes:
+            yield f"postprocessing.morphology.order: {name} is not in {known}."
     clinical = configuration["clinical"] or {}
     for key, name in clinical.items():
-        if name not in structures:
-            yield f"clinical.{key}: {name} is not in cohort.structures ({', '.join(structures)}); or `clinical: null`."
+        if name not in codes:
+            yield f"clinical.{key}: {name} is not in {known}; or `clinical: null`."
     if clinical and clinical["cavity"] == clinical["myocardium"]:
         yield "clinical: cavity and myocardium are one structure; expected two."

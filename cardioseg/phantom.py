@@ -1,20 +1,21 @@
-"""A digital cardiac phantom: short-axis bSSFP and LGE volumes with labels, written in the layout of MS-CMRSeg 2019.
+"""A digital cardiac phantom: short-axis bSSFP, LGE and T2 volumes with labels, in the layout of MS-CMRSeg 2019.
 
 A patient is drawn as a 3-D anatomy in closed form (`draw_anatomy`). One slice of it is the fraction of every tissue in
 every pixel (`slice_fractions`), every tissue has a signal by the equation of the sequence (`bssfp_signal`,
-`inversion_recovery_signal`), and a scanner sees the signal through coil shading, a finite k-space and complex noise
-(`acquire_slice`). `draw_patient` does all this for both modalities, `write_patient` puts it on disk.
+`inversion_recovery_signal`, `t2_prepared_signal`), and a scanner sees the signal through coil shading, a finite k-space
+and complex noise (`acquire_slice`). `draw_patient` does all this for each modality, `write_patient` puts it on disk.
 
 Coordinates are mm in the frame of the left ventricle: x along the columns of an image (from the chest wall to the
 spine), y along its rows (from the liver upwards), z along the long axis, 0 at the epicardial apex and growing towards
-the base. Arrays are (z, y, x). The numbers were calibrated to the intensities and volumes of real MS-CMRSeg data.
+the base. Arrays are (z, y, x). The numbers were calibrated to the intensities and volumes of real MS-CMRSeg data, but
+for the intensities of T2, which are those of its signal equation.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import scipy.fft
@@ -23,11 +24,13 @@ from numpy.typing import NDArray
 from cardioseg import volumes
 from cardioseg.errors import InputError
 
-Modality = Literal["bSSFP", "LGE"]
+Modality = Literal["bSSFP", "LGE", "T2"]
+# In the order of their random streams.
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Floats = NDArray[np.floating]  # single precision throughout, for speed
 
 LV_CODE, MYO_CODE, RV_CODE = 500, 200, 600
-LAST_PATIENT_WITH_BSSFP_LABELS = 35
+LAST_TRAINING_PATIENT = 35
 LAST_VALIDATION_PATIENT = 5
 
 
@@ -78,6 +81,18 @@ def inversion_recovery_signal(
     point; a magnitude image shows its absolute value (Kellman and Arai, J Magn Reson Imaging 2012; 36:529).
     """
     return proton_density * (1 - 2 * math.exp(-inversion_time / t1) + math.exp(-repetition_time / t1))
+
+
+def t2_prepared_signal(
+    proton_density: float, t1: float, t2: float, *, preparation_time: float, repetition_time: float
+) -> float:
+    """Magnetisation that is read out after a T2 preparation; times in ms.
+
+    M0 (1 - exp(-TR / T1)) exp(-TE / T2), TE being the length of the preparation and TR the time between preparations:
+    the equation of a spin echo. Unlike in a black-blood spin echo the blood keeps its signal (Kellman et al., Magn
+    Reson Med 2007; 57:891).
+    """
+    return proton_density * (1 - math.exp(-repetition_time / t1)) * math.exp(-preparation_time / t2)
 
 
 def null_time(t1: float, repetition_time: float) -> float:
@@ -504,6 +519,10 @@ def draw_acquisition(
         full_pixel = rng.uniform(1.19, 1.25)
         thickness = float(rng.choice((8, 10, 11, 12, 13), p=(0.6, 0.1, 0.1, 0.1, 0.1)))
         fewest, most, beyond = 8, 14, rng.uniform(6, 24)
+    elif modality == "T2":
+        full_matrix = int(rng.choice((256, 288)))
+        full_pixel = rng.uniform(1.3, 1.4)
+        thickness, fewest, most, beyond = rng.uniform(12, 23), 3, 7, rng.uniform(-40, 6)
     else:
         full_matrix = int(rng.choice((400, 416, 432, 448, 480, 512)))
         full_pixel = rng.uniform(0.73, 0.76)
@@ -514,6 +533,9 @@ def draw_acquisition(
     if modality == "bSSFP":
         signals = [_bssfp_signals(rng)] * slices
         noise, acquired_pixel, flow_strength, gain = rng.uniform(0.02, 0.08), 1.4, 0.14, rng.uniform(400, 900)
+    elif modality == "T2":
+        signals = [_t2_prepared_signals(rng)] * slices
+        noise, acquired_pixel, flow_strength, gain = rng.uniform(0.03, 0.08), 1.7, 0.16, rng.uniform(150, 500)
     else:
         signals = _late_enhancement_signals(rng, slices)
         noise, acquired_pixel, flow_strength, gain = rng.uniform(0.05, 0.125), 1.5, 0.18, rng.uniform(110, 440)
@@ -573,6 +595,31 @@ def _late_enhancement_signals(rng: np.random.Generator, slices: int) -> list[dic
     blood = at(inversion_time)["blood"]
     times = inversion_time * rng.normal(1, 0.02, slices)
     return [{name: signal / blood for name, signal in at(time).items()} for time in times]
+
+
+def _t2_prepared_signals(rng: np.random.Generator) -> dict[str, float]:
+    sequence = {"preparation_time": rng.uniform(45, 60), "repetition_time": rng.uniform(1500, 2800)}
+    t2 = {name: tissue.t2 * rng.normal(1, 0.08) for name, tissue in TISSUES.items()}
+    # Oedema, where the scar is and around it: a third above the healthy myocardium (Giri et al., J Cardiovasc Magn
+    # Reson 2009; 11:56), less as it heals.
+    t2["scar"] = t2["myocardium"] * rng.uniform(1.15, 1.5)
+    signals = {
+        name: t2_prepared_signal(tissue.proton_density, tissue.t1 * rng.normal(1, 0.04), t2[name], **sequence)
+        for name, tissue in TISSUES.items()
+    }
+    signals["fat"] *= rng.uniform(0.1, 0.4)  # saturated
+    return {name: signal / signals["blood"] for name, signal in signals.items()}
+
+
+def oedematous(anatomy: Anatomy) -> Anatomy:
+    """The anatomy as T2 shows it, whose scar is the oedema: wider than it, and through more of the wall."""
+    scar = anatomy.scar and replace(
+        anatomy.scar,
+        half_width=1.3 * anatomy.scar.half_width,
+        half_height=1.3 * anatomy.scar.half_height,
+        transmurality=min(1.2, 1.5 * anatomy.scar.transmurality),
+    )
+    return replace(anatomy, scar=scar)
 
 
 def acquire_slice(
@@ -638,23 +685,25 @@ def draw_frame(rng: np.random.Generator) -> NDArray[np.float64]:
     return frame
 
 
-def draw_patient(patient: int, seed: int, matrix_scale: float = 1.0) -> dict[Modality, Volume]:
-    """Draw a patient and image it in both modalities; a function of (seed, patient, matrix_scale) alone."""
+def draw_patient(
+    patient: int, seed: int, matrix_scale: float = 1.0, modalities: Iterable[Modality] = MODALITIES
+) -> dict[Modality, Volume]:
+    """Draw a patient and image it; a function of (seed, patient, matrix_scale), whichever modalities are asked for."""
     anatomy = draw_anatomy(np.random.default_rng((seed, patient, 0)))
     frame = draw_frame(np.random.default_rng((seed, patient, 1)))
     drawn: dict[Modality, Volume] = {}
-    modalities: tuple[Modality, ...] = ("bSSFP", "LGE")
-    for purpose, modality in enumerate(modalities, start=2):
-        rng = np.random.default_rng((seed, patient, purpose))
-        drawn[modality] = acquire(rng, anatomy, draw_acquisition(rng, modality, anatomy, matrix_scale), frame)
+    for modality in modalities:
+        rng = np.random.default_rng((seed, patient, 2 + MODALITIES.index(modality)))
+        seen = oedematous(anatomy) if modality == "T2" else anatomy
+        drawn[modality] = acquire(rng, seen, draw_acquisition(rng, modality, anatomy, matrix_scale), frame)
     return drawn
 
 
 def release_files(folder: Path, patient: int) -> dict[str, Path]:
-    """Where the files of a patient lie in the layout of the release, by "bSSFP", "bSSFP_labels", "LGE", "LGE_labels".
+    """Where the files of a patient lie in the layout of the release, by modality, and "bSSFP_labels" and so on.
 
-    Patients after 35 have no "bSSFP_labels". The labels of LGE after patient 5 are the challenge's test set and lie
-    in a folder of their own.
+    Patients after 35 have no "bSSFP_labels" and no "T2_labels". The labels of LGE after patient 5 are the challenge's
+    test set and lie in a folder of their own.
 
     Raises:
         InputError: `patient` is below 1.
@@ -662,10 +711,15 @@ def release_files(folder: Path, patient: int) -> dict[str, Path]:
     if patient < 1:
         raise InputError(f"there is no patient {patient} in MS-CMRSeg: its patients are numbered from 1")
     training = Path(folder) / "C0LET2_nii45_for_challenge19"
-    files = {"bSSFP": training / "c0t2lge" / f"patient{patient}_C0.nii.gz"}
-    if patient <= LAST_PATIENT_WITH_BSSFP_LABELS:
+    images = training / "c0t2lge"
+    files = {
+        "bSSFP": images / f"patient{patient}_C0.nii.gz",
+        "LGE": images / f"patient{patient}_LGE.nii.gz",
+        "T2": images / f"patient{patient}_T2.nii.gz",
+    }
+    if patient <= LAST_TRAINING_PATIENT:
         files["bSSFP_labels"] = training / "c0gt" / f"patient{patient}_C0_manual.nii.gz"
-    files["LGE"] = training / "c0t2lge" / f"patient{patient}_LGE.nii.gz"
+        files["T2_labels"] = training / "t2gt" / f"patient{patient}_T2_manual.nii.gz"
     if patient <= LAST_VALIDATION_PATIENT:
         lge_labels = training / "lgegt"
     else:
@@ -674,10 +728,12 @@ def release_files(folder: Path, patient: int) -> dict[str, Path]:
     return files
 
 
-def write_patient(folder: Path, patient: int, seed: int, matrix_scale: float = 1.0) -> None:
+def write_patient(
+    folder: Path, patient: int, seed: int, matrix_scale: float = 1.0, modalities: Iterable[Modality] = MODALITIES
+) -> None:
     """Draw one patient and write its files in the layout of the release; the same arguments give the same bytes."""
     files = release_files(folder, patient)
-    for modality, volume in draw_patient(patient, seed, matrix_scale).items():
+    for modality, volume in draw_patient(patient, seed, matrix_scale, modalities).items():
         volumes.write(files[modality], volume.image, volume.affine)
         if f"{modality}_labels" in files:
             volumes.write(files[f"{modality}_labels"], volume.labels, volume.affine)

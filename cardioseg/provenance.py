@@ -15,6 +15,7 @@ PACKAGES = [
     "itk-elastix",
     "matplotlib",
     "medpy",
+    "monai",
     "nibabel",
     "numpy",
     "pandas",

@@ -110,7 +110,7 @@ def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], se
     except RuntimeError as error:
         raise InputError(
             f"elastix cannot register the two images ({str(error).splitlines()[-1]}). Look at both in a viewer: do "
-            "they show the same heart in the same place? Otherwise widen registration.margin_mm."
+            "they show the same structures in the same place? Otherwise widen registration.margin_mm."
         ) from error
     found = method.GetTransformParameterObject()
     maps = [found.GetParameterMap(index) for index in range(len(TRANSFORMS))]

@@ -84,7 +84,9 @@ def normalise(volume: Volume, inside: np.ndarray, percentiles: tuple[float, floa
     Raises InputError where the intensities between the percentiles are constant, or nothing is inside.
     """
     if not inside.any():
-        raise InputError("the crop lies outside of the image: nothing to normalise. Look at where the heart was found.")
+        raise InputError(
+            "the crop lies outside of the image: nothing to normalise. Look at where the structures were found."
+        )
     low, high = np.percentile(volume.array[inside], percentiles)
     if not high > low:
         raise InputError(

@@ -6,17 +6,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cardioseg.segresnet import segresnet
 from cardioseg.unet import UNet
 
 
-def first_network(settings: Mapping[str, Any], classes: int) -> UNet:
-    """U-Net 1: one channel, the image."""
-    return UNet(1, classes, settings["width"], settings["depth"], "batch", settings["dropout"])
+def unet(inputs: int, classes: int, settings: Mapping[str, Any]) -> nn.Module:
+    """The paper's network (Fig. 3)."""
+    return UNet(inputs, classes, settings["width"], settings["depth"], "batch", settings["dropout"])
 
 
-def second_network(settings: Mapping[str, Any], classes: int) -> UNet:
-    """U-Net 2: image and the probabilities of every class (5 channels for the heart)."""
-    return UNet(1 + classes, classes, settings["width"], settings["depth"], "batch", settings["dropout"])
+# By the name in the configuration: what makes a network of some channels in and scores of some classes out (before the
+# softmax) at the image's size, which is a multiple of 2 ** `depth`. Settings: `width`, `depth`, `dropout`.
+NETWORKS: dict[str, Callable[[int, int, Mapping[str, Any]], nn.Module]] = {"unet": unet, "segresnet": segresnet}
+
+
+def first_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
+    """U-Net 1, or what `network` names in its place: one channel, the image."""
+    return NETWORKS[settings["network"]](1, classes, settings)
+
+
+def second_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
+    """U-Net 2, or what `network` names: image and the probabilities of every class (5 channels for the heart)."""
+    return NETWORKS[settings["network"]](1 + classes, classes, settings)
 
 
 def with_shape_prior(first: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -308,7 +308,7 @@ def _distance_features(images: Images, target: Sequence[Described]) -> Estimate:
 MEASURES: dict[str, tuple[str | None, Callable[[Images, Sequence[Described]], Estimate]]] = {
     "boundary_edge_ratio": (None, _boundary_edge_ratio),
     "unet_dice": (None, _unet_dice),
-    "diversity_l1": ("heart", _diversity_l1),
+    "diversity_l1": ("foreground", _diversity_l1),
     "diversity_intensities": (None, _diversity_intensities),
     "diversity_features": ("crop", _diversity_features),
     "distance_intensities": (None, _distance_intensities),

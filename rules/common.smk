@@ -9,7 +9,7 @@ from cardioseg import cohort as cohorts
 from cardioseg import configuration
 from cardioseg.errors import InputError
 from workflow_scripts.fingerprints import code
-from workflow_scripts.planning import check_writable, phantom_files, plan
+from workflow_scripts.planning import check_writable, on_mscmrseg, phantom_files, phantom_modalities, plan
 
 try:
     configuration.check(config)
@@ -24,7 +24,7 @@ if workflow.is_main_process:
 SOURCE = config["cohort"]["source"]["name"]
 TARGET = config["cohort"]["target"]["name"]
 # In the order of the networks' classes.
-STRUCTURES = config["cohort"]["structures"]
+STRUCTURES = configuration.structures(config)
 SEEDS = config["ensemble"]
 SPLITS = COHORT.splits
 SEGMENTED = [*SPLITS["validation"], *SPLITS["test"]]
@@ -67,6 +67,11 @@ def segmentation_settings(phase):
     settings = section("segmentation")
     shared = {key: value for key, value in settings.items() if key not in ("pretraining", "finetuning")}
     return shared | {key: settings[phase][key] for key in ("epochs", "learning_rate")}
+
+
+def network_settings():
+    """What a segmentation network is built from."""
+    return {key: config["segmentation"][key] for key in ("depth", "dropout", "network", "width")}
 
 
 def threads(step):

@@ -19,7 +19,7 @@ rule predict:
         "../envs/cardioseg.yaml"
     threads: threads("prediction")
     params:
-        settings={key: config["segmentation"][key] for key in ("depth", "dropout", "width")},
+        settings=network_settings(),
         structures=STRUCTURES,
         code=code("predict.py"),
     script:

@@ -1,10 +1,11 @@
-# The embedded cohort, drawn patient by patient where the configuration names no data. As in the release, LGE labels of
-# patients after 5 lie apart, and patients after 35 have no bSSFP labels.
+# The embedded cohort, drawn patient by patient where the configuration names no data, in the modalities that it uses. As
+# in the release, LGE labels of patients after 5 lie apart, and patients after 35 have no bSSFP or T2 labels.
 if config["data"] is None:
+    DRAWN = phantom_modalities(COHORT)
 
     rule phantom:
         output:
-            phantom_files("results/phantom", "{patient}", like=6),
+            phantom_files("results/phantom", "{patient}", like=6, modalities=DRAWN),
         log:
             "results/logs/phantom/{patient}.log",
         benchmark:
@@ -17,18 +18,19 @@ if config["data"] is None:
             "../envs/cardioseg.yaml"
         params:
             seed=config["seed"],
+            modalities=DRAWN,
             code=code("draw_phantom.py"),
         script:
             "../workflow_scripts/draw_phantom.py"
 
     use rule phantom as phantom_validation with:
         output:
-            phantom_files("results/phantom", "{patient}", like=1),
+            phantom_files("results/phantom", "{patient}", like=1, modalities=DRAWN),
         wildcard_constraints:
             patient="[1-5]",
 
     use rule phantom as phantom_unlabelled with:
         output:
-            phantom_files("results/phantom", "{patient}", like=36),
+            phantom_files("results/phantom", "{patient}", like=36, modalities=DRAWN),
         wildcard_constraints:
             patient="3[6-9]|[4-9][0-9]|[1-9][0-9]{2,}",

@@ -33,7 +33,7 @@ rule translation_quality:
     resources:
         gpu=1,
     params:
-        settings={key: config["segmentation"][key] for key in ("depth", "dropout", "width")},
+        settings=network_settings(),
         modalities=[SOURCE, TARGET],
         structures=STRUCTURES,
         seeds=SEEDS,

@@ -1,4 +1,5 @@
 import copy
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,10 @@ def failure(config):
     return message
 
 
-@pytest.mark.parametrize("path", ["config.yaml", "demo/config.yaml", "tests/workflow/config.yaml"])
+@pytest.mark.parametrize(
+    "path",
+    ["config.yaml", "tests/workflow/config.yaml", *(f"demo/{path.name}" for path in sorted(ROOT.glob("demo/*.yaml")))],
+)
 def test_configurations_of_the_project(path):
     configuration.check(overlaid(PAPER, yaml.safe_load((ROOT / path).read_text())))
 
@@ -129,7 +133,7 @@ def test_every_missing_key_is_named():
         ({"ensemble": 4}, "ensemble: 4 is not a list."),
         ({"cohort__splits__test": "1-5"}, "cohort.splits.test: '1-5' is not a list."),
         ({"cohort__splits__test": ["1-5", 6.5]}, "cohort.splits.test.1: 6.5 is not text or a whole number."),
-        ({"cohort__structures": {"LV": "500"}}, "cohort.structures.LV: '500' is not a whole number."),
+        ({"cohort__structures": {"LV": "500"}}, "cohort.structures.LV: '500' is not a whole number or nothing."),
         ({"cohort__structures": {False: 500}}, "cohort.structures: False is not text."),  # `NO: 500` in YAML
         ({"cropping__percentiles": ["low", 99]}, "cropping.percentiles.0: 'low' is not a number."),
     ],
@@ -152,6 +156,7 @@ def test_no_mapping_at_all(config):
         ({"synthesis__samples": 0}, "synthesis.samples: 0"),
         ({"segmentation__dropout": 1}, "segmentation.dropout: 1"),
         ({"segmentation__depth": 0}, "segmentation.depth: 0"),
+        ({"segmentation__network": "vnet"}, "segmentation.network: 'vnet' is not one of ['unet', 'segresnet']"),
         ({"translation__learning_rate": 0}, "translation.learning_rate: 0"),
         ({"translation__betas": [0.5, 1]}, "translation.betas.1: 1"),
         ({"translation__betas": [0.5]}, "translation.betas: [0.5]"),
@@ -193,7 +198,10 @@ def test_out_of_range(changes, key):
         ({"ensemble": [1, 2, 1]}, "ensemble: a seed occurs twice"),
         ({"cohort__source__name": "LGE"}, "cohort.source.name and cohort.target.name are equal"),
         ({"cohort__source__name": "labels"}, "cohort.source.name: 'labels' is the name of a folder"),
-        ({"cohort__structures": {"LV": 1, "MYO": 1, "RV": 2}}, "cohort.structures: two structures share a code"),
+        (
+            {"cohort__structures": {"LV": 1, "MYO": 1, "RV": 2}},
+            "cohort.structures (LV, MYO, RV): two structures share a code",
+        ),
         ({"cohort__source__image": "*_C0.nii.gz"}, "cohort.source.image: expected {patient} exactly once, got '*_C0"),
         (
             {"cohort__target__labels": "{patient}/{patient}.nii.gz"},
@@ -203,6 +211,14 @@ def test_out_of_range(changes, key):
             {"cohort__target__image": PAPER["cohort"]["source"]["image"]},
             "cohort.target.image: the pattern of cohort.source.image",
         ),
+        ({"cohort__structures": {"LV": None}}, "cohort.structures: no structure has a code"),
+        (
+            {"cohort__structures__LV": None},
+            "segmentation.class_weights: 4 weights; expected 3, the background's and one a structure of "
+            "cohort.structures (MYO, RV).",
+        ),
+        ({"cohort__structures__LV": None}, "postprocessing.morphology.order: LV is not in"),
+        ({"cohort__structures__LV": None}, "clinical.cavity: LV is not in"),
         ({"segmentation__class_weights": [1, 1, 1]}, "segmentation.class_weights: 3 weights; expected 4"),
         ({"localisation__class_weights": [1] * 5}, "localisation.class_weights: 5 weights; expected 4"),
         (
@@ -218,6 +234,24 @@ def test_out_of_range(changes, key):
 )
 def test_contradictions(changes, expected):
     assert expected in failure(changed(**changes))
+
+
+def test_a_structure_is_left_out_by_null():
+    overlay = {
+        "cohort": {"structures": {"RV": None, "scar": 700, "LV": 1}},
+        "postprocessing": {"morphology": {"order": ["scar", "LV"]}},
+    }
+    config = overlaid(PAPER, overlay)
+    configuration.check(config)
+    assert list(configuration.structures(config).items()) == [("LV", 1), ("MYO", 200), ("scar", 700)]
+
+
+def test_missing_extra_is_told_before_any_job(monkeypatch):
+    config = changed(segmentation__network="segresnet")
+    configuration.check(config)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "segmentation.network: segresnet comes with MONAI, which is not installed" in failure(config)
+    configuration.check(changed())
 
 
 def test_all_contradictions_are_told_at_once():

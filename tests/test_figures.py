@@ -126,7 +126,7 @@ def test_segmentations():
     assert not contours(shown[0])
     assert not contours(shown[2])
     assert texts(figure).count("N/A") == 3
-    assert "patient 7\nbasal (slice 4)" in texts(figure)
+    assert f"patient 7\nslice 4 of {SHAPE[0]}" in texts(figure)
     assert [axis.get_title() for axis in shown[:3]] == ["image", "manual", "U-Net"]
 
 
@@ -135,7 +135,7 @@ def test_slices_are_those_of_the_reference():
     lower[2:] = 0
     figure = segmentations.figure({"6": (image(), {"a": everywhere, "b": lower})}, ["a", "b"], "b", STRUCTURES)
     assert len(panels(figure)) == 3
-    assert "patient 6\napical (slice 2)" in texts(figure)
+    assert f"patient 6\nslice 2 of {SHAPE[0]}" in texts(figure)
 
 
 def single_pixel(array):

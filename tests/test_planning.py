@@ -50,6 +50,20 @@ def data(tmp_path):
 MEMORY = Path("results/cohort/checked.json")
 
 
+@pytest.mark.parametrize(
+    ("example", "expected"), [(None, True), ("bssfp_to_t2", False), ("lge_to_bssfp", False), ("brain", False)]
+)
+def test_published_figures_are_those_of_the_papers_cohort(example, expected):
+    config = configured("/data/release")
+    if example:
+        overlay = yaml.safe_load((Path(__file__).parents[1] / "demo" / f"{example}.yaml").read_text())["cohort"]
+        config["cohort"] = {key: value | overlay.get(key, {}) for key, value in config["cohort"].items()}
+    assert planning.on_mscmrseg(config) is expected
+    assert not planning.on_mscmrseg(config | {"data": None})
+    config["cohort"]["structures"] |= {"scar": 700}
+    assert not planning.on_mscmrseg(config)
+
+
 def test_phantom_of_the_paper():
     found = planning.plan(PAPER, check=True)
     assert found.splits["labelled"] == [str(number) for number in range(6, 36)]
@@ -95,6 +109,22 @@ def test_phantom_files(like):
         path.as_posix() for path in phantom.release_files(Path("some/folder"), like).values()
     ]
     assert all(name.count("{patient}") == 1 for name in names)
+
+
+def test_phantom_is_drawn_in_the_modalities_of_the_cohort():
+    files = planning.phantom_files("", "7", 7, ["T2"])
+    assert [Path(name).name for name in files] == ["patient7_T2.nii.gz", "patient7_T2_manual.nii.gz"]
+    config = configured()
+    assert planning.phantom_modalities(planning.plan(config, check=False)) == ["bSSFP", "LGE"]
+    config["cohort"]["target"] = {"name": "dark", "image": "**/p*t{patient}_T2.nii.gz", "labels": "{patient}.nii.gz"}
+    assert planning.phantom_modalities(planning.plan(config, check=False)) == ["bSSFP", "T2"]
+
+
+def test_structure_without_a_code_is_left_out(data):
+    config = configured(data, **everybody(6, 7))
+    config["cohort"]["structures"] |= {"RV": None, "wall": 600}
+    planning.plan(config, check=True)
+    assert all("'wall': 600}" in key and "RV" not in key for key in json.loads(MEMORY.read_text())["volumes"])
 
 
 def test_checked_data_is_remembered(data, monkeypatch):

@@ -1,12 +1,16 @@
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cardioseg.segmentation import Cascade, first_network, second_network, with_shape_prior
+from cardioseg.configuration import SCHEMA
+from cardioseg.errors import InputError
+from cardioseg.segmentation import NETWORKS, Cascade, first_network, second_network, with_shape_prior
 from cardioseg.unet import predict
 
-SETTINGS = {"width": 4, "depth": 2, "dropout": 0.5}
+SETTINGS = {"network": "unet", "width": 4, "depth": 2, "dropout": 0.5}
 CPU = torch.device("cpu")
 
 
@@ -14,9 +18,9 @@ def images(count=19, size=16, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, (count, size, size)).astype(np.float32)
 
 
-def unet(make, seed=0):
+def unet(make, seed=0, network="unet"):
     torch.manual_seed(seed)
-    return make(SETTINGS, 4)
+    return make(SETTINGS | {"network": network}, 4)
 
 
 @pytest.mark.parametrize(("make", "channels"), [(first_network, 1), (second_network, 5)])
@@ -66,14 +70,52 @@ def test_prediction_changes_nothing_and_needs_no_company():
     np.testing.assert_allclose(predict(network, slices[17:18], CPU), together[:, 17:18], atol=1e-5)
 
 
-def test_cascade():
-    first, second, slices = unet(first_network), unet(second_network, 1), images(3)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_cascade(name):
+    first, second, slices = unet(first_network, 0, name), unet(second_network, 1, name), images(3)
     cascade = predict(second, slices, CPU, with_shape_prior(first))
     prior = predict(first, slices, CPU)
     image = torch.from_numpy(slices[:, None])
     with torch.no_grad():
         expected = second(torch.cat([image, torch.from_numpy(prior).movedim(1, 0)], dim=1)).softmax(dim=1)
     np.testing.assert_allclose(cascade, expected.movedim(1, 0).numpy(), atol=1e-5)
-    other = predict(second, slices, CPU, with_shape_prior(unet(first_network, 2)))
+    other = predict(second, slices, CPU, with_shape_prior(unet(first_network, 2, name)))
     assert np.abs(cascade - other).max() > 1e-3
     np.testing.assert_array_equal(predict(Cascade(first, second), slices, CPU), cascade)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("width", [6, 8])
+def test_interface(name, depth, width):
+    """Any channels in, scores of the classes out, for every size that the configuration's check lets through."""
+    settings = {"network": name, "width": width, "depth": depth, "dropout": 0.0}
+    for make, inputs in ((first_network, 1), (second_network, 4)):
+        network = make(settings, 3).eval()
+        for size in (2**depth * 2, 2**depth * 3):
+            assert network(torch.zeros(2, inputs, size, size)).shape == (2, 3, size, size)
+        assert any(tensor.shape[:2] == (width, inputs) for tensor in network.state_dict().values())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_parameter_of_any_network_is_idle(name):
+    network = unet(first_network, 0, name)
+    network(torch.from_numpy(images(2))[:, None]).softmax(dim=1)[:, 0].square().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_dropout_is_the_configured(name):
+    network = unet(first_network, 0, name)
+    assert {module.p for module in network.modules() if isinstance(module, nn.modules.dropout._DropoutNd)} == {0.5}
+
+
+def test_networks_of_the_schema_are_those_that_there_are():
+    assert list(NETWORKS) == SCHEMA["properties"]["segmentation"]["properties"]["network"]["enum"]
+
+
+def test_missing_extra_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"segmentation.network: segresnet comes with MONAI.*-m pip install monai"):
+        unet(first_network, 0, "segresnet")

@@ -293,13 +293,13 @@ def test_diversity_by_hand():
     table = assess([other, samples[0]], [other, samples[2]], {1: [samples, samples[:2]]})
     pairs = np.array([0.1, 0.3, 0.2, 0.1])
     cavity = (labels[1] == 1).sum() / (labels[1] > 0).sum()
-    assert value(table, "diversity_l1", "synthetic MR", "heart") == pytest.approx(pairs.mean() * cavity)
+    assert value(table, "diversity_l1", "synthetic MR", "foreground") == pytest.approx(pairs.mean() * cavity)
     assert value(table, "diversity_intensities", "synthetic MR", "cavity") == pytest.approx(pairs.mean(), abs=2e-3)
     assert value(table, "diversity_intensities", "synthetic MR", "wall") == 0
     assert value(table, "diversity_intensities", "MR", "cavity") == pytest.approx(0.6, abs=2e-3)
-    assert value(table, "diversity_l1", "CT", "heart") > 0
+    assert value(table, "diversity_l1", "CT", "foreground") > 0
     assert value(table, "diversity_features", "synthetic MR", "crop") > 0
-    assert value(table, "diversity_l1", "synthetic MR", "heart", column="n") == 4
+    assert value(table, "diversity_l1", "synthetic MR", "foreground", column="n") == 4
     assert value(table, "distance_intensities", "synthetic MR", "wall", column="n") == 5
     assert value(table, "distance_features", "synthetic MR", "crop", column="n") == 15
     assert (table["value"] >= 0).sum() == table["value"].notna().sum()
@@ -335,7 +335,7 @@ def test_target_without_labels():
         assert value(table, measure, "MR", "wall", column="n") == 0
     assert table.query("measure == 'distance_intensities'")["value"].isna().all()
     assert (table.query("measure == 'distance_intensities'")["n"] == 0).all()
-    assert math.isnan(value(table, "diversity_l1", "MR", "heart"))
+    assert math.isnan(value(table, "diversity_l1", "MR", "foreground"))
     for name in ("CT", "MR", "synthetic MR"):
         assert math.isfinite(value(table, "distance_features", name, "crop"))
     assert math.isfinite(value(table, "unet_dice", "synthetic MR", "AVG"))
@@ -346,7 +346,7 @@ def test_one_sample_of_one_patient():
     alone = described(rendered(labels), labels, [Brightness()])
     table = assess([alone], [alone], {1: [[alone]]})
     for measure, structure in [
-        ("diversity_l1", "heart"),
+        ("diversity_l1", "foreground"),
         ("diversity_intensities", "AVG"),
         ("diversity_features", "crop"),
     ]:
@@ -372,7 +372,7 @@ def test_one_structure_needs_no_mean():
     labels = (heart() == 1).astype(np.uint8)
     volumes = quality.describe([rendered(labels)], labels, 1, [], CPU)
     table = quality.assess(volumes, volumes, {1: [volumes]}, ("CT", "MR"), ["cavity"])
-    assert set(table["structure"]) == {"cavity", "heart", "crop"}
+    assert set(table["structure"]) == {"cavity", "foreground", "crop"}
 
 
 @pytest.mark.parametrize(

@@ -4,4 +4,5 @@ from cardioseg import phantom
 from job import job
 
 with job(snakemake):
-    phantom.write_patient(Path("results/phantom"), int(snakemake.wildcards.patient), snakemake.params.seed)
+    patient, params = int(snakemake.wildcards.patient), snakemake.params
+    phantom.write_patient(Path("results/phantom"), patient, params.seed, modalities=params.modalities)

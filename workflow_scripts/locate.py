@@ -18,5 +18,5 @@ with job(snakemake):
     with naming(snakemake.input.image):
         location = localisation.locate(volume, network, settings, network.stride, device)
     if not location.found:
-        logging.warning("%s: no heart found; the crop is centred on the image", snakemake.input.image)
+        logging.warning("%s: no structures found; the crop is centred on the image", snakemake.input.image)
     Path(snakemake.output[0]).write_text(json.dumps(asdict(location)))

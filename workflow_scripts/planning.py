@@ -3,13 +3,26 @@
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cardioseg import cohort, files, phantom
+from cardioseg import cohort, configuration, files, phantom
 from cardioseg.errors import InputError
+
+PHANTOM = "results/phantom"
+
+
+def on_mscmrseg(config: Mapping[str, Any]) -> bool:
+    """Whether a cohort is the paper's, which its file names and label codes tell: LGE of MS-CMRSeg from its bSSFP."""
+    settings = config["cohort"]
+    return (
+        config["data"] is not None
+        and configuration.structures(config) == {"LV": 500, "MYO": 200, "RV": 600}
+        and settings["source"]["image"] == "**/patient{patient}_C0.nii.gz"
+        and settings["target"]["image"] == "**/patient{patient}_LGE.nii.gz"
+    )
 
 
 def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
@@ -23,12 +36,22 @@ def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
     return sorted(map(int, names))
 
 
-def phantom_files(folder: str, patient: str, like: int) -> list[str]:
+def phantom_files(
+    folder: str, patient: str, like: int, modalities: Sequence[phantom.Modality] = phantom.MODALITIES
+) -> list[str]:
     """The phantom's files of a patient, whose modalities are labelled as those of patient `like`."""
     return [
         path.as_posix().replace(f"patient{like}_", f"patient{patient}_")
-        for path in phantom.release_files(Path(folder), like).values()
+        for key, path in phantom.release_files(Path(folder), like).items()
+        if key.removesuffix("_labels") in modalities
     ]
+
+
+def phantom_modalities(found: cohort.Cohort) -> list[phantom.Modality]:
+    """Which of the phantom's modalities a cohort on it uses."""
+    used = {files.image for files in found.volumes.values()}
+    drawn = [phantom.release_files(Path(PHANTOM), int(patient)) for _, patient in found.volumes]
+    return [modality for modality in phantom.MODALITIES if any(files[modality] in used for files in drawn)]
 
 
 def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohort:
@@ -39,15 +62,14 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohor
     """
     settings = config["cohort"]
     if config["data"] is None:
-        folder = "results/phantom"
         patients = phantom_patients(settings["splits"])
         names = [name for patient in patients for name in phantom_files("", str(patient), like=patient)]
-        return cohort.find(folder, names, settings)
+        return cohort.find(PHANTOM, names, settings)
     found = cohort.find(config["data"], cohort.relative_files(config["data"]), settings)
     if check:
         memory = Path("results/cohort/checked.json")
         remembered, checksums = _remembered(memory, code)
-        checked = cohort.check_volumes(found, settings["structures"], remembered)
+        checked = cohort.check_volumes(found, configuration.structures(config), remembered)
         if checked != remembered:
             paths = [path for volume in found.volumes.values() for path in (volume.image, volume.labels) if path]
             now = files.checksums(paths)

@@ -16,7 +16,7 @@ with job(snakemake):
         volume = volumes.read_image(image)
         located = json.loads(Path(location).read_text())
         if not located["found"]:
-            notes.append("no heart found: the crop is centred on the image")
+            notes.append("no structures found: the crop is centred on the image")
         splits = [split for split, patients in snakemake.params.splits[modality].items() if patient in patients]
         rows.append(
             {
@@ -27,7 +27,7 @@ with job(snakemake):
                 "matrix": "x".join(map(str, volume.array.shape[1:])),
                 "spacing_mm": " ".join(f"{mm:.3f}" for mm in volume.spacing),
                 "labels": "yes" if labels else "no",
-                "heart_found": "yes" if located["found"] else "no",
+                "located": "yes" if located["found"] else "no",
                 "notes": "; ".join(notes),
                 "image": image,
             }

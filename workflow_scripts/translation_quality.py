@@ -3,8 +3,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
-from cardioseg import checkpoints, resampling, segmentation, training, translation_quality, unet, volumes
+from cardioseg import checkpoints, resampling, segmentation, training, translation_quality, volumes
 from job import job
 
 with job(snakemake):
@@ -12,14 +13,14 @@ with job(snakemake):
     torch.set_num_threads(snakemake.config["compute"]["threads"]["prediction"])
     device = training.device(snakemake.config["compute"]["device"])
 
-    def load(paths: Sequence[str]) -> list[unet.UNet]:
+    def load(paths: Sequence[str]) -> list[nn.Module]:
         networks = [segmentation.first_network(snakemake.params.settings, 1 + len(structures)) for _ in paths]
         for network, path in zip(networks, paths, strict=True):
             checkpoints.load_weights(path, network)
         return networks
 
     def describe(
-        images: list[volumes.Volume], labels: np.ndarray, networks: list[unet.UNet]
+        images: list[volumes.Volume], labels: np.ndarray, networks: list[nn.Module]
     ) -> list[translation_quality.Described]:
         return translation_quality.describe(images, labels, len(structures), networks, device)
 

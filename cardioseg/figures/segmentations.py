@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from cardioseg.figures import style
 from cardioseg.volumes import Volume
 
-LEVELS = ("apical", "middle", "basal")
+LEVELS = 3
 
 
 @style.styled
@@ -18,17 +18,15 @@ def figure(
     reference: str,
     structures: Sequence[str],
 ) -> Figure:
-    """Apical to basal slices, a row each; the image alone, then with the contours of each of several label volumes.
+    """Slices from apex to base, a row each; the image alone, then with the contours of each of several label volumes.
 
     patients: by name the image (z, y, x) and the labels (z, y, x) by title; what a patient has no labels of is
     shown as N/A. reference: the title of the labels that slices and window are chosen by; every patient has them.
     """
-    rows = [
-        (name, level, z) for name, (_, labels) in patients.items() for level, z in _levels(labels[reference]).items()
-    ]
+    rows = [(name, z) for name, (_, labels) in patients.items() for z in style.levels(labels[reference], LEVELS)]
     drawn = Figure(figsize=(0.5 + 1.3 * (1 + len(titles)), 0.6 + 1.32 * len(rows)), layout=style.close())
     axes = drawn.subplots(len(rows), 1 + len(titles), squeeze=False)
-    for row, (name, level, z) in zip(axes, rows, strict=True):
+    for row, (name, z) in zip(axes, rows, strict=True):
         image, labels = patients[name]
         where, grey = style.window(labels[reference], image.spacing), style.limits(image.array)
         for axis, title in zip(row, ["image", *titles], strict=True):
@@ -38,13 +36,8 @@ def figure(
             elif title != "image":
                 style.write(axis, "N/A")
         style.scale_bar(row[0], image, where)
-        row[0].set_ylabel(f"patient {name}\n{level} (slice {z + 1})")
+        row[0].set_ylabel(f"patient {name}\nslice {z + 1} of {len(image.array)}")
     for axis, title in zip(axes[0], ["image", *titles], strict=True):
         axis.set_title(title)
     style.legend(drawn, structures)
     return drawn
-
-
-def _levels(labels: np.ndarray) -> dict[str, int]:
-    found = style.levels(labels, len(LEVELS))
-    return dict(zip(LEVELS if len(found) == len(LEVELS) else LEVELS[::2], found, strict=False))

@@ -14,17 +14,27 @@ TINY = ROOT / "tests" / "workflow" / "config.yaml"
 
 
 def call(
-    folder: Path, *arguments: str, data: Path | str | None = None, overlay: str = "", code: Path = ROOT
+    folder: Path,
+    *arguments: str,
+    data: Path | str | None = None,
+    example: str = "",
+    overlay: str = "",
+    code: Path = ROOT,
 ) -> list[str]:
     """The command that runs the tiny workflow in a folder.
 
-    data: raw cohort in place of the phantom. overlay: YAML with the keys of the configuration to change. code: the
-    repository's folder.
+    data: raw cohort in place of the phantom. example: name of a configuration in demo/, beneath the tiny one. overlay:
+    YAML with the keys of the configuration to change. code: the repository's folder.
     """
     (folder.parent / "overlay.yaml").write_text(overlay)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(code / "Snakefile"), "--directory", str(folder)]
     command += ["--cores", str(min(4, os.cpu_count() or 1)), *arguments]
-    command += ["--configfile", str(TINY), *([str(folder.parent / "overlay.yaml")] if overlay else [])]
+    command += [
+        "--configfile",
+        *([str(ROOT / "demo" / example)] if example else []),
+        str(TINY),
+        *([str(folder.parent / "overlay.yaml")] if overlay else []),
+    ]
     return command + (["--config", f"data={data}"] if data else [])
 
 

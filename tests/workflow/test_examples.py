@@ -1,0 +1,83 @@
+"""The example configurations of demo/, each at the smallest size, to the metrics."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from calls import ROOT, snakemake
+from test_workflow import METHODS
+
+from cardioseg import checkpoints, phantom
+
+pytestmark = pytest.mark.slow
+
+SHORTER = "{ensemble: [1], registration: {iterations: 20}}"
+
+
+def metrics_of(folder: Path, example: str, data: Path | None = None) -> pd.DataFrame:
+    finished = snakemake(folder, "results/metrics.csv", example=example, data=data, overlay=SHORTER)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    table = pd.read_csv(folder / "results" / "metrics.csv", dtype={"patient": str})
+    assert sorted(set(table["method"])) == sorted(METHODS)
+    assert set(zip(table["split"], table["patient"], strict=True)) == {("validation", "1"), ("test", "6")}
+    assert table["dice"].between(0, 1).all()
+    return table
+
+
+def check_masks(folder: Path, raw: Path, codes: set[int]) -> None:
+    """Masks of patient 6 in the geometry of its raw image; registration's has every code."""
+    image = nib.load(raw)
+    for model in ("registration", "cascade_ft/seed1", "ensemble_pp"):
+        mask = nib.load(folder / "results" / "masks" / model / "6.nii.gz")
+        assert mask.shape == image.shape
+        np.testing.assert_allclose(mask.affine, image.affine, atol=1e-6)
+        assert set(np.unique(mask.dataobj)) <= {0, *codes}
+        if model == "registration":
+            assert set(np.unique(mask.dataobj)) == {0, *codes}
+
+
+def test_bssfp_to_t2(tmp_path: Path) -> None:
+    table = metrics_of(tmp_path / "work", "bssfp_to_t2.yaml")
+    assert set(table["structure"]) == {"LV", "MYO", "RV"}
+    drawn = tmp_path / "work" / "results" / "phantom"
+    check_masks(tmp_path / "work", phantom.release_files(drawn, 6)["T2"], {500, 200, 600})
+    assert not list(drawn.rglob("*LGE*"))
+    assert {path.name for path in (tmp_path / "work" / "results" / "cropped").iterdir()} == {"bSSFP", "T2", "labels"}
+
+
+def test_lge_to_bssfp(tmp_path: Path) -> None:
+    table = metrics_of(tmp_path / "work", "lge_to_bssfp.yaml")
+    assert set(table["structure"]) == {"LV", "MYO", "RV"}
+    drawn = phantom.release_files(tmp_path / "work" / "results" / "phantom", 6)
+    check_masks(tmp_path / "work", drawn["bSSFP"], {500, 200, 600})
+    # The labels that the networks learn are those of LGE.
+    crop = nib.load(tmp_path / "work" / "results" / "cropped" / "labels" / "6.nii.gz")
+    assert crop.shape[2] == nib.load(drawn["LGE"]).shape[2] != nib.load(drawn["bSSFP"]).shape[2]
+
+
+def test_another_organ(tmp_path: Path) -> None:
+    draw = [sys.executable, str(ROOT / "demo" / "draw_brains.py"), str(tmp_path / "heads"), "--subjects", "7"]
+    subprocess.run(draw, check=True, timeout=120)
+    table = metrics_of(tmp_path / "work", "brain.yaml", data=tmp_path / "heads")
+    assert set(table["structure"]) == {"ventricles", "nuclei"}
+    assert table["wall_thickness_mm"].isna().all()
+    check_masks(tmp_path / "work", tmp_path / "heads" / "6" / "t2.nii.gz", {1, 2})
+    # Both examinations show one head: its labels, carried over by their scanner coordinates alone, nearly fit.
+    carried = table[table["method"] == "registration_none"]
+    assert (carried["dice"] > 0.5).all(), carried
+
+
+def test_network_from_a_library(tmp_path: Path) -> None:
+    overlay = SHORTER[:-1] + ", segmentation: {network: segresnet}}"
+    folder = tmp_path / "work"
+    finished = snakemake(folder, "results/metrics.csv", overlay=overlay)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    table = pd.read_csv(folder / "results" / "metrics.csv")
+    assert sorted(set(table["method"])) == sorted(METHODS)
+    for name, inputs in (("unet_finetuned", 1), ("cascade_finetuned", 5)):
+        weights = checkpoints.load(folder / "results" / "segmentation" / "seed1" / f"{name}.pt")["weights"]
+        assert weights["convInit.conv.weight"].shape == (4, inputs, 3, 3)
