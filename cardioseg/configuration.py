@@ -21,6 +21,18 @@ TYPES = {
     "boolean": "true or false",
     "null": "nothing",
 }
+EXPECTED = {
+    "minimum": "{} or more",
+    "maximum": "{} or less",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "minItems": "at least {} values",
+    "maxItems": "at most {} values",
+    "minProperties": "at least {} key",
+    "minLength": "some text",
+    "pattern": "{1}",
+    "uniqueItems": "each once",
+}
 # JSON Schema takes 2.0 for an integer; `range` does not. Nor is a number what is NaN or infinite.
 Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
@@ -60,7 +72,8 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
         advice = " YAML takes 1e-4 for text: write 1.0e-4 or 0.0001." if _is_number_as_text(error.instance) else ""
         yield f"{path()}: {error.instance!r} is not {' or '.join(TYPES[name] for name in expected)}.{advice}"
     else:
-        yield f"{path()}: {error.message}."
+        expected = EXPECTED[error.validator].format(error.validator_value, error.schema.get("description"))
+        yield f"{path()}: {error.instance!r}; expected {expected}."
 
 
 def _is_number_as_text(value: Any) -> bool:
@@ -84,6 +97,8 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
             pattern = configuration["cohort"][role][key]
             if pattern.count("{patient}") != 1:
                 yield f"cohort.{role}.{key}: expected {{patient}} exactly once, got {pattern!r}."
+            elif {"", ".", ".."} & set(pattern.split("/")):
+                yield f"cohort.{role}.{key}: {pattern!r}; expected a path below `data`, without . and .. in it."
             elif pattern in patterns:
                 yield f"cohort.{role}.{key}: the pattern of {patterns[pattern]}; expected one that finds other files."
             patterns[pattern] = f"cohort.{role}.{key}"

@@ -18,7 +18,7 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process:
-    for note in COHORT.notes:
+    for note in COHORT.notes + COHORT.oddities:
         logger.warning(note)
 
 SOURCE = config["cohort"]["source"]["name"]

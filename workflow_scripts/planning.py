@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from cardioseg.errors import InputError
 def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
     """The patients to draw where no data is given: every number that a split names."""
     names = {name for entries in splits.values() for entry in entries for name in cohort.expand(entry)}
-    wrong = sorted(name for name in names if not name.isdecimal())
+    wrong = sorted(name for name in names if not name.isdecimal() or int(name) == 0)
     if wrong:
         raise InputError(
-            f"cohort.splits: the phantom has no patient {wrong[0]}, its patients are numbers. Give `data`, or numbers."
+            f"cohort.splits: the phantom has no patient {wrong[0]}, its patients are numbers from 1. Give "
+            "`data`, or numbers."
         )
     return sorted(map(int, names))
 
@@ -44,12 +46,14 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohor
     if check:
         memory = Path("results/cohort/checked.json")
         remembered = _remembered(memory, code)
-        checked = cohort.check_volumes(found, settings["structures"], remembered)
+        checked = cohort.check_volumes(found, settings, remembered, config["clinical"])
         if checked != remembered:
             memory.parent.mkdir(parents=True, exist_ok=True)
             aside = memory.with_suffix(".new")
             aside.write_text(json.dumps({"code": code, "volumes": checked}, indent=1))
             aside.replace(memory)
+        oddities = [note for key, notes in checked.items() if key not in remembered for note in notes]
+        return replace(found, oddities=oddities)
     return found
 
 
