@@ -53,6 +53,24 @@ def check(configuration: Mapping[str, Any]) -> None:
         raise InputError("configuration: " + "\n  ".join(problems))
 
 
+def check_file(path: Path | str) -> None:
+    """Raise InputError for a key that a YAML file gives twice: YAML would take the last one in silence."""
+    repeated = list(_repeated(yaml.compose(Path(path).read_text(), Loader=yaml.SafeLoader)))
+    if repeated:
+        raise InputError(f"{path}: key {', '.join(repeated)} is given twice; expected each key once.")
+
+
+def _repeated(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            name = f"{prefix}{key.value}"
+            if name in seen:
+                yield name
+            seen.add(name)
+            yield from _repeated(value, f"{name}.")
+
+
 def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
     def path(*name: Any) -> str:
         return ".".join(map(str, (*error.absolute_path, *name))) or "the file"

@@ -12,6 +12,8 @@ from workflow_scripts.fingerprints import code
 from workflow_scripts.planning import phantom_files, plan
 
 try:
+    for path in workflow.configfiles if workflow.is_main_process else []:
+        configuration.check_file(path)
     configuration.check(config)
     # Jobs of a running workflow see what the main process has checked.
     COHORT = plan(config, check=workflow.is_main_process, code=code("planning.py"))

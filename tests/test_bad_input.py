@@ -114,6 +114,9 @@ Without further ado are used, too: test patients whose images train the translat
 networks, as in the paper, since no label of the target is ever learnt from; and weights of the same network trained
 under other settings, which the workflow makes anew when their settings change.
 
+A configuration, in contrast to data, is as trusted as a program: Snakemake runs the Python in one that asks for
+`__use_yte__`. Weights, volumes and names of files never run anything.
+
 What no check can see: labels drawn of another patient on the same grid, a mirrored array under an affine that does not
 say so, and images of another sequence under the right name.
 """
