@@ -143,13 +143,17 @@ def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str]
 
 
 def check_pair(source: Files, target: Files, codes: Mapping[str, int]) -> list[str]:
-    """Raise InputError unless some of the source's labels lie within the target's image, in scanner coordinates."""
+    """Raise InputError unless some voxel of the target's image lies in the source's labels, in scanner coordinates."""
     assert source.labels is not None
     image = volumes.read_image(target.image)
     labels = volumes.read_labels(source.labels, codes, volumes.read_image(source.image))
-    to_target = np.linalg.inv(image.affine) @ labels.affine
-    index = np.argwhere(labels.array)[:, ::-1] @ to_target[:3, :3].T + to_target[:3, 3]
-    if not ((index > -0.5) & (index < np.array(image.array.shape[::-1]) - 0.5)).all(axis=1).any():
+    slices, rows, columns = image.array.shape
+    # Every fourth pixel is enough to meet a heart.
+    voxels = np.mgrid[:slices, :rows:4, :columns:4].reshape(3, -1).T[:, ::-1]
+    to_source = np.linalg.inv(labels.affine) @ image.affine
+    index = np.rint(voxels @ to_source[:3, :3].T + to_source[:3, 3]).astype(int)[:, ::-1]
+    inside = ((index >= 0) & (index < labels.array.shape)).all(axis=1)
+    if not labels.array[tuple(index[inside].T)].any():
         raise InputError(
             f"{source.labels}: lies wholly outside of {target.image} in scanner coordinates; expected images of one "
             "examination. Mend the headers, or take the labels away: then the patient is not registered."
