@@ -7,7 +7,7 @@ READY := .venv/.ready
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 DEMO := --configfile demo/config.yaml
 
-.PHONY: demo test check lock clean
+.PHONY: demo test check lock audit clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -31,6 +31,12 @@ lock: $(READY)
 		--no-emit-find-links --no-emit-index-url --no-emit-options --no-emit-trusted-host \
 		--output-file requirements.lock pyproject.toml
 	sed -i '/^# WARNING/,$$d' requirements.lock
+
+# Known vulnerabilities of what is locked. Strict: a package that the database cannot be asked about is a failure.
+audit: $(READY)
+	$(PYTHON) -m venv --clear .venv/audit
+	.venv/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit
+	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean:
 	rm -rf .venv .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,5 +1,6 @@
 """Files of tensors and plain values: written completely or not at all, read without running code."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,12 @@ def load(path: Path | str) -> dict[str, Any]:
         "Delete it and run again to make it anew."
     )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # PyTorch does not look at the checksums: a changed byte would be a changed weight.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a file of this package.") from error
     except Exception as error:  # random bytes make an unpickler raise nearly anything
         raise InputError(message) from error
     if not isinstance(content, dict):
@@ -41,8 +47,11 @@ def load_weights(path: Path | str, module: torch.nn.Module) -> dict[str, Any]:
     content = load(path)
     try:
         module.load_state_dict(content["weights"])
-        return content["about"]
+        about = content["about"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{path}: its weights are not of the configured network. Make the file anew with this configuration."
         ) from error
+    if not all(tensor.isfinite().all() for tensor in module.state_dict().values()):
+        raise InputError(f"{path}: holds weights that are NaN or infinite. Delete it and run again to make it anew.")
+    return about

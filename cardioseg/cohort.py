@@ -1,12 +1,19 @@
 """The cohort: which patients have which files, whether the files can be used, and who belongs to which split."""
 
+import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+from scipy import ndimage
 
 from cardioseg import volumes
 from cardioseg.errors import InputError
@@ -14,6 +21,10 @@ from cardioseg.errors import InputError
 SPLITS_OF_SOURCE = ("labelled", "translation_source")
 SPLITS_OF_TARGET = ("translation_target", "validation", "test")
 LONGEST_RANGE = 10_000
+MAXIMAL_TURN_DEGREES = 60.0
+# Of unit length, in NIfTI's axes, which point right, anterior and superior.
+LEFT_ANTERIOR_INFERIOR = np.array([-1.0, 1.0, -1.0]) / np.sqrt(3)
+IN_SLICE_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
 PLACEHOLDERS = {"{patient}": r"(?P<patient>[^/]+?)", "**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*"}
 
 
@@ -27,11 +38,15 @@ class Files:
 
 @dataclass(frozen=True)
 class Cohort:
-    """volumes: by (modality, patient). splits: patients by split. notes: what to know but not to mend."""
+    """volumes: by (modality, patient). splits: patients by split. notes: what to know but not to mend.
+
+    oddities: the notes of those files that were read to check them, not remembered.
+    """
 
     volumes: dict[tuple[str, str], Files]
     splits: dict[str, list[str]]
     notes: list[str] = field(default_factory=list)
+    oddities: list[str] = field(default_factory=list)
 
     def patients(self, modality: str) -> list[str]:
         """The patients with an image of a modality."""
@@ -43,24 +58,31 @@ class Cohort:
 
 
 def relative_files(folder: Path | str) -> list[str]:
-    """All files below a folder, relative, with '/', but hidden ones. Raises InputError where there is no such folder.
+    """All files below a folder, relative, with '/', but hidden ones and those in hidden folders.
 
-    Links to folders are followed; a folder that is reached twice counts once.
+    Links to folders are followed; a folder that is reached twice counts once. Raises InputError where there is no such
+    folder, or one below it cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"data: {folder} is no folder; expected the folder of the unzipped release or of your cohort.")
     found = []
     visited: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
         if os.path.realpath(parent) in visited:
             folders.clear()
             continue
         visited.add(os.path.realpath(parent))
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         # macOS leaves a hidden "._name" beside every file of an archive.
         found += [(Path(parent) / name).relative_to(folder).as_posix() for name in names if not name.startswith(".")]
     return sorted(found)
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise InputError(
+        f"{error.filename}: the folder cannot be read ({error.strerror}). Change its permissions, or move it away."
+    ) from error
 
 
 def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any]) -> Cohort:
@@ -94,8 +116,11 @@ def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any]) ->
     return Cohort(volumes_used, splits, notes)
 
 
-def check_volume(files: Files, codes: Mapping[str, int]) -> list[str]:
-    """Read a volume's image and labels and return what is odd but usable. Raises InputError for what is not usable."""
+def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str] | None = None) -> list[str]:
+    """Read a volume's image and labels and return what is odd but usable. Raises InputError for what is not usable.
+
+    codes: the file's value for each structure. wall: which of them is the `myocardium`, which the `cavity` in it.
+    """
     image = volumes.read_image(files.image)
     notes = [f"{files.image}: {note}" for note in image.notes]
     if files.labels is not None:
@@ -108,39 +133,172 @@ def check_volume(files: Files, codes: Mapping[str, int]) -> list[str]:
             )
         if missing:
             notes.append(f"{files.labels}: no {', '.join(missing)}")
+        enclosed = _most_enclosed(labels.array, list(codes), wall) if wall else None
+        if wall and enclosed != wall["cavity"]:
+            notes.append(
+                f"{files.labels}: {wall['myocardium']} encloses {enclosed} rather than {wall['cavity']}; codes of "
+                "another convention?"
+            )
+    return notes
+
+
+def check_pair(source: Files, target: Files, codes: Mapping[str, int]) -> list[str]:
+    """Raise InputError unless some voxel of the target's image lies in the source's labels, in scanner coordinates."""
+    assert source.labels is not None
+    image = volumes.read_image(target.image)
+    labels = volumes.read_labels(source.labels, codes, volumes.read_image(source.image))
+    slices, rows, columns = image.array.shape
+    # Every fourth pixel is enough to meet a heart.
+    voxels = np.mgrid[:slices, :rows:4, :columns:4].reshape(3, -1).T[:, ::-1]
+    to_source = np.linalg.inv(labels.affine) @ image.affine
+    index = np.rint(voxels @ to_source[:3, :3].T + to_source[:3, 3]).astype(int)[:, ::-1]
+    inside = ((index >= 0) & (index < labels.array.shape)).all(axis=1)
+    if not labels.array[tuple(index[inside].T)].any():
+        raise InputError(
+            f"{source.labels}: lies wholly outside of {target.image} in scanner coordinates; expected images of one "
+            "examination. Mend the headers, or take the labels away: then the patient is not registered."
+        )
+    return []
+
+
+def check_repetitions(images: Iterable[Path]) -> list[str]:
+    """Raise InputError where two images are the same file, byte for byte."""
+    same_size: dict[int, list[Path]] = {}
+    for path in images:
+        same_size.setdefault(path.stat().st_size, []).append(path)
+    for paths in same_size.values():
+        seen: dict[str, Path] = {}
+        for path in paths if len(paths) > 1 else []:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest in seen:
+                raise InputError(
+                    f"{path}: is the same image as {seen[digest]}, byte for byte; expected another. Replace it."
+                )
+            seen[digest] = path
+    return []
+
+
+def check_orientation(images: Iterable[Path]) -> list[str]:
+    """Note images that are stored mirrored, or turned by some 90 degrees or more, against most of the others.
+
+    Networks see images as they are stored. How one is stored is told from its affine, looking to the apex, which lies
+    left, anterior and inferior in everybody; an image without sform and qform tells nothing.
+    """
+    views = {path: view for path in images if (view := _view(volumes.stored_affine(path))) is not None}
+    if not views:
+        return []
+    usual = Counter(mirrored for mirrored, _ in views.values()).most_common(1)[0][0]
+    mean = sum(right for mirrored, right in views.values() if mirrored == usual)
+    notes = []
+    for path, (mirrored, right) in views.items():
+        degrees = abs(float(np.degrees(np.angle(right * np.conj(mean)))))
+        if mirrored != usual or degrees > MAXIMAL_TURN_DEGREES:
+            how = "mirrored" if mirrored != usual else f"turned by {degrees:.0f} degrees"
+            notes.append(f"{path}: stored {how} against most images, and networks see it as stored; store all alike")
     return notes
 
 
 def check_volumes(
-    cohort: Cohort, codes: Mapping[str, int], remembered: Mapping[str, list[str]]
+    cohort: Cohort,
+    settings: Mapping[str, Any],
+    remembered: Mapping[str, list[str]],
+    wall: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
-    """Check every volume of the cohort and return the notes by `identity`; those in `remembered` are not read again.
+    """Check all volumes, alone and together, and return the notes by `identity` of what was checked.
 
+    settings: the configuration's `cohort`. wall: as of `check_volume`. What is in `remembered` is not read again.
     Raises one InputError that lists all faulty files.
     """
+    codes = settings["structures"]
+    alone = [
+        Check(f"volume {codes} {wall}", (files.image, files.labels), partial(check_volume, files, codes, wall))
+        for files in cohort.volumes.values()
+    ]
+    images = [files.image for files in cohort.volumes.values()]
+    together = [
+        Check("repetitions", images, partial(check_repetitions, images)),
+        Check("orientation", images, partial(check_orientation, images)),
+    ]
+    for patient in [*cohort.splits.get("validation", []), *cohort.splits.get("test", [])]:
+        source = cohort.volumes.get((settings["source"]["name"], patient))
+        target = cohort.volumes[settings["target"]["name"], patient]
+        if source and source.labels:
+            paths = (source.image, source.labels, target.image)
+            together.append(Check(f"pair {codes}", paths, partial(check_pair, source, target, codes)))
+    # Files are compared once each of them is known to be sound.
+    return _run(alone, remembered) | _run(together, remembered)
 
-    def check(files: Files) -> tuple[str, list[str] | InputError]:
+
+class Check(NamedTuple):
+    """What is checked of which files, and the check, which returns notes or raises InputError."""
+
+    what: str
+    paths: Iterable[Path | None]
+    run: Callable[[], list[str]]
+
+
+def _run(checks: Sequence[Check], remembered: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    def run(check: Check) -> tuple[str, list[str] | InputError]:
         try:
-            key = identity(files, codes)
-            return key, remembered[key] if key in remembered else check_volume(files, codes)
+            key = identity(check.what, check.paths)
+            return key, remembered[key] if key in remembered else check.run()
         except InputError as error:
             return "", error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(check, cohort.volumes.values()))
+        results = list(pool.map(run, checks))
     faults = [str(result) for _, result in results if isinstance(result, InputError)]
     if faults:
         raise InputError("\n".join(faults))
     return {key: result for key, result in results if not isinstance(result, InputError)}
 
 
-def identity(files: Files, codes: Mapping[str, int]) -> str:
-    """What a check's result depends on: paths, sizes, times of change, codes. Raises InputError for a missing file."""
-    paths = [path for path in (files.image, files.labels) if path is not None]
+def identity(what: str, paths: Iterable[Path | None]) -> str:
+    """What a check's result depends on: what is checked, and paths, sizes and times of change of the files.
+
+    Raises InputError for a file that is missing or may not be looked at.
+    """
+    states = []
     for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: no such file; a link that leads nowhere? Mend or remove it.")
-    return repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths] + [dict(codes)])
+        try:
+            state = path.stat() if path else None
+        except PermissionError as error:
+            raise InputError(
+                f"{path}: no permission to read its folder. Ask its owner, or change the permissions."
+            ) from error
+        except OSError as error:
+            raise InputError(f"{path}: no such file; a link that leads nowhere? Mend or remove it.") from error
+        states.append((str(path), state.st_size, state.st_mtime_ns) if state else None)
+    return repr((what, states))
+
+
+def _most_enclosed(labels: np.ndarray, names: Sequence[str], wall: Mapping[str, str]) -> str:
+    """The structure of whose outline in the slices the largest share is myocardium; the cavity where none has more."""
+    myocardium = labels == 1 + names.index(wall["myocardium"])
+    shares = {}
+    for name in sorted(set(names) - {wall["myocardium"]}, key=lambda name: name != wall["cavity"]):
+        mask = labels == 1 + names.index(name)
+        outline = ndimage.binary_dilation(mask, IN_SLICE_NEIGHBOURS) & ~mask
+        shares[name] = myocardium[outline].mean() if outline.any() else 0.0
+    return max(shares, key=lambda name: shares[name])
+
+
+def _view(affine: np.ndarray | None) -> tuple[bool, complex] | None:
+    """How a short-axis image looks to who looks to the apex: mirrored or not, and where its rows' ends point.
+
+    The direction is a complex number, 1 where rows run to the patient's left. None where the affine tells nothing.
+    """
+    if affine is None:
+        return None
+    along_rows, along_columns, normal = (affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)).T
+    to_apex = normal * np.sign(normal @ LEFT_ANTERIOR_INFERIOR)
+    left = np.array([-1.0, 0.0, 0.0]) - to_apex * -to_apex[0]
+    if abs(normal @ LEFT_ANTERIOR_INFERIOR) < 0.3 or np.linalg.norm(left) < 0.3:
+        return None
+    left /= np.linalg.norm(left)
+    mirrored = np.cross(along_rows, along_columns) @ to_apex < 0
+    return bool(mirrored), complex(along_rows @ left, along_rows @ np.cross(to_apex, left))
 
 
 def _match(data: Path, names: Sequence[str], pattern: str, key: str) -> dict[str, Path]:
@@ -153,7 +311,8 @@ def _match(data: Path, names: Sequence[str], pattern: str, key: str) -> dict[str
         match = expression.fullmatch(name)
         if not match:
             continue
-        patient, path = match["patient"], data / PurePosixPath(name)
+        # Letters with accents are composed, whichever way the file system has them, as those typed are.
+        patient, path = unicodedata.normalize("NFC", match["patient"]), data / PurePosixPath(name)
         if patient.startswith(".") or not str(path).isprintable() or re.search(r"[{}\\]", str(path)):
             raise InputError(
                 f"{str(path)!r}: braces, backslashes, control characters in a path, or a dot before a patient's name "
@@ -234,8 +393,9 @@ def expand(entry: str | int) -> list[str]:
 
 def _named(entry: str | int, names: Sequence[str]) -> list[str]:
     """Patients of an entry: the name itself if there is one ("01-002"), else numbers, zero-padded as the names are."""
-    if str(entry) in names:
-        return [str(entry)]
+    name = unicodedata.normalize("NFC", str(entry))
+    if name in names:
+        return [name]
     padded = {str(int(name)): name for name in sorted(names, key=len, reverse=True) if name.isdecimal()}
     return [padded.get(number, number) for number in expand(entry)]
 

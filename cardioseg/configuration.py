@@ -22,6 +22,18 @@ TYPES = {
     "boolean": "true or false",
     "null": "nothing",
 }
+EXPECTED = {
+    "minimum": "{} or more",
+    "maximum": "{} or less",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "minItems": "at least {} values",
+    "maxItems": "at most {} values",
+    "minProperties": "at least {} key",
+    "minLength": "some text",
+    "pattern": "{1}",
+    "uniqueItems": "each once",
+}
 # JSON Schema takes 2.0 for an integer; `range` does not. Nor is a number what is NaN or infinite.
 Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
@@ -47,6 +59,24 @@ def structures(configuration: Mapping[str, Any]) -> dict[str, int]:
     return {name: code for name, code in configuration["cohort"]["structures"].items() if code is not None}
 
 
+def check_file(path: Path | str) -> None:
+    """Raise InputError for a key that a YAML file gives twice: YAML would take the last one in silence."""
+    repeated = list(_repeated(yaml.compose(Path(path).read_text(), Loader=yaml.SafeLoader)))
+    if repeated:
+        raise InputError(f"{path}: key {', '.join(repeated)} is given twice; expected each key once.")
+
+
+def _repeated(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            name = f"{prefix}{key.value}"
+            if name in seen:
+                yield name
+            seen.add(name)
+            yield from _repeated(value, f"{name}.")
+
+
 def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
     def path(*name: Any) -> str:
         return ".".join(map(str, (*error.absolute_path, *name))) or "the file"
@@ -66,7 +96,8 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
         advice = " YAML takes 1e-4 for text: write 1.0e-4 or 0.0001." if _is_number_as_text(error.instance) else ""
         yield f"{path()}: {error.instance!r} is not {' or '.join(TYPES[name] for name in expected)}.{advice}"
     else:
-        yield f"{path()}: {error.message}."
+        expected = EXPECTED[error.validator].format(error.validator_value, error.schema.get("description"))
+        yield f"{path()}: {error.instance!r}; expected {expected}."
 
 
 def _is_number_as_text(value: Any) -> bool:
@@ -93,6 +124,8 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
             pattern = configuration["cohort"][role][key]
             if pattern.count("{patient}") != 1:
                 yield f"cohort.{role}.{key}: expected {{patient}} exactly once, got {pattern!r}."
+            elif {"", ".", ".."} & set(pattern.split("/")):
+                yield f"cohort.{role}.{key}: {pattern!r}; expected a path below `data`, without . and .. in it."
             elif pattern in patterns:
                 yield f"cohort.{role}.{key}: the pattern of {patterns[pattern]}; expected one that finds other files."
             patterns[pattern] = f"cohort.{role}.{key}"

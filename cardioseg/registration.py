@@ -23,6 +23,8 @@ from cardioseg.volumes import Volume
 # elastix's name for the transform of each stage; a stage starts from the one before.
 TRANSFORMS = {"rigid": "EulerTransform", "affine": "AffineTransform", "deformable": "BSplineTransform"}
 STAGES = ("none", *TRANSFORMS)
+# What elastix's smoothing needs along every axis.
+MINIMAL_SLICES = 4
 # NIfTI's axes point right, anterior and superior, ITK's left, posterior and superior.
 TO_ITK = np.array([-1.0, -1.0, 1.0])
 
@@ -97,8 +99,10 @@ def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], se
     """Register two images (z, y, x) and return, by stage, where each voxel of the fixed one goes in the moving one.
 
     A displacement is in mm (z, y, x, 3), in scanner coordinates, with all earlier stages in it. One thread computes it,
-    so that the same arguments give the same result. Raises InputError where elastix fails.
+    so that the same arguments give the same result. A stack of fewer slices than elastix takes is continued by copies
+    of its outer ones. Raises InputError where elastix fails.
     """
+    (fixed, own), (moving, _) = _thick_enough(fixed), _thick_enough(moving)
     method = elastix.itkElastixRegistrationMethodIF3IF3_New()
     method.SetFixedImage(_image(fixed))
     method.SetMovingImage(_image(moving))
@@ -114,7 +118,7 @@ def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], se
         ) from error
     found = method.GetTransformParameterObject()
     maps = [found.GetParameterMap(index) for index in range(len(TRANSFORMS))]
-    return {stage: _displacement(moving, maps[: index + 1]) for index, stage in enumerate(TRANSFORMS)}
+    return {stage: _displacement(moving, maps[: index + 1])[own] for index, stage in enumerate(TRANSFORMS)}
 
 
 def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> dict[str, list[str]]:
@@ -160,6 +164,17 @@ def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> di
         name: [str(item) for item in (value if isinstance(value, list) else [value])]
         for name, value in parameters.items()
     }
+
+
+def _thick_enough(volume: Volume) -> tuple[Volume, slice]:
+    """A volume of at least MINIMAL_SLICES, in its place, and which slices of it are its own."""
+    slices = len(volume.array)
+    missing = max(0, MINIMAL_SLICES - slices)
+    before = missing // 2
+    array = np.pad(volume.array, ((before, missing - before), (0, 0), (0, 0)), mode="edge")
+    affine = volume.affine.copy()
+    affine[:3, 3] -= before * affine[:3, 2]
+    return Volume(array, affine), slice(before, before + slices)
 
 
 def _displacement(moving: Volume, maps: list[Any]) -> np.ndarray:

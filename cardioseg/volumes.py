@@ -17,6 +17,10 @@ from cardioseg.errors import InputError
 
 MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
+# Fewer different values are labels, not an image.
+MINIMAL_GREY_VALUES = 16
+# From the scanner's centre. Farther away single precision no longer places slices.
+MAXIMAL_DISTANCE_MM = 10_000
 GEOMETRY_FIELDS = (
     *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
@@ -51,11 +55,13 @@ class Volume:
 def read_image(path: Path | str) -> Volume:
     """Read an intensity image as float32 (z, y, x), whichever of the file's axes the slices lie on.
 
-    Non-finite voxels become the smallest finite value and are noted. Raises InputError for a file that is no readable
-    3-D NIfTI image of a short-axis stack, or that holds a constant.
+    Geometry is the sform's where there is one; a qform that disagrees is noted. Non-finite voxels become the smallest
+    finite value and are noted. Raises InputError for a file that is no readable 3-D NIfTI image of a short-axis stack,
+    or that holds a constant or labels.
     """
     path = Path(path)
     image = _open(path)
+    _check_header(path, image)
     stored = _data(path, image)
     if stored.dtype.kind not in "iuf":
         raise InputError(
@@ -73,6 +79,9 @@ def read_image(path: Path | str) -> Volume:
         notes.append(f"{bad} voxels NaN or infinite, set to the minimum")
     array, affine = _slices_first(path, array, _affine(path, image))
     check_short_axis(path, array, Volume(array, affine).spacing)
+    _check_grey_values(path, array)
+    if not _forms_agree(image):
+        notes.append("sform and qform disagree; the sform is used")
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         notes.append(NO_GEOMETRY)
     return Volume(array, affine, tuple(notes))
@@ -124,6 +133,14 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
             f"{path}: voxels of {own} mm (z, y, x) differ from its image's {expected} mm. Mend the header."
         )
     return Volume(array, image.affine, tuple(notes))
+
+
+def stored_affine(path: Path | str) -> np.ndarray | None:
+    """Affine from index (x, y, z; slices last) to mm as a file's header has it; None without sform and qform."""
+    image = _open(Path(path))
+    if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
+        return None
+    return image.affine[:, _columns(image.shape[::-1])]
 
 
 def read(path: Path | str) -> Volume:
@@ -210,7 +227,10 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Im
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
     try:
+        path.open("rb").close()
         image = nib.load(path)
+    except PermissionError as error:
+        raise InputError(f"{path}: no permission to read it. Ask its owner, or change its permissions.") from error
     except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as NIfTI ({error}). Download or export the file again.") from error
     if not isinstance(image, nib.nifti1.Nifti1Image):
@@ -245,11 +265,12 @@ def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
 
 def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
     affine = image.affine
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or not sizes.all() or abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-3:
         raise InputError(
             f"{path}: its affine is singular or not finite; expected voxel sizes above 0 mm. Mend the header."
         )
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    directions = affine[:3, :3] / sizes
     if np.abs(directions.T @ directions - np.eye(3)).max() > 0.02:
         raise InputError(
             f"{path}: its axes are not perpendicular (sheared affine). Resample the image to a straight grid."
@@ -270,17 +291,70 @@ def _distinct(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values, inverse.reshape(stored.shape)
 
 
+def _check_header(path: Path, image: nib.nifti1.Nifti1Image) -> None:
+    """Voxel sizes as the file has them (nibabel mends those of 0 and below in what it returns), and the origin."""
+    with nib.openers.ImageOpener(str(path)) as file:
+        sizes = image.header_class.from_fileobj(file, check=False)["pixdim"][1:4].astype(float)
+    affine = _affine(path, image)
+    own = np.linalg.norm(affine[:3, :3], axis=0)
+    if image.header["sform_code"] == 0 and not (sizes > 0).all():
+        raise InputError(f"{path}: voxels of {_in_mm(sizes)}; expected sizes above 0 mm. Mend the header.")
+    if not np.allclose(abs(sizes), own, rtol=SPACING_TOLERANCE):
+        raise InputError(
+            f"{path}: voxels are of {_in_mm(sizes)} by its pixdim, of {_in_mm(own)} by its sform; expected one size. "
+            "Mend the header."
+        )
+    if np.abs(affine[:3, 3]).max() > MAXIMAL_DISTANCE_MM:
+        raise InputError(
+            f"{path}: its origin lies {np.abs(affine[:3, 3]).max():.3g} mm from the scanner's centre; expected at most "
+            f"{MAXIMAL_DISTANCE_MM} mm. Mend the header."
+        )
+
+
+def _in_mm(values: np.ndarray) -> str:
+    return " x ".join(f"{value:.3g}" for value in values) + " mm"
+
+
+def _forms_agree(image: nib.nifti1.Nifti1Image) -> bool:
+    """Whether sform and qform, where there are both, place all corners within 1 mm of each other."""
+    if image.header["sform_code"] == 0 or image.header["qform_code"] == 0:
+        return True
+    try:
+        difference = image.get_sform() - image.get_qform()
+    except ValueError:  # a quaternion that is no rotation
+        return False
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*image.shape, 1]
+    return bool(np.abs(corners @ difference.T).max() < 1)
+
+
+def _check_grey_values(path: Path, array: np.ndarray) -> None:
+    # Every fourth pixel tells as much.
+    array = array[:, ::4, ::4]
+    low, high = np.percentile(array, (1, 99))
+    if low == high:
+        raise InputError(f"{path}: nearly every voxel is {low:g}; expected an image. Export the image again.")
+    count = len(np.unique(array))
+    if count < MINIMAL_GREY_VALUES:
+        raise InputError(
+            f"{path}: has {count} different values; expected an image in grey values, not labels. Correct the file or "
+            "the configuration's patterns."
+        )
+
+
 def _slice_axis(shape: tuple[int, ...]) -> int:
     """Which axis of an array (z, y, x as stored) is the slices': the shortest, the first of equals."""
     return int(np.argmin(shape))
 
 
+def _columns(shape: tuple[int, ...]) -> list[int]:
+    """Columns of an affine, x, y, z and origin, once the slice axis of the array (z, y, x as stored) is z."""
+    axis = _slice_axis(shape)
+    return [2 - index for index in (2, 1, 0) if index != axis] + [2 - axis, 3]
+
+
 def _slices_first(path: Path, array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Move the slice axis to the front of an array (z, y, x as stored), the affine with it."""
-    axis = _slice_axis(array.shape)
-    order = [axis, *(other for other in range(3) if other != axis)]
-    columns = [2 - index for index in reversed(order)]
-    return np.ascontiguousarray(array.transpose(order)), affine[:, [*columns, 3]]
+    return np.ascontiguousarray(np.moveaxis(array, _slice_axis(array.shape), 0)), affine[:, _columns(array.shape)]
 
 
 def _same_grid(affine: np.ndarray, image: Volume) -> bool:

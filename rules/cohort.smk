@@ -22,6 +22,7 @@ rule cohort:
         },
         notes=COHORT.notes,
         structures=STRUCTURES,
+        wall=config["clinical"],
         code=code("report_cohort.py"),
     script:
         "../workflow_scripts/report_cohort.py"

@@ -12,13 +12,15 @@ from workflow_scripts.fingerprints import code
 from workflow_scripts.planning import check_writable, on_mscmrseg, phantom_files, phantom_modalities, plan
 
 try:
+    for path in workflow.configfiles if workflow.is_main_process else []:
+        configuration.check_file(path)
     configuration.check(config)
     # Jobs of a running workflow see what the main process has checked.
     COHORT = plan(config, check=workflow.is_main_process, code=code("planning.py"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process:
-    for note in COHORT.notes:
+    for note in COHORT.notes + COHORT.oddities:
         logger.warning(note)
 
 SOURCE = config["cohort"]["source"]["name"]

@@ -355,7 +355,7 @@ def test_all_faulty_files_are_named(tmp_path, files):
     link.symlink_to(tmp_path / "nowhere.nii.gz")
     wrong = [Files(truncated, None), Files(zero, None), Files(files.image, seven), Files(link, None)]
     with pytest.raises(InputError) as caught:
-        cohort.check_volumes(cohort_of(files, *wrong), CODES, {})
+        cohort.check_volumes(cohort_of(files, *wrong), configured(), {})
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
     for line, path, reason in zip(
@@ -371,23 +371,23 @@ def test_all_faulty_files_are_named(tmp_path, files):
 def test_what_was_checked_is_remembered(files, monkeypatch):
     read = []
     check = cohort.check_volume
-    monkeypatch.setattr(cohort, "check_volume", lambda files, codes: read.append(files) or check(files, codes))
-    memory = cohort.check_volumes(cohort_of(files), CODES, {})
-    assert memory == {cohort.identity(files, CODES): []}
-    assert cohort.check_volumes(cohort_of(files), CODES, memory) == memory
+    monkeypatch.setattr(cohort, "check_volume", lambda files, *about: read.append(files) or check(files, *about))
+    memory = cohort.check_volumes(cohort_of(files), configured(), {})
+    assert len(memory) == 3  # the volume, and twice the whole
+    assert set(map(str, memory.values())) == {"[]"}
+    assert cohort.check_volumes(cohort_of(files), configured(), memory) == memory
     assert len(read) == 1
-    assert cohort.check_volumes(cohort_of(), CODES, memory) == {}
 
     os.utime(files.labels, (0, 0))
-    changed = cohort.check_volumes(cohort_of(files), CODES, memory)
+    changed = cohort.check_volumes(cohort_of(files), configured(), memory)
     assert len(read) == 2
     assert list(changed) != list(memory)
     with pytest.raises(InputError, match="label value 600"):
-        cohort.check_volumes(cohort_of(files), {"LV": 500, "MYO": 200}, changed)
+        cohort.check_volumes(cohort_of(files), configured() | {"structures": {"LV": 500, "MYO": 200}}, changed)
 
 
 def test_remembered_file_that_is_gone(files):
-    memory = cohort.check_volumes(cohort_of(files), CODES, {})
+    memory = cohort.check_volumes(cohort_of(files), configured(), {})
     files.labels.unlink()
     with pytest.raises(InputError, match=r"patient6_C0_manual.nii.gz: no such file"):
-        cohort.check_volumes(cohort_of(files), CODES, memory)
+        cohort.check_volumes(cohort_of(files), configured(), memory)

@@ -264,3 +264,17 @@ def test_advised_size_can_be_used(size, depth):
     message = failure(changed(cropping__size=size, segmentation__depth=depth))
     assert len(message.splitlines()) == 1
     configuration.check(changed(cropping__size=int(message.split()[-2]), segmentation__depth=depth))
+
+
+def test_key_given_twice(tmp_path):
+    path = tmp_path / "overlay.yaml"
+    path.write_text("seed: 1\ncohort:\n  splits: {test: [1], validation: [], test: [2]}\nseed: 2\n")
+    with pytest.raises(InputError, match=r"overlay.yaml: key cohort.splits.test, seed is given twice"):
+        configuration.check_file(path)
+
+
+@pytest.mark.parametrize("text", ["", "seed: 1", "cohort: {source: {name: A}, target: {name: A}}", "{}"])
+def test_every_key_once(tmp_path, text):
+    path = tmp_path / "overlay.yaml"
+    path.write_text(text)
+    configuration.check_file(path)

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import errno
 import json
 import os
@@ -131,15 +132,19 @@ def test_checked_data_is_remembered(data, monkeypatch):
     config = configured(data, **everybody("6-7"))
     found = planning.plan(config, check=True)
     assert found.patients("LGE") == ["6", "7"]
+    assert all("codes of another convention?" in note for note in found.oddities)
+    assert found.oddities
     remembered = json.loads(MEMORY.read_text())
-    assert len(remembered["volumes"]) == 4
+    # Four volumes, two pairs, and twice the whole.
+    assert len(remembered["volumes"]) == 8
     assert list(MEMORY.parent.iterdir()) == [MEMORY]
 
     def read(*_):
         raise AssertionError("read again")
 
     monkeypatch.setattr(planning.cohort, "check_volume", read)
-    assert planning.plan(config, check=True) == found
+    again = planning.plan(config, check=True)
+    assert again == dataclasses.replace(found, oddities=[])
     assert json.loads(MEMORY.read_text()) == remembered
 
 
@@ -182,7 +187,7 @@ def test_damaged_memory_is_made_anew(data, content):
     MEMORY.parent.mkdir(parents=True)
     MEMORY.write_bytes(content.encode("utf-8", "surrogateescape"))
     planning.plan(configured(data, **everybody("6-7")), check=True)
-    assert len(json.loads(MEMORY.read_text())["volumes"]) == 4
+    assert len(json.loads(MEMORY.read_text())["volumes"]) == 8
 
 
 def test_unused_files_are_not_checked(data):

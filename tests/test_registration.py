@@ -168,3 +168,21 @@ def test_slices_are_neither_shrunk_nor_smoothed(stage):
     assert parameters["ImagePyramidSmoothingSchedule"] == ["3", "3", "0.1", "1.5", "1.5", "0.1"]
     assert parameters["RandomSeed"] == ["5"]
     assert all(isinstance(item, str) for values in parameters.values() for item in values)
+
+
+@pytest.mark.parametrize(("target_slices", "source_slices"), [(1, 14), (3, 14), (18, 2), (1, 1)])
+def test_stacks_of_few_slices(target_slices, source_slices):
+    """In-plane the known shift is found on them, too."""
+    target, truth, source, labels = pair(shift=np.array([6.0, -5.0, 0.0]), directions=UPRIGHT)
+    target, truth = (registration.cut(volume, middle(volume, target_slices)) for volume in (target, truth))
+    source, labels = (registration.cut(volume, middle(volume, source_slices)) for volume in (source, labels))
+    carried = registration.propagate(target, source, labels, SETTINGS, seed=1)
+    scores = [metrics.dice(carried[stage] == 1, truth.array == 1) for stage in ("none", "rigid")]
+    assert carried["deformable"].shape == target.array.shape
+    if source_slices == 14:
+        assert scores[1] > scores[0] + 0.1
+
+
+def middle(volume, slices):
+    first = (len(volume.array) - slices) // 2
+    return slice(first, first + slices), slice(None), slice(None)

@@ -5,6 +5,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ def on_mscmrseg(config: Mapping[str, Any]) -> bool:
 def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
     """The patients to draw where no data is given: every number that a split names."""
     names = {name for entries in splits.values() for entry in entries for name in cohort.expand(entry)}
-    wrong = sorted(name for name in names if not name.isdecimal())
+    wrong = sorted(name for name in names if not name.isdecimal() or int(name) == 0)
     if wrong:
         raise InputError(
-            f"cohort.splits: the phantom has no patient {wrong[0]}, its patients are numbers. Give `data`, or numbers."
+            f"cohort.splits: the phantom has no patient {wrong[0]}, its patients are numbers from 1. Give "
+            "`data`, or numbers."
         )
     return sorted(map(int, names))
 
@@ -69,7 +71,8 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohor
     if check:
         memory = Path("results/cohort/checked.json")
         remembered, checksums = _remembered(memory, code)
-        checked = cohort.check_volumes(found, configuration.structures(config), remembered)
+        codes = {"structures": configuration.structures(config)}
+        checked = cohort.check_volumes(found, settings | codes, remembered, config["clinical"])
         if checked != remembered:
             paths = [path for volume in found.volumes.values() for path in (volume.image, volume.labels) if path]
             now = files.checksums(paths)
@@ -77,6 +80,8 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohor
             # Results that are only looked at may be read-only.
             with suppress(OSError), files.whole(memory) as file:
                 file.write(json.dumps({"code": code, "volumes": checked, "checksums": now}, indent=1).encode())
+        oddities = [note for key, notes in checked.items() if key not in remembered for note in notes]
+        return replace(found, oddities=oddities)
     return found
 
 

@@ -8,11 +8,13 @@ from job import job
 
 with job(snakemake):
     rows = []
+    orientation = cohort.check_orientation([Path(image) for _, _, image, _ in snakemake.params.volumes])
     for (modality, patient, image, labels), location in zip(
         snakemake.params.volumes, snakemake.input.locations, strict=True
     ):
         files = cohort.Files(Path(image), Path(labels) if labels else None)
-        notes = cohort.check_volume(files, snakemake.params.structures)
+        notes = cohort.check_volume(files, snakemake.params.structures, snakemake.params.wall)
+        notes += [note for note in orientation if note.startswith(f"{image}: ")]
         volume = volumes.read_image(image)
         located = json.loads(Path(location).read_text())
         if not located["found"]:

@@ -1,6 +1,5 @@
 """The workflow itself, run for real at the smallest size."""
 
-import gzip
 import json
 import shutil
 from pathlib import Path
@@ -164,77 +163,3 @@ def test_patient_without_source_labels_is_not_registered(broken: Path, tmp_path:
     phantom.release_files(broken, 1)["bSSFP_labels"].unlink()
     jobs = planned(tmp_path, data=broken)
     assert (jobs["register"], jobs["evaluate"]) == (1, 2)
-
-
-def complaint(folder: Path, data: Path | None = None, overlay: str = "") -> str:
-    """What the workflow says of a faulty input: before any job, without a traceback, with nothing written."""
-    failed = snakemake(folder / "work", data=data, overlay=overlay)
-    said = failed.stdout + failed.stderr
-    assert failed.returncode != 0
-    assert "Traceback" not in said
-    assert "Job stats" not in said
-    assert not list((folder / "work").rglob("results/*"))
-    return said
-
-
-def test_truncated_file_is_named(broken: Path, tmp_path: Path) -> None:
-    victim = phantom.release_files(broken, 6)["LGE"]
-    victim.write_bytes(victim.read_bytes()[:5000])
-    assert victim.name in complaint(tmp_path, broken)
-
-
-def test_four_dimensional_image_is_named(broken: Path, tmp_path: Path) -> None:
-    victim = phantom.release_files(broken, 7)["bSSFP"]
-    image = nib.load(victim)
-    nib.save(nib.Nifti1Image(np.stack([np.asarray(image.dataobj)] * 2, axis=-1), image.affine), victim)
-    said = complaint(tmp_path, broken)
-    assert victim.name in said
-    assert "4 dimensions" in said
-
-
-def test_all_zero_volume_is_named(broken: Path, tmp_path: Path) -> None:
-    victim = phantom.release_files(broken, 1)["LGE"]
-    image = nib.load(victim)
-    nib.save(nib.Nifti1Image(np.zeros(image.shape, np.int16), image.affine), victim)
-    assert victim.name in complaint(tmp_path, broken)
-
-
-def test_label_with_an_unexpected_code_is_named(broken: Path, tmp_path: Path) -> None:
-    victim = phantom.release_files(broken, 6)["bSSFP_labels"]
-    image = nib.load(victim)
-    labels = np.asarray(image.dataobj).copy()
-    labels[3, 4, 2] = 7
-    nib.save(nib.Nifti1Image(labels, image.affine), victim)
-    said = complaint(tmp_path, broken)
-    assert victim.name in said
-    assert "7" in said
-    assert "500 (LV)" in said
-
-
-def test_file_that_is_no_gzip_is_named(broken: Path, tmp_path: Path) -> None:
-    victim = phantom.release_files(broken, 6)["bSSFP"]
-    victim.write_bytes(gzip.decompress(victim.read_bytes()))
-    assert victim.name in complaint(tmp_path, broken)
-
-
-def test_all_faulty_files_are_listed_at_once(broken: Path, tmp_path: Path) -> None:
-    victims = [phantom.release_files(broken, patient)["LGE"] for patient in (1, 7)]
-    for victim in victims:
-        victim.write_bytes(b"")
-    said = complaint(tmp_path, broken)
-    assert all(victim.name in said for victim in victims)
-
-
-def test_missing_folder_is_named(tmp_path: Path) -> None:
-    assert "nowhere" in complaint(tmp_path, tmp_path / "nowhere")
-
-
-def test_unknown_key_is_named(tmp_path: Path) -> None:
-    said = complaint(tmp_path, overlay="translation: {iteration: 5}")
-    assert "unknown key translation.iteration" in said
-    assert "did you mean iterations?" in said
-
-
-def test_indivisible_crop_is_named(tmp_path: Path) -> None:
-    said = complaint(tmp_path, overlay="cropping: {size: 70}")
-    assert "cropping.size: 70 is not divisible" in said

@@ -1,0 +1,180 @@
+"""Every case of the catalogue gets what it is to get, and docs/bad_input.md says so.
+
+    WRITE_DOCS=1 python -m pytest tests/test_bad_input.py
+
+writes that page anew.
+"""
+
+import os
+from collections.abc import Iterable
+
+import bad_input
+import numpy as np
+import pytest
+from bad_input import ROOT, Case, Outcome
+
+from cardioseg import inference, metrics, postprocessing
+from cardioseg.volumes import Volume
+
+PAGE = ROOT / "docs" / "bad_input.md"
+TABLES = {
+    "Images": bad_input.IMAGES,
+    "Labels": bad_input.LABEL_FILES,
+    "Cohorts": bad_input.COHORTS,
+    "Configurations": bad_input.CONFIGURATIONS,
+}
+CASES = [case for cases in TABLES.values() for case in cases]
+
+
+def by_name(case: Case) -> str:
+    return case.name
+
+
+@pytest.mark.parametrize("case", CASES, ids=by_name)
+def test_input(case: Case) -> None:
+    got = bad_input.outcome(case)
+    if case.error:
+        assert case.error in got.error
+        assert got.error.isprintable()
+    else:
+        assert got.error == ""
+        assert bool(got.notes) == bool(case.notes)
+        assert case.notes in "\n".join(got.notes)
+
+
+@pytest.mark.parametrize(("path", "value"), bad_input.EVERY_KEY, ids=[path for path, _ in bad_input.EVERY_KEY])
+def test_every_key(path: str, value: object) -> None:
+    wrong = bad_input.wrong_types(path, value) + bad_input.out_of_range(path, value)
+    for other in wrong:
+        assert path in bad_input.complaint(path, other), f"{path}: {other!r}"
+
+
+@pytest.mark.parametrize(("name", "spoil", "error"), bad_input.WEIGHTS, ids=[name for name, _, _ in bad_input.WEIGHTS])
+def test_weights(name: str, spoil: object, error: str) -> None:
+    got = bad_input.weights_outcome(name)
+    assert got.startswith("unet.pt: ")
+    assert error in got
+
+
+# Volumes and masks without a heart
+
+SPACING = (8.0, 1.25, 1.25)
+CRF = {"iterations": 5, "gaussian_mm": 1.5, "gaussian_compat": 1}
+CRF |= {"bilateral_mm": 3, "bilateral_intensity": 0.1, "bilateral_compat": 1}
+STRUCTURES = ["LV", "MYO", "RV"]
+HEART = bad_input.CLASSES
+APICAL = np.where(np.arange(len(HEART))[:, None, None] < 2, 0, HEART).astype(np.uint8)
+WITHOUT_RV = np.where(HEART == 3, 0, HEART).astype(np.uint8)
+EMPTY = np.zeros_like(HEART)
+
+# Name, prediction, truth, Dice and ASD (mm) of LV, MYO and RV.
+NONE = float("nan")
+MASKS = [
+    ("all background predicted", EMPTY, HEART, [0, 0, 0], [NONE] * 3),
+    ("a heart predicted where there is none", HEART, EMPTY, [0, 0, 0], [NONE] * 3),
+    ("neither a heart nor one predicted", EMPTY, EMPTY, [NONE] * 3, [NONE] * 3),
+    ("RV not predicted", WITHOUT_RV, HEART, [1, 1, 0], [0, 0, NONE]),
+    ("RV in neither", WITHOUT_RV, WITHOUT_RV, [1, 1, NONE], [0, 0, NONE]),
+    ("apical slices without heart", APICAL, APICAL, [1, 1, 1], [0, 0, 0]),
+    ("one slice", HEART[:1], HEART[:1], [1, 1, 1], [0, 0, 0]),
+    ("one slice, all background predicted", EMPTY[:1], HEART[:1], [0, 0, 0], [NONE] * 3),
+]
+
+
+def measured(prediction: np.ndarray, truth: np.ndarray) -> list[dict]:
+    """Metrics of a prediction after post-processing, as the workflow goes from probabilities to them."""
+    probabilities = 0.97 * (prediction == np.arange(4).reshape(-1, 1, 1, 1)) + 0.0075
+    affine = bad_input.affine()
+    image = prediction.astype(np.float32) / 3
+    refined = postprocessing.dense_crf(image, probabilities.astype(np.float32), SPACING, **CRF)
+    labels = inference.raw_labels(Volume(refined, affine), Volume(image, affine))
+    smooth = postprocessing.smooth(labels, SPACING, radius_mm=(5, 2.5, 2.5), order=[2, 1], keep_largest=True)
+    return metrics.evaluate(smooth, truth, SPACING, STRUCTURES)
+
+
+@pytest.mark.parametrize(("name", "prediction", "truth", "dice", "asd"), MASKS, ids=[case[0] for case in MASKS])
+def test_masks(name: str, prediction: np.ndarray, truth: np.ndarray, dice: list, asd: list) -> None:
+    rows = measured(prediction, truth)
+    np.testing.assert_allclose([row["dice"] for row in rows], dice, atol=0.05)
+    np.testing.assert_allclose([row["asd_mm"] for row in rows], asd, atol=0.2)
+
+
+# The page
+
+INTRODUCTION = """\
+# Faulty input, and what it gets
+
+Made by `WRITE_DOCS=1 python -m pytest tests/test_bad_input.py` from the cases in `tests/bad_input.py` and what really
+happened; not to be edited. Each case is made in a small cohort of two patients below `data`, or in the paper's
+configuration. What is refused is refused with the message that stands here, before any job starts, all faulty files at
+once, and nothing is written. What is used with a note is used, and the note is shown once and stands in
+`results/cohort/cohort.csv`.
+
+Without further ado are used, too: test patients whose images train the translation, and whose bSSFP labels train the
+networks, as in the paper, since no label of the target is ever learnt from; and weights of the same network trained
+under other settings, which the workflow makes anew when their settings change.
+
+A configuration, in contrast to data, is as trusted as a program: Snakemake runs the Python in one that asks for
+`__use_yte__`. Weights, volumes and names of files never run anything.
+
+What no check can see: labels drawn of another patient on the same grid, a mirrored array under an affine that does not
+say so, and images of another sequence under the right name.
+"""
+
+
+def table(header: str, rows: Iterable[tuple[str, ...]]) -> str:
+    head = header.split("|")
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def shown(got: Outcome) -> str:
+    if got.error:
+        return "refused: " + got.error.removeprefix("configuration: ")
+    return "used, and noted: " + "; ".join(got.notes) if got.notes else "used"
+
+
+def key_rows() -> Iterable[tuple[str, str, str]]:
+    """A key, and what is said of the first wrong type and of the first value that cannot be."""
+    for path, value in bad_input.EVERY_KEY:
+        wrong = [bad_input.wrong_types(path, value)[0], *bad_input.out_of_range(path, value)[:1]]
+        said = [bad_input.complaint(path, other).splitlines()[0].removeprefix(f"{path}: ") for other in wrong]
+        yield f"`{path}`", *said, *[""] * (2 - len(said))
+
+
+def metric(values: Iterable[float]) -> str:
+    return ", ".join("N/A" if np.isnan(value) else f"{value:.2f}" for value in values)
+
+
+def page() -> str:
+    parts = [INTRODUCTION]
+    for title, cases in TABLES.items():
+        rows = ((case.name, shown(bad_input.outcome(case))) for case in cases)
+        parts += [f"## {title}\n", table("what is wrong|what it gets", rows)]
+    tried = sum(
+        len(bad_input.wrong_types(*entry)) + len(bad_input.out_of_range(*entry)) for entry in bad_input.EVERY_KEY
+    )
+    parts += [
+        "## Every key of the configuration\n",
+        f"{len(bad_input.EVERY_KEY)} keys, {tried} wrong values, each of them an error that names the key; here the "
+        "first of a wrong type and the first that is out of range.\n",
+        table("key|wrong type|out of range", key_rows()),
+        "## Weights\n",
+        "As read by every step that uses a network; none of these runs code.\n",
+        table(
+            "what is wrong|what it gets", ((name, bad_input.weights_outcome(name)) for name, _, _ in bad_input.WEIGHTS)
+        ),
+        "## Volumes and masks without a heart\n",
+        "After post-processing; of LV, MYO and RV.\n",
+    ]
+    rows = []
+    for name, prediction, truth, *_ in MASKS:
+        found = measured(prediction, truth)
+        rows.append((name, metric(row["dice"] for row in found), metric(row["asd_mm"] for row in found)))
+    return "\n".join([*parts, table("what|Dice|ASD (mm)", rows)])
+
+
+def test_page_is_up_to_date() -> None:
+    if os.environ.get("WRITE_DOCS"):
+        PAGE.write_text(page())
+    assert PAGE.read_text() == page(), "run `WRITE_DOCS=1 python -m pytest tests/test_bad_input.py`"

@@ -1,0 +1,104 @@
+"""What the user sees of faulty input: cases of the catalogue through the real command."""
+
+import contextlib
+import gzip
+import os
+from pathlib import Path
+
+import bad_input
+import pytest
+import yaml
+from calls import snakemake
+from conftest import NAME
+
+pytestmark = pytest.mark.slow
+
+CASES = {
+    "image cut off": next(case for case in bad_input.IMAGES if case.name == "cut off half way"),
+    "4-D image": next(case for case in bad_input.IMAGES if case.name == "4-D, cine"),
+    "labels of another convention": next(case for case in bad_input.LABEL_FILES if "(1, 2, 3)" in case.name),
+    "patient twice": next(case for case in bad_input.COHORTS if "two folders" in case.name),
+    "no folder": next(case for case in bad_input.COHORTS if case.name == "no such folder"),
+    "misspelt key": next(case for case in bad_input.CONFIGURATIONS if "misspelt" in case.name),
+}
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+def prepare(work: Path, case: bad_input.Case) -> str:
+    """Make a case in a folder; returns its configuration as YAML."""
+    with contextlib.chdir(work):
+        config = bad_input.sound_cohort(Path("data"))
+        case.spoil(Path("data"), config)
+    return yaml.safe_dump(config)
+
+
+def refusal(work: Path, overlay: str) -> str:
+    """What the command says: before any job, without a traceback, with nothing written."""
+    failed = snakemake(work, overlay=overlay)
+    said = failed.stdout + failed.stderr
+    assert failed.returncode == 1
+    assert "Traceback" not in said
+    assert "Job stats" not in said
+    assert not (work / "results").exists()
+    return said
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_the_error_is_what_the_user_sees(work: Path, case: bad_input.Case) -> None:
+    assert bad_input.outcome(case).error in refusal(work, prepare(work, case))
+
+
+def test_code_in_a_configuration_does_not_run(work: Path) -> None:
+    refusal(work, f"seed: !!python/object/apply:os.mkdir [{work / 'results'}]")
+
+
+def test_configuration_that_is_no_yaml(work: Path) -> None:
+    assert "overlay.yaml" in refusal(work, "seed: [1")
+
+
+def test_key_given_twice(work: Path) -> None:
+    assert "overlay.yaml: key seed is given twice" in refusal(work, "seed: 1\nseed: 2")
+
+
+def test_oddities_are_shown_before_any_job(work: Path) -> None:
+    case = next(case for case in bad_input.IMAGES if case.name == "rows from right to left")
+    overlay = prepare(work, case)
+    first, second = (snakemake(work, "--dry-run", overlay=overlay) for _ in range(2))
+    assert first.returncode == second.returncode == 0
+    assert "patient6_LGE.nii.gz: stored mirrored" in first.stderr
+    assert "mirrored" not in second.stderr
+
+
+def test_other_patients_are_not_affected(work: Path) -> None:
+    """A file goes bad once it was checked, which nothing but its checksum tells; the user has chosen to go on."""
+    overlay = prepare(work, bad_input.Case("sound", lambda data, config: None))
+    assert snakemake(work, "--dry-run", overlay=overlay).returncode == 0
+    victim = work / "data" / bad_input.IMAGE
+    before = victim.stat()
+    victim.write_bytes(bad_input.flipped_byte(victim.read_bytes()))
+    os.utime(victim, ns=(before.st_atime_ns, before.st_mtime_ns))
+    outputs = [f"results/resampled/{name}.nii.gz" for name in ("LGE/6", "LGE/7", "bSSFP/6", "bSSFP/7")]
+    ended = snakemake(work, *outputs, "--keep-going", overlay=overlay)
+    assert ended.returncode == 1
+    assert f"Error: data/{bad_input.IMAGE}: voxels cannot be read, the file is truncated or damaged" in ended.stderr
+    assert [(work / output).exists() for output in outputs] == [False, True, True, True]
+    assert sorted(path.name for path in (work / "results" / "resampled" / "LGE").iterdir()) == ["7.nii.gz"]
+
+
+def test_no_field_of_a_patients_header_is_in_any_output(raw_run: Path) -> None:
+    files = [path for path in (raw_run / "results").rglob("*") if path.is_file()]
+    assert len(files) > 100
+    for path in files:
+        content = path.read_bytes()
+        assert NAME not in (gzip.decompress(content) if path.suffix == ".gz" else content), path
+
+
+def test_no_rule_calls_a_shell() -> None:
+    for path in [bad_input.ROOT / "Snakefile", *(bad_input.ROOT / "rules").glob("*.smk")]:
+        assert "shell" not in path.read_text(), path
