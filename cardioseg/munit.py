@@ -22,8 +22,8 @@ class LayerNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         std, mean = torch.std_mean(features, dim=(1, 2, 3), keepdim=True)
-        normalised = (features - mean) / (std + 1e-5)
-        return normalised * self.gain.view(1, -1, 1, 1) + self.shift.view(1, -1, 1, 1)
+        scale = self.gain.view(1, -1, 1, 1) / (std + 1e-5)
+        return torch.addcmul(self.shift.view(1, -1, 1, 1) - mean * scale, features, scale)
 
 
 class Residual(nn.Module):
@@ -100,7 +100,7 @@ class Decoder(nn.Module):
         for index, block in enumerate(self.residual):
             features = block(features, parameters[:, index])
         for convolution, norm in zip(self.up, self.norm, strict=True):
-            features = F.relu(norm(convolution(F.interpolate(features, scale_factor=2.0, mode="nearest"))))
+            features = F.relu(norm(convolve_enlarged(features, convolution)))
         return torch.tanh(self.head(features))
 
 
@@ -256,6 +256,39 @@ def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.A
         )
 
     return adam(munit.generators()), adam(munit.discriminators())
+
+
+def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Convolve the nearest-neighbour enlargement by 2 of features (n, inputs, y, x), with reflection padding.
+
+    convolution: 5 x 5, with bias. Returns (n, outputs, 2 y, 2 x). Of the 25 taps at a pixel of the enlargement many
+    meet one pixel of the features: their weights are summed, which leaves 9, with other sums at even and odd pixels
+    (four convolutions, as channels of one). Only the outermost pixels, which reflection treats otherwise, are made from
+    the enlargement itself.
+    """
+    weight, bias = convolution.weight, convolution.bias
+    assert bias is not None
+    # (x phase, y phase, outputs, inputs, 3, 3) to the channels' order of pixel_shuffle
+    kernels = _halved_taps(_halved_taps(weight, -2), -1).permute(2, 1, 0, 3, 4, 5).flatten(0, 2)
+    padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
+    inner = F.pixel_shuffle(F.conv2d(padded, kernels, bias.repeat_interleave(4)), 2)[..., 1:-1, 1:-1]
+
+    def edge(axis: int, outermost: int, next_to_it: int) -> Tensor:
+        outer, other = (features.narrow(axis, position, 1) for position in (outermost, next_to_it))
+        enlargement, margins = ((1, 2), (2, 2, 0, 0)) if axis == 2 else ((2, 1), (0, 0, 2, 2))
+        strip = F.interpolate(torch.cat([other, outer, outer, outer, other], axis), scale_factor=enlargement)
+        return F.conv2d(F.pad(strip, margins, mode="reflect"), weight, bias)
+
+    middle = torch.cat([edge(3, 0, 1)[:, :, 1:-1], inner, edge(3, -1, -2)[:, :, 1:-1]], dim=3)
+    return torch.cat([edge(2, 0, 1), middle, edge(2, -1, -2)], dim=2)
+
+
+def _halved_taps(weight: Tensor, axis: int) -> Tensor:
+    """Five taps along an axis of an enlargement by 2 as three of what was enlarged: (2, ...), for even and odd pixels."""
+    first, second, third, fourth, fifth = weight.unbind(axis)
+    even = torch.stack([first + second, third + fourth, fifth], axis)
+    odd = torch.stack([first, second + third, fourth + fifth], axis)
+    return torch.stack([even, odd])
 
 
 def _judge(judge: Discriminator, real: Tensor, fake: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -203,3 +203,21 @@ def test_steps_in_float32_stay_near_the_equations():
     plain.update_discriminators(*images, *styles[0], 1)
     for name, expected in plain.update_generators(*images, *styles[1], WEIGHTS).items():
         assert losses[name] == pytest.approx(float(expected), rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 10), (2, 5, 2, 3), (1, 2, 7, 7)])
+def test_convolution_of_the_enlargement(shape):
+    """As the enlargement, padded and convolved; with its gradients."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    convolution = nn.Conv2d(shape[1], 4, 5, dtype=torch.float64)
+    enlarged = features.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    plain = convolution(nn.functional.pad(enlarged, [2] * 4, mode="reflect"))
+    clever = munit.convolve_enlarged(features, convolution)
+    same(clever, plain)
+    direction = torch.randn(plain.shape, generator=generator, dtype=torch.float64)
+    for a, b in zip(
+        *(torch.autograd.grad(result, (features, *convolution.parameters()), direction) for result in (clever, plain)),
+        strict=True,
+    ):
+        same(a, b)
