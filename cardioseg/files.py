@@ -1,8 +1,7 @@
-"""Files: there as a whole or not at all, and told apart by their content."""
+"""Files that are there as a whole or not at all."""
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -31,12 +30,3 @@ def whole(path: Path | str) -> Iterator[BinaryIO]:
         raise
     finally:
         aside.unlink(missing_ok=True)
-
-
-def checksums(paths: Iterable[Path | str]) -> dict[str, str]:
-    """SHA-256 of files, by path."""
-    found = {}
-    for path in paths:
-        with Path(path).open("rb") as file:
-            found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found

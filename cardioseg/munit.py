@@ -5,7 +5,7 @@ Images are (n, 1, y, x) in [-1, 1]; content codes (n, width * 2**downsamplings, 
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -100,7 +100,7 @@ class Decoder(nn.Module):
         for index, block in enumerate(self.residual):
             features = block(features, parameters[:, index])
         for convolution, norm in zip(self.up, self.norm, strict=True):
-            features = F.relu(norm(convolve_enlarged(features, convolution)))
+            features = F.relu(norm(convolve_enlarged(features, cast(nn.Conv2d, convolution))))
         return torch.tanh(self.head(features))
 
 
@@ -284,7 +284,7 @@ def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
 
 
 def _halved_taps(weight: Tensor, axis: int) -> Tensor:
-    """Five taps along an axis of an enlargement by 2 as three of what was enlarged: (2, ...), for even and odd pixels."""
+    """Five taps along an axis of an enlargement by 2 as three of what was enlarged (2, ...): for even, for odd pixels."""
     first, second, third, fourth, fifth = weight.unbind(axis)
     even = torch.stack([first + second, third + fourth, fifth], axis)
     odd = torch.stack([first, second + third, fourth + fifth], axis)

@@ -64,9 +64,3 @@ def test_file_without_room_is_named_and_not_there(tmp_path: Path, name: str) -> 
     assert refused.value.errno == errno.EFBIG
     assert refused.value.filename == str(tmp_path / name)
     assert content(tmp_path) == {}
-
-
-def test_checksums(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"abc")  # the example of FIPS 180-2
-    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert files.checksums([tmp_path / "a"]) == {str(tmp_path / "a"): known}

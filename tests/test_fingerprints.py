@@ -167,7 +167,7 @@ def modules(script):
 
 
 def test_closures_of_the_project():
-    assert modules("resample.py") == {"resample", "resampling", "volumes", "errors"}
+    assert modules("resample.py") == {"resample", "resampling", "volumes", "files", "errors"}
     assert "segmentation" not in modules("locate.py") | modules("train_localiser.py") | modules("train_munit.py")
     training = modules("train_munit.py")
     assert {"munit", "translation", "training", "volumes"} <= training
@@ -177,7 +177,7 @@ def test_closures_of_the_project():
     }
     assert figure == {
         "workflow_scripts/figure_worst.py",
-        *(f"cardioseg/{name}.py" for name in ("errors", "figures/style", "figures/worst", "volumes")),
+        *(f"cardioseg/{name}.py" for name in ("errors", "files", "figures/style", "figures/worst", "volumes")),
     }
     assert not modules("evaluate.py") & {"munit", "unet", "segmentation", "training"}
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cardioseg import cohort, configuration, files, phantom
+from cardioseg import checksums, cohort, configuration, files, phantom
 from cardioseg.errors import InputError
 
 PHANTOM = "results/phantom"
@@ -70,13 +70,13 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort.Cohor
     found = cohort.find(config["data"], cohort.relative_files(config["data"]), settings)
     if check:
         memory = Path("results/cohort/checked.json")
-        remembered, checksums = _remembered(memory, code)
+        remembered, before = _remembered(memory, code)
         codes = {"structures": configuration.structures(config)}
         checked = cohort.check_volumes(found, settings | codes, remembered, config["clinical"])
         if checked != remembered:
             paths = [path for volume in found.volumes.values() for path in (volume.image, volume.labels) if path]
-            now = files.checksums(paths)
-            _check_times(checksums, now, memory)
+            now = checksums.sha256(paths)
+            _check_times(before, now, memory)
             # Results that are only looked at may be read-only.
             with suppress(OSError), files.whole(memory) as file:
                 file.write(json.dumps({"code": code, "volumes": checked, "checksums": now}, indent=1).encode())

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import yaml
 
-from cardioseg import files, provenance
+from cardioseg import checksums, provenance
 from job import job
 
 with job(snakemake):
@@ -14,7 +14,7 @@ with job(snakemake):
         "hardware": provenance.hardware(),
         "seeds": {key: config[key] for key in ("seed", "ensemble")},
         "configuration": config,
-        "inputs": files.checksums(snakemake.input.cohort),
+        "inputs": checksums.sha256(snakemake.input.cohort),
     }
     Path(snakemake.output.record).write_text(json.dumps(record, indent=2) + "\n")
     table = provenance.resources("results/benchmarks")

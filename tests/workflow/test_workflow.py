@@ -11,7 +11,7 @@ import pytest
 import yaml
 from calls import planned, snakemake
 
-from cardioseg import command, files, phantom
+from cardioseg import checksums, command, phantom
 
 REGISTRATIONS = ["registration_none", "registration_rigid", "registration_affine", "registration"]
 PARTS = ["cascade_ft_crf", "cascade_ft_morphology"]
@@ -126,8 +126,8 @@ def test_provenance_is_recorded(run: Path) -> None:
     assert set(record) == {"code", "versions", "hardware", "seeds", "configuration", "inputs"}
     assert record["seeds"] == {"seed": 1, "ensemble": [1, 2]}
     assert record["configuration"]["cropping"]["size"] == 64
-    checksums = files.checksums((run / "results" / "phantom").rglob("*.nii.gz"))
-    assert record["inputs"] == {str(Path(path).relative_to(run)): checksum for path, checksum in checksums.items()}
+    found = checksums.sha256((run / "results" / "phantom").rglob("*.nii.gz"))
+    assert record["inputs"] == {str(Path(path).relative_to(run)): checksum for path, checksum in found.items()}
     configuration = yaml.safe_load((run / "results" / "provenance" / "configuration.yaml").read_text())
     assert configuration == record["configuration"]
 
