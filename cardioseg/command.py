@@ -6,7 +6,9 @@ What takes long to import is imported when it is needed, so that --help answers 
 import argparse
 import dataclasses
 import hashlib
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -119,9 +121,12 @@ def _export(given: argparse.Namespace) -> int:
         model = dataclasses.replace(model, licence=given.licence)
     found = None
     if onnx_export:
+        given.out.mkdir(parents=True, exist_ok=True)
         paths = sorted((given.results / "resampled" / model.cohort["target"]).glob("*.nii.gz"))[:CHECKED]
-        computed = onnx_export.write(model, given.out / "onnx")
-        differing, voxels = onnx_export.check(model, computed, [volumes.read(path) for path in paths])
+        with tempfile.TemporaryDirectory(dir=given.out) as aside:
+            computed = onnx_export.write(model, Path(aside))
+            differing, voxels = onnx_export.check(model, computed, [volumes.read(path) for path in paths])
+            shutil.copytree(aside, given.out / "onnx", dirs_exist_ok=True)
         found = f"onnxruntime's masks of {len(paths)} of the cohort's images: {differing} of {voxels} voxels differ."
         print(found)
     ensemble.save(given.out / "ensemble.pt", model)

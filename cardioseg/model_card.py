@@ -1,6 +1,7 @@
 """A trained ensemble's description for who is to use it, as Markdown."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -46,7 +47,7 @@ def text(model: Ensemble, onnx: str | None) -> str:
             ],
         ),
         "## How well it did",
-        _performance(cohort["dice"]),
+        _performance(cohort),
         "## What is flagged",
         "Results that a person should look at: no heart found; a structure that is missing, or whose volume is beyond "
         f"those of the labels by more than a factor of {VOLUME_MARGIN:g}, or on which the members disagree (mean Dice "
@@ -74,12 +75,14 @@ def _orientation(directions: Sequence[Sequence[float]] | None) -> str:
     )
 
 
-def _performance(dice: Mapping[str, Sequence[float]]) -> str:
-    if not dice:
+def _performance(cohort: Mapping[str, Any]) -> str:
+    if not cohort["dice"]:
         return "Not measured: no test patient of the training workflow had labels."
-    rows = [(name, f"{mean:.3f} ({deviation:.3f})", count) for name, (mean, deviation, count) in dice.items()]
-    return "Against manual masks of the workflow's test patients:\n\n" + _table(
-        ("structure", "Dice, mean (standard deviation)", "patients"), rows
+    rows = [(name, f"{mean:.3f} ({deviation:.3f})", count) for name, (mean, deviation, count) in cohort["dice"].items()]
+    return (
+        f"Against manual masks of the workflow's test patients; of {cohort['seen']} of these {cohort['source']} images "
+        "with labels were in the training set.\n\n"
+        + _table(("structure", "Dice, mean (standard deviation)", "patients"), rows)
     )
 
 

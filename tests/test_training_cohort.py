@@ -20,6 +20,7 @@ def test_summary(results):
     found = summary(results)
     assert (found["source"], found["target"]) == ("bSSFP", "LGE")
     assert found["patients"] == {"labelled": 2, "translation_source": 1, "translation_target": 2, "test": 1}
+    assert found["seen"] == 1
     assert found["slices"] == [12, 16]
     assert found["spacing_mm"] == [[5, 0.7, 0.75], [6, 0.8, 0.75]]
     # 10 x 10 and 20 x 20 pixels of 0.04 ml.

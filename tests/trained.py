@@ -13,7 +13,7 @@ COHORT = """\
 modality,patient,splits,slices,matrix,spacing_mm,labels,heart_found,notes,image,image_sha256,labels_sha256
 bSSFP,anna,labelled translation_source,10,64x64,8.000 1.200 1.250,yes,yes,,a.nii.gz,1,2
 bSSFP,bert,labelled,8,64x64,9.000 1.200 1.250,yes,yes,,b.nii.gz,3,4
-LGE,carl,translation_target test,12,64x64,5.000 0.700 0.750,yes,yes,,c.nii.gz,5,6
+LGE,bert,translation_target test,12,64x64,5.000 0.700 0.750,yes,yes,,c.nii.gz,5,6
 LGE,dora,translation_target,16,64x64,6.000 0.800 0.750,no,yes,,d.nii.gz,7,
 """
 METRICS = """\
