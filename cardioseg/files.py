@@ -33,6 +33,12 @@ def whole(path: Path | str) -> Iterator[BinaryIO]:
         aside.unlink(missing_ok=True)
 
 
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text as a whole or not at all: see `whole`."""
+    with whole(path) as file:
+        file.write(text.encode())
+
+
 def checksums(paths: Iterable[Path | str]) -> dict[str, str]:
     """SHA-256 of files, by path."""
     found = {}

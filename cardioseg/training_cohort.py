@@ -1,7 +1,6 @@
 """What a trained ensemble has seen, and how well it did, from the results of its workflow; no names of patients."""
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from cardioseg import clinical, orientation, volumes
 METHOD = "ensemble_pp"
 
 
-def summarise(results: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(results: Path, settings: Mapping[str, Any], structures: Sequence[str]) -> dict[str, Any]:
     """Plain values that describe the cohort of a finished workflow; settings: the configuration's `cohort`.
 
     source, target: the modalities' names. patients: their number by split. seen: the number of test patients of whom
@@ -30,9 +29,7 @@ def summarise(results: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     labelled = table[(table["modality"] == names["source"]) & splits.map(lambda own: "labelled" in own)]
     tested = set(targets.loc[splits[targets.index].map(lambda own: "test" in own), "patient"])
     labels = [volumes.read(results / "cropped" / "labels" / f"{patient}.nii.gz") for patient in labelled["patient"]]
-    measured = pd.DataFrame(
-        [clinical.measure(volume.array, volume.spacing, list(settings["structures"]), None) for volume in labels]
-    )
+    measured = pd.DataFrame([clinical.measure(volume.array, volume.spacing, structures, None) for volume in labels])
     unknown = labelled["notes"].str.contains(volumes.NO_GEOMETRY, regex=False).any()
     directions = None if unknown else orientation.common([volume.affine for volume in labels])
     return {
@@ -43,17 +40,11 @@ def summarise(results: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         "spacing_mm": [np.min(spacings, axis=0).tolist(), np.max(spacings, axis=0).tolist()],
         "volumes_ml": {
             name: [float(measured[f"{name}_volume_ml"].min()), float(measured[f"{name}_volume_ml"].max())]
-            for name in settings["structures"]
+            for name in structures
         },
         "directions": None if directions is None else directions.tolist(),
         "dice": _dice(results / "metrics.csv"),
     }
-
-
-def versions(results: Path) -> dict[str, str]:
-    """What the workflow ran with, by component."""
-    with (results / "provenance" / "versions.csv").open(newline="") as file:
-        return {row["component"]: row["version"] for row in csv.DictReader(file)}
 
 
 def _dice(path: Path) -> dict[str, list[float]]:

@@ -15,7 +15,7 @@ def model(tmp_path_factory):
 def test_card(model):
     text = model_card.text(model, None)
     for told in (
-        "# Segmentation of LV, MYO, RV in LGE short-axis images",
+        "# Segmentation of LV, MYO, RV in LGE images",
         "An ensemble of 2 cascades",
         "0 background, 500 LV, 200 MYO, 600 RV",
         "towards (-1.00, 0.00, 0.00), rows towards (0.00, 1.00, 0.00)",
