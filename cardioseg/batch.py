@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from cardioseg import clinical, ensemble, images, review
+from cardioseg import clinical, ensemble, files, images, review
 from cardioseg.ensemble import Ensemble
 from cardioseg.errors import InputError
 from cardioseg.figures import sheet, style
@@ -83,21 +82,14 @@ def _segment_one(name: str, image: images.Image, model: Ensemble, device: torch.
 
 def _write_tables(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], out: Path) -> None:
     plain = [{key: _plain(value) for key, value in row.items()} for row in rows]
-    _write(out / "results.json", json.dumps({**about, "images": plain}, indent=1) + "\n")
+    files.write_text(out / "results.json", json.dumps({**about, "images": plain}, indent=1) + "\n")
     flat = [{key: "; ".join(value) if isinstance(value, list) else value for key, value in row.items()} for row in rows]
-    _write(out / "results.csv", pd.DataFrame(flat).to_csv(index=False, float_format="%.3f", na_rep="N/A"))
+    files.write_text(out / "results.csv", pd.DataFrame(flat).to_csv(index=False, float_format="%.3f", na_rep="N/A"))
 
 
 def _plain(value: Any) -> Any:
     """JSON has no NaN."""
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text)
-    aside.replace(path)
 
 
 def _tell(row: Mapping[str, Any], structures: Sequence[str]) -> None:

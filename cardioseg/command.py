@@ -5,25 +5,27 @@ What takes long to import is imported when it is needed, so that --help answers 
 
 import argparse
 import dataclasses
-import hashlib
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from cardioseg import files
 from cardioseg.errors import InputError
 
 DONE, FAILED, REVIEW, INTERRUPTED = 0, 1, 3, 130
 CHECKED = 3  # images on which the ONNX networks are checked
 WRITTEN = """\
-Segment short-axis images by a trained ensemble.
+Segment images by a trained ensemble.
 
 Written to the folder of --out:
   masks/NAME.nii.gz         the structures, in the image's exact geometry, with the training cohort's codes
   uncertainty/NAME.nii.gz   entropy of the ensemble's mean probabilities, from 0 (certain) to 1, in the same geometry
   slices/NAME.png           all slices with contours
-  results.csv results.json  an entry an image: volumes, mass and thickness of the myocardium, agreement between the
-                            ensemble's members, and whether and why a person should look at the result
+  results.csv results.json  an entry an image: volumes, mass and thickness of a wall where the ensemble has one,
+                            agreement between its members, and whether and why a person should look at the result
 """
 STATUS = f"""\
 exit status:
@@ -32,8 +34,6 @@ exit status:
   2  wrong usage
   {REVIEW}  all images are segmented, and a person should look at some of the results
 """
-
-
 EXPORTED = """\
 Write a trained ensemble to the folder of --out, for `cardioseg segment` on any machine: ensemble.pt (weights,
 preprocessing, labels, versions and a summary of the training cohort without names), and MODEL_CARD.md, which describes
@@ -48,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return given.run(given)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:  # no room, no right to write
+        print(f"Error: {error.filename}: {error.strerror}.", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
@@ -103,8 +106,7 @@ def _about(model: Path) -> dict[str, str]:
     """What tells a model from others: its checksum, where it is a file."""
     about = {"model": str(model.absolute())}
     if model.is_file():
-        with model.open("rb") as file:
-            about["model_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        about["model_sha256"] = files.checksums([model])[str(model)]
     return about
 
 
@@ -119,13 +121,16 @@ def _export(given: argparse.Namespace) -> int:
         model = dataclasses.replace(model, licence=given.licence)
     found = None
     if onnx_export:
+        given.out.mkdir(parents=True, exist_ok=True)
         paths = sorted((given.results / "resampled" / model.cohort["target"]).glob("*.nii.gz"))[:CHECKED]
-        computed = onnx_export.write(model, given.out / "onnx")
-        differing, voxels = onnx_export.check(model, computed, [volumes.read(path) for path in paths])
+        with tempfile.TemporaryDirectory(dir=given.out) as aside:
+            computed = onnx_export.write(model, Path(aside))
+            differing, voxels = onnx_export.check(model, computed, [volumes.read(path) for path in paths])
+            shutil.copytree(aside, given.out / "onnx", dirs_exist_ok=True)
         found = f"onnxruntime's masks of {len(paths)} of the cohort's images: {differing} of {voxels} voxels differ."
         print(found)
     ensemble.save(given.out / "ensemble.pt", model)
-    (given.out / "MODEL_CARD.md").write_text(model_card.text(model, found))
+    files.write_text(given.out / "MODEL_CARD.md", model_card.text(model, found))
     print(f"Written: {given.out / 'ensemble.pt'}, {given.out / 'MODEL_CARD.md'}")
     return DONE
 

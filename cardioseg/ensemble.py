@@ -1,5 +1,6 @@
 """The trained ensemble as one object: gathered from a finished workflow, kept in one file, applied to a new image."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from cardioseg import (
@@ -32,7 +32,6 @@ from cardioseg.volumes import Volume
 FORMAT = "cardioseg ensemble 1"
 # The sections of the configuration that say what is done to an image.
 SECTIONS = ("resampling", "localisation", "cropping", "segmentation", "postprocessing", "clinical")
-
 # What a file holds beside the weights.
 ABOUT = ("settings", "structures", "cohort", "versions", "licence")
 LICENCE = (
@@ -132,18 +131,19 @@ def _turn(image: Volume, directions: list[list[float]] | None) -> orientation.Tu
 
 
 def _from_results(folder: Path) -> Ensemble:
-    path = folder / "provenance" / "configuration.yaml"
+    path = folder / "provenance.json"
     if not path.exists():
         raise InputError(
             f"{path}: no such file; expected the results of a workflow that has run to its end, or a file made by "
             "`cardioseg export`."
         )
-    settings = yaml.safe_load(path.read_text())
+    record = json.loads(path.read_text())
+    settings = record["configuration"]
     try:
         configuration.check(settings)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    structures = settings["cohort"]["structures"]
+    structures = configuration.structures(settings)
     localiser, members = _networks(settings, 1 + len(structures), settings["ensemble"])
     checkpoints.load_weights(folder / "localisation" / "network.pt", localiser)
     for seed, member in members.items():
@@ -155,8 +155,8 @@ def _from_results(folder: Path) -> Ensemble:
         structures=structures,
         localiser=localiser,
         members=dict(members),
-        cohort=training_cohort.summarise(folder, settings["cohort"]),
-        versions=training_cohort.versions(folder),
+        cohort=training_cohort.summarise(folder, settings["cohort"], list(structures)),
+        versions={"code": str(record["code"]["commit"]), **record["versions"]},
         licence=LICENCE,
     )
 

@@ -30,3 +30,9 @@ def whole(path: Path | str) -> Iterator[BinaryIO]:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text as a whole or not at all: see `whole`."""
+    with whole(path) as file:
+        file.write(text.encode())

@@ -1,6 +1,7 @@
 """A trained ensemble's description for who is to use it, as Markdown."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -16,13 +17,13 @@ def text(model: Ensemble, onnx: str | None) -> str:
     patients = cohort["patients"]
     low, high = cohort["spacing_mm"]
     parts = [
-        f"# Segmentation of {names} in {cohort['target']} short-axis images",
+        f"# Segmentation of {names} in {cohort['target']} images",
         f"An ensemble of {len(model.members)} cascades of two networks each, trained by cardioseg on labelled "
         f"{cohort['source']} images in the style of {cohort['target']} images (Chen et al., STACOM 2019); no labels of "
         f"{cohort['target']} images were used for training.",
         "## Use",
         "```sh\ncardioseg segment IMAGE... --model ensemble.pt --out DIR\n```",
-        f"Input: {cohort['target']} short-axis stacks, one image a file. Output: masks in the image's geometry, with "
+        f"Input: {cohort['target']} images, a stack of slices a file. Output: masks in the image's geometry, with "
         f"the codes 0 background, {codes}.",
         _orientation(cohort["directions"]),
         "For research. It is no medical device, and its results do not replace a physician's. Others than the training "
@@ -46,9 +47,9 @@ def text(model: Ensemble, onnx: str | None) -> str:
             ],
         ),
         "## How well it did",
-        _performance(cohort["dice"]),
+        _performance(cohort),
         "## What is flagged",
-        "Results that a person should look at: no heart found; a structure that is missing, or whose volume is beyond "
+        "Results that a person should look at: no structures found; one that is missing, or whose volume is beyond "
         f"those of the labels by more than a factor of {VOLUME_MARGIN:g}, or on which the members disagree (mean Dice "
         f"between them below {LEAST_AGREEMENT:g}); a segmentation that reaches the crop's edge.",
         "## What is done to an image",
@@ -74,12 +75,14 @@ def _orientation(directions: Sequence[Sequence[float]] | None) -> str:
     )
 
 
-def _performance(dice: Mapping[str, Sequence[float]]) -> str:
-    if not dice:
+def _performance(cohort: Mapping[str, Any]) -> str:
+    if not cohort["dice"]:
         return "Not measured: no test patient of the training workflow had labels."
-    rows = [(name, f"{mean:.3f} ({deviation:.3f})", count) for name, (mean, deviation, count) in dice.items()]
-    return "Against manual masks of the workflow's test patients:\n\n" + _table(
-        ("structure", "Dice, mean (standard deviation)", "patients"), rows
+    rows = [(name, f"{mean:.3f} ({deviation:.3f})", count) for name, (mean, deviation, count) in cohort["dice"].items()]
+    return (
+        f"Against manual masks of the workflow's test patients; of {cohort['seen']} of these {cohort['source']} images "
+        "with labels were in the training set.\n\n"
+        + _table(("structure", "Dice, mean (standard deviation)", "patients"), rows)
     )
 
 

@@ -35,9 +35,9 @@ def reasons(
     """Why a person should look at a result; empty where nothing stands out.
 
     volumes_ml: by structure. known_ml: the training cohort's smallest and largest. agreements: see `agreement`.
-    members: their labels (members, z, y, x) on the crop's grid. found: whether the heart was located.
+    members: their labels (members, z, y, x) on the crop's grid. found: whether the structures were located.
     """
-    why = [] if found else ["no heart was found: the crop is centred on the image"]
+    why = [] if found else ["no structures found: the crop is centred on the image"]
     for name, volume in volumes_ml.items():
         least, most = known_ml[name]
         if volume == 0:

@@ -94,7 +94,7 @@ def test_file_whose_weights_do_not_fit(model, tmp_path):
 
 def test_results_with_a_faulty_configuration(tmp_path, patient):
     folder = write_results(tmp_path, patient.affine)
-    path = folder / "provenance" / "configuration.yaml"
-    path.write_text(path.read_text().replace("width:", "breadth:"))
-    with pytest.raises(InputError, match=r"configuration\.yaml.*unknown key"):
+    path = folder / "provenance.json"
+    path.write_text(path.read_text().replace('"width"', '"breadth"'))
+    with pytest.raises(InputError, match=r"provenance\.json.*unknown key"):
         ensemble.load(folder)

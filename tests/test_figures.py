@@ -344,13 +344,19 @@ def test_uncertainty():
 def test_sheet():
     stack = labels((8, 48, 56))
     figure = sheet.figure(image((8, 48, 56)), stack, "patient 60\nRV is missing", STRUCTURES)
-    shown = panels(figure)
-    assert len(shown) == 8
-    assert [bool(contours(axis)) for axis in shown] == [False, *3 * [True], *4 * [False]]
+    (axis,) = panels(figure)
+    rows, columns = style.window(stack, (8, 1.5, 1.5))
+    height, width = (stretch.stop - stretch.start + sheet.GAP for stretch in (rows, columns))
+    assert axis.images[0].get_array().shape == (2 * height, 6 * width)
+    assert contours(axis) == [style.colour(index) for index in (2, 1, 0)]
+    # Of the first row the second to the fourth slice have labels; in the mosaic each lies where its picture does.
+    corners = np.concatenate([path.vertices for path in axis.collections[-1].get_paths()])
+    found = {(int(y // height), int(x // width)) for x, y in corners}
+    assert found == {(0, 1), (0, 2), (0, 3)}
     assert {"patient 60\nRV is missing", "slice 1", "slice 8", "20 mm"} < set(texts(figure))
 
 
 def test_sheet_of_an_image_where_nothing_was_found():
-    shown = panels(sheet.figure(image(), np.zeros(SHAPE, np.uint8), "nothing", STRUCTURES))
-    assert len(shown) == SHAPE[0]
-    assert shown[0].images[0].get_array().shape == SHAPE[1:]
+    (axis,) = panels(sheet.figure(image(), np.zeros(SHAPE, np.uint8), "nothing", STRUCTURES))
+    assert axis.images[0].get_array().shape == (SHAPE[1] + sheet.GAP, 6 * (SHAPE[2] + sheet.GAP))
+    assert not contours(axis)

@@ -15,12 +15,13 @@ def model(tmp_path_factory):
 def test_card(model):
     text = model_card.text(model, None)
     for told in (
-        "# Segmentation of LV, MYO, RV in LGE short-axis images",
+        "# Segmentation of LV, MYO, RV in LGE images",
         "An ensemble of 2 cascades",
         "0 background, 500 LV, 200 MYO, 600 RV",
         "towards (-1.00, 0.00, 0.00), rows towards (0.00, 1.00, 0.00)",
         "| bSSFP images with labels | 2 |",
         "| voxels of LGE images (z, y, x) | 5 x 0.7 x 0.75 to 6 x 0.8 x 0.75 mm |",
+        "of 1 of these bSSFP images with labels",
         "| LV | 0.850 (0.071) | 2 |",
         "spacing_mm: 2.5",
         "| torch | 9.9 |",

@@ -42,7 +42,7 @@ def test_nothing_stands_out():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"found": False}, "no heart was found: the crop is centred on the image"),
+        ({"found": False}, "no structures found: the crop is centred on the image"),
         ({"volumes_ml": {"LV": 0.0, "RV": 150.0}}, "LV is missing"),
         ({"volumes_ml": {"LV": 39.0, "RV": 150.0}}, "LV of 39 ml is implausible (trained on 60 to 240 ml)"),
         ({"volumes_ml": {"LV": 120.0, "RV": 301.0}}, "RV of 301 ml is implausible (trained on 100 to 200 ml)"),

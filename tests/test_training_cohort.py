@@ -13,13 +13,14 @@ def results(tmp_path):
 
 
 def summary(results):
-    return training_cohort.summarise(results, configuration()["cohort"])
+    return training_cohort.summarise(results, configuration()["cohort"], ["LV", "MYO", "RV"])
 
 
 def test_summary(results):
     found = summary(results)
     assert (found["source"], found["target"]) == ("bSSFP", "LGE")
     assert found["patients"] == {"labelled": 2, "translation_source": 1, "translation_target": 2, "test": 1}
+    assert found["seen"] == 1
     assert found["slices"] == [12, 16]
     assert found["spacing_mm"] == [[5, 0.7, 0.75], [6, 0.8, 0.75]]
     # 10 x 10 and 20 x 20 pixels of 0.04 ml.
@@ -42,7 +43,3 @@ def test_directions_that_no_header_tells(results):
     notes = f"yes,yes,b.nii.gz: {volumes.NO_GEOMETRY},b.nii.gz"
     (results / "cohort" / "cohort.csv").write_text(COHORT.replace("yes,yes,,b.nii.gz", notes))
     assert summary(results)["directions"] is None
-
-
-def test_versions(results):
-    assert training_cohort.versions(results) == {"torch": "9.9"}

@@ -1,5 +1,6 @@
 """The results folder of a workflow with networks that were never trained, at the smallest size."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ from cardioseg import checkpoints, localisation, segmentation, volumes
 
 ROOT = Path(__file__).parents[1]
 COHORT = """\
-modality,patient,splits,slices,matrix,spacing_mm,labels,heart_found,notes,image,image_sha256,labels_sha256
-bSSFP,anna,labelled translation_source,10,64x64,8.000 1.200 1.250,yes,yes,,a.nii.gz,1,2
-bSSFP,bert,labelled,8,64x64,9.000 1.200 1.250,yes,yes,,b.nii.gz,3,4
-LGE,carl,translation_target test,12,64x64,5.000 0.700 0.750,yes,yes,,c.nii.gz,5,6
-LGE,dora,translation_target,16,64x64,6.000 0.800 0.750,no,yes,,d.nii.gz,7,
+modality,patient,splits,slices,matrix,spacing_mm,labels,located,notes,image
+bSSFP,anna,labelled translation_source,10,64x64,8.000 1.200 1.250,yes,yes,,a.nii.gz
+bSSFP,bert,labelled,8,64x64,9.000 1.200 1.250,yes,yes,,b.nii.gz
+LGE,bert,translation_target test,12,64x64,5.000 0.700 0.750,yes,yes,,c.nii.gz
+LGE,dora,translation_target,16,64x64,6.000 0.800 0.750,no,yes,,d.nii.gz
 """
 METRICS = """\
 method,split,patient,structure,dice
@@ -43,6 +44,7 @@ def configuration() -> dict:
 def write_results(folder: Path, affine: np.ndarray) -> Path:
     """Write what `ensemble.load` reads; affine: of the training labels."""
     settings = configuration()
+    record = {"configuration": settings, "versions": {"torch": "9.9"}, "code": {"commit": "abc", "modified": False}}
     torch.manual_seed(0)
     checkpoints.save_weights(folder / "localisation" / "network.pt", localisation.network(settings["localisation"], 4))
     for seed in settings["ensemble"]:
@@ -57,8 +59,7 @@ def write_results(folder: Path, affine: np.ndarray) -> Path:
             labels[label, :size, :size] = label
         volumes.write(folder / "cropped" / "labels" / f"{patient}.nii.gz", labels, affine)
     for path, text in (
-        ("provenance/configuration.yaml", yaml.safe_dump(settings, sort_keys=False)),
-        ("provenance/versions.csv", "component,version\ntorch,9.9\n"),
+        ("provenance.json", json.dumps(record)),
         ("cohort/cohort.csv", COHORT),
         ("metrics.csv", METRICS),
     ):

@@ -9,23 +9,39 @@ from cardioseg.figures import style
 from cardioseg.volumes import Volume
 
 COLUMNS = 6
+GAP = 2  # pixels between slices
+EVERYTHING = (slice(None), slice(None))
 
 
 @style.styled
 def figure(image: Volume, labels: np.ndarray, title: str, structures: Sequence[str]) -> Figure:
-    """Every slice about the labels (z, y, x), in the image's order, under a title; everything without any label."""
-    rows = -(-len(labels) // COLUMNS)
-    lines = 1 + title.count("\n")
-    drawn = Figure(figsize=(1.6 * COLUMNS, 0.35 + 0.14 * lines + 1.6 * rows), layout=style.close())
+    """Every slice about the labels (z, y, x), in the image's order, under a title; everything without any label.
+
+    All slices are one picture: an axis for each would take longer to draw than the segmentation takes.
+    """
     where, grey = style.window(labels, image.spacing), style.limits(image.array)
-    axes = drawn.subplots(rows, COLUMNS, squeeze=False)
-    for z, axis in enumerate(axes.flat):
-        style.bare(axis)
-        if z < len(labels):
-            style.show(axis, image, z, where, grey)
-            style.outline(axis, labels[z][where], len(structures))
-            style.write(axis, f"slice {z + 1}")
-    style.scale_bar(axes[0, 0], image, where)
+    shown = image.array[:, *where]
+    height, width = shown.shape[1] + GAP, shown.shape[2] + GAP
+    grid = Volume(_mosaic(shown, grey[1])[np.newaxis], image.affine)
+    rows, columns = grid.array.shape[1:]
+    inches = 1.6 * COLUMNS * rows * image.spacing[1] / (columns * image.spacing[2])
+    drawn = Figure(figsize=(1.6 * COLUMNS, 0.5 + 0.14 * title.count("\n") + inches), layout=style.close())
+    axis = drawn.subplots()
+    style.show(axis, grid, 0, EVERYTHING, grey)
+    style.outline(axis, _mosaic(labels[:, *where], 0), len(structures))
+    for z in range(len(labels)):
+        left, top = (z % COLUMNS + 0.03) * width, (z // COLUMNS + 0.03) * height
+        axis.text(left, top, f"slice {z + 1}", color="white", fontsize=6.5, va="top", path_effects=style.EDGE)
+    style.scale_bar(axis, image, where)
     drawn.suptitle(title, fontsize=9, ha="left", x=0.01)
     style.legend(drawn, structures)
     return drawn
+
+
+def _mosaic(slices: np.ndarray, fill: float) -> np.ndarray:
+    """Slices (z, y, x) side by side, `COLUMNS` in a row, as one (y, x)."""
+    rows = -(-len(slices) // COLUMNS)
+    padding = [(0, rows * COLUMNS - len(slices)), (0, GAP), (0, GAP)]
+    padded = np.pad(slices, padding, constant_values=fill)
+    tiles = padded.reshape(rows, COLUMNS, *padded.shape[1:])
+    return tiles.swapaxes(1, 2).reshape(rows * padded.shape[1], COLUMNS * padded.shape[2])
