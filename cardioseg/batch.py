@@ -69,6 +69,7 @@ def _segment_one(name: str, image: images.Image, model: Ensemble, device: torch.
     picture = out / "slices" / f"{name}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     style.save(sheet.figure(volume, found.labels, "\n".join([name, *why]), structures), [picture])
+    images.write_for_archive(out / "dicom" / name, found.labels, structures, image)
     mask = images.write_labels(out / "masks" / name, found.labels, model.structures, image)
     return {
         "status": "review" if why else "ok",

@@ -22,6 +22,7 @@ Segment images by a trained ensemble.
 
 Written to the folder of --out:
   masks/NAME.nii.gz         the structures, in the image's exact geometry, with the training cohort's codes
+  dicom/NAME.dcm            of a DICOM series: the structures for its archive, with its patient's name
   uncertainty/NAME.nii.gz   entropy of the ensemble's mean probabilities, from 0 (certain) to 1, in the same geometry
   slices/NAME.png           all slices with contours
   results.csv results.json  an entry an image: volumes, mass and thickness of a wall where the ensemble has one,
@@ -67,7 +68,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    segment.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="NIfTI file, or a folder of such files")
+    segment.add_argument(
+        "images",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="NIfTI file, folder of such files, folder of a DICOM series, or one of its files",
+    )
     segment.add_argument(
         "--model", type=Path, required=True, help="file made by `cardioseg export`, or the workflow's results folder"
     )

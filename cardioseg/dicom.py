@@ -17,6 +17,7 @@ import numpy as np
 import pydicom
 from highdicom import PatientSexValues, PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
 from pydicom import Dataset
+from pydicom.misc import is_dicom
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, TM
 
@@ -83,12 +84,6 @@ class _Frame:
     frame_of_reference: str
 
 
-def is_dicom(path: Path | str) -> bool:
-    """Whether a file is DICOM, with or without a suffix ("DICM" after 128 bytes: PS3.10 7.1)."""
-    with Path(path).open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
 def read_series(path: Path | str) -> Series:
     """Read a stack of MR images, in a file each or in an enhanced multi-frame file, as float32 (z, y, x).
 
@@ -131,31 +126,37 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
         )
         for number, name in enumerate(structures, start=1)
     ]
-    # The main sources are to be of one series: of several with a slice each the others are named beside the first.
     positions, sources, others = None, series.sources, series.sources[:0]
-    if len({source.SeriesInstanceUID for source in sources}) > 1:
-        positions = [PlanePositionSequence("PATIENT", source.ImagePositionPatient) for source in sources]
+    several = len({source.SeriesInstanceUID for source in sources}) > 1 or "NumberOfFrames" in sources[0]
+    if several and len(sources) > 1:
+        # Frames are referred to one by one in one series of single frames or one file of many. Here all files are.
+        positions = [position for source in sources for position in _positions(source)]
         sources, others = sources[:1], sources[1:]
-    with warnings.catch_warnings(action="ignore"):  # as above
-        segmentation = highdicom.seg.Segmentation(
-            source_images=sources,
-            further_source_images=others,
-            plane_positions=positions,
-            pixel_array=in_frame_order,
-            segmentation_type="BINARY",
-            segment_descriptions=segments,
-            series_instance_uid=highdicom.UID(),
-            series_number=SEGMENTATION_SERIES_NUMBER,
-            sop_instance_uid=highdicom.UID(),
-            instance_number=1,
-            manufacturer="cardioseg",
-            manufacturer_model_name="cardioseg",
-            software_versions=version("cardioseg"),
-            device_serial_number="0",
-            content_label="HEART",
-            series_description="Heart, segmented by cardioseg",
-            omit_empty_frames=False,
-        )
+    try:
+        with warnings.catch_warnings(action="ignore"):  # as above
+            segmentation = highdicom.seg.Segmentation(
+                source_images=sources,
+                further_source_images=others,
+                plane_positions=positions,
+                pixel_array=in_frame_order,
+                segmentation_type="BINARY",
+                segment_descriptions=segments,
+                series_instance_uid=highdicom.UID(),
+                series_number=SEGMENTATION_SERIES_NUMBER,
+                sop_instance_uid=highdicom.UID(),
+                instance_number=1,
+                manufacturer="cardioseg",
+                manufacturer_model_name="cardioseg",
+                software_versions=version("cardioseg"),
+                device_serial_number="0",
+                content_label="HEART",
+                series_description="Heart, segmented by cardioseg",
+                omit_empty_frames=False,
+            )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be written, the series' headers are not those of MR images in DICOM. Convert it to NIfTI."
+        ) from error
     content = io.BytesIO()
     segmentation.save_as(content)
     volumes.write_bytes(Path(path), content.getvalue())
@@ -257,6 +258,12 @@ def _numbers(
             f"{file}: its header has no valid {keyword}; expected {count} numbers. Export the series again."
         )
     return values
+
+
+def _positions(source: Dataset) -> list[PlanePositionSequence]:
+    frames = source.get("PerFrameFunctionalGroupsSequence")
+    positions = [frame.PlanePositionSequence[0] for frame in frames] if frames else [source]
+    return [PlanePositionSequence("PATIENT", position.ImagePositionPatient) for position in positions]
 
 
 def _source(header: Dataset, frames: Sequence[_Frame], first: _Frame, slice_spacing: float) -> Dataset:

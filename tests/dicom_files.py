@@ -35,7 +35,7 @@ def right_handed(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def rotated(array: np.ndarray, affine: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """Resample slices (linearly, no larger) on a grid rotated about the middle of each; the anatomy stays in place."""
+    """Resample slices by cubic splines on a grid rotated about the middle of each; the anatomy stays in place."""
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     spacing = np.linalg.norm(affine[:3, :2], axis=0)  # of x and y
     centre = (np.array(array.shape[:0:-1]) - 1) / 2
@@ -44,7 +44,7 @@ def rotated(array: np.ndarray, affine: np.ndarray, degrees: float) -> tuple[np.n
     turn[:2, 3] = centre - turn[:2, :2] @ centre
     y, x = np.indices(array.shape[1:])
     there = turn[:2, :2] @ np.stack((x.ravel(), y.ravel())) + turn[:2, 3:]
-    slices = [scipy.ndimage.map_coordinates(image.astype(float), there[::-1], order=1) for image in array]
+    slices = [scipy.ndimage.map_coordinates(image.astype(float), there[::-1], order=3) for image in array]
     return np.reshape(slices, array.shape), affine @ turn
 
 

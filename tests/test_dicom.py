@@ -299,6 +299,28 @@ def test_segmentation_reads_back(folder, tmp_path, enhanced):
         np.testing.assert_array_equal(referred, labels())
 
 
+def test_enhanced_files_of_a_few_frames_each(folder, tmp_path):
+    """Of one series, two slices in the first file and three in the second."""
+    array = stored()
+    dicom_files.write_enhanced(folder / "first", array[:2], stack_affine(), slopes=[1, 1])
+    above = stack_affine() @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]])
+    dicom_files.write_enhanced(folder / "second", array[2:], above, slopes=[1, 1, 1])
+    rewrite(folder / "second", SOPInstanceUID="1.2.3.2.2")
+    series = dicom.read_series(folder)
+    np.testing.assert_array_equal(series.volume.array, array)
+    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, series)
+    assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
+
+
+def test_segmentation_of_what_is_no_mr_image(folder, tmp_path):
+    def change(index, header):
+        header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = "1.3.46.670589.11.0.0.12.1"
+
+    dicom_files.write_series(folder, stored(), stack_affine(), change=change)
+    with pytest.raises(InputError, match=r"mask\.dcm: cannot be written"):
+        dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+
+
 def test_segmentation_belongs_to_patient_and_study(folder, tmp_path):
     dicom_files.write_series(folder, stored(), stack_affine())
     dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))

@@ -1,8 +1,13 @@
+import sys
+
+import dicom_files
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
-from cardioseg import images
+import cardioseg
+from cardioseg import images, volumes
 from cardioseg.errors import InputError
 
 
@@ -56,3 +61,45 @@ def test_written_in_the_images_own_geometry(tmp_path):
         written = nib.load(path)
         np.testing.assert_array_equal(written.get_fdata(), expected)
         np.testing.assert_allclose(written.affine, affine, atol=1e-6)
+
+
+# DICOM
+
+
+def phantom_series(folder):
+    stored = np.random.default_rng(0).integers(0, 999, (5, 40, 44)).astype(np.uint16)
+    affine = np.array([[1.2, 0, 0, 9], [0, 0.96, -4.8, 3], [0, 0.72, 6.4, 1], [0, 0, 0, 1]])
+    return stored, affine, dicom_files.write_series(folder, stored, affine)
+
+
+def test_folder_of_a_series_is_an_image(tmp_path):
+    stored, affine, files = phantom_series(tmp_path / "patient.7" / "deep")
+    (tmp_path / "patient.7" / "notes.txt").write_text("none of it")
+    assert images.find([tmp_path / "patient.7"]) == {"patient.7": tmp_path / "patient.7"}
+    assert images.find([files[1]]) == {files[1].name: files[1]}
+    image = images.read(tmp_path / "patient.7")
+    np.testing.assert_array_equal(image.volume.array, stored)
+    mask = images.write_labels(tmp_path / "mask", np.ones_like(stored, np.uint8), {"LV": 500}, image)
+    shown = images.write_map(tmp_path / "map", image.volume.array / 4, image)
+    for path, expected in ((mask, np.full_like(stored, 500)), (shown, stored / 4)):
+        written = nib.load(path)
+        np.testing.assert_array_equal(written.get_fdata().T, expected)
+        np.testing.assert_allclose(written.affine, affine, atol=1e-4)
+    images.write_for_archive(tmp_path / "archive", np.ones_like(stored, np.uint8), ["LV"], image)
+    assert pydicom.dcmread(tmp_path / "archive.dcm").Modality == "SEG"
+
+
+def test_nifti_has_no_archive(folder, tmp_path):
+    image = images.Image(folder / "other.nii.gz", volumes.Volume(np.ones((4, 40, 44)), np.eye(4)))
+    images.write_for_archive(tmp_path / "archive", np.ones((4, 40, 44), np.uint8), ["LV"], image)
+    assert not (tmp_path / "archive.dcm").exists()
+
+
+@pytest.mark.parametrize("package", ["pydicom", "highdicom"])
+def test_dicom_without_its_packages(tmp_path, monkeypatch, package):
+    phantom_series(tmp_path / "patient")
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "cardioseg.dicom", raising=False)
+    monkeypatch.delattr(cardioseg, "dicom", raising=False)
+    with pytest.raises(InputError, match=f"patient: is DICOM, for which {package} is missing; install pydicom"):
+        images.read(tmp_path / "patient")
