@@ -15,7 +15,11 @@ from cardioseg import checkpoints, phantom
 
 pytestmark = pytest.mark.slow
 
-SHORTER = "{ensemble: [1], registration: {iterations: 20}}"
+SHORTER = """
+ensemble: [1]
+cohort: {splits: {labelled: [6], translation_source: [6], translation_target: [6]}}
+registration: {iterations: 20}
+"""
 
 
 def metrics_of(folder: Path, example: str, data: Path | None = None) -> pd.DataFrame:
@@ -72,7 +76,7 @@ def test_another_organ(tmp_path: Path) -> None:
 
 
 def test_network_from_a_library(tmp_path: Path) -> None:
-    overlay = SHORTER[:-1] + ", segmentation: {network: segresnet}}"
+    overlay = SHORTER + "segmentation: {network: segresnet}"
     folder = tmp_path / "work"
     finished = snakemake(folder, "results/metrics.csv", overlay=overlay)
     assert finished.returncode == 0, finished.stdout + finished.stderr
