@@ -27,7 +27,7 @@ check: $(READY)
 # with the oldest supported Python, where torch's CPU build is offered, so that no CUDA package gets into it.
 lock: $(READY)
 	CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/pip-compile --quiet --upgrade --upgrade-package torch==2.13.0+cpu \
-		--unsafe-package torch --extra dev --all-build-deps --strip-extras --generate-hashes \
+		--unsafe-package torch --all-extras --all-build-deps --strip-extras --generate-hashes \
 		--no-emit-find-links --no-emit-index-url --no-emit-options --no-emit-trusted-host \
 		--output-file requirements.lock pyproject.toml
 	sed -i '/^# WARNING/,$$d' requirements.lock

@@ -284,7 +284,7 @@ def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
 
 
 def _halved_taps(weight: Tensor, axis: int) -> Tensor:
-    """Five taps along an axis of an enlargement by 2 as three of what was enlarged (2, ...): for even, for odd pixels."""
+    """Five taps along an axis of an enlargement by 2 as three of the enlarged (2, ...): for even and odd pixels."""
     first, second, third, fourth, fifth = weight.unbind(axis)
     even = torch.stack([first + second, third + fourth, fifth], axis)
     odd = torch.stack([first, second + third, fourth + fifth], axis)

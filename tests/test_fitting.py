@@ -12,7 +12,7 @@ from cardioseg import fitting, training
 from cardioseg.segmentation import first_network, second_network, with_shape_prior
 from cardioseg.unet import predict
 
-NETWORK = {"width": 4, "depth": 2, "dropout": 0.1}
+NETWORK = {"network": "unet", "width": 4, "depth": 2, "dropout": 0.1}
 SETTINGS = {
     "batch_size": 4,
     "class_weights": [0.2, 0.3, 0.5],
