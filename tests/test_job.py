@@ -71,9 +71,8 @@ def test_an_error_of_the_code_is_told_with_a_traceback(tmp_path: Path) -> None:
 def test_a_gpu_out_of_memory_names_the_settings(tmp_path: Path, error: Exception) -> None:
     text = said(tmp_path, error)
     assert "pretrain_unet: the GPU's memory does not suffice" in text
-    assert "segmentation.batch_size (now 16)" in text
-    assert "--resources gpu=1" in text
-    assert "compute.device: cpu" in text
+    assert "What helps: lower segmentation.batch_size (now 16), or leave the GPU to one job" in text
+    assert text.endswith("(--resources gpu=1), or set compute.device: cpu.\n")
     assert "Traceback" not in text
 
 

@@ -88,7 +88,7 @@ def _memory(text: str, snakemake: Any) -> str:
         where = "the memory does not suffice"
         advice.append("run fewer jobs at a time (--cores)")
     reason = text.partition("\n")[0].partition(". ")[0] or "no more to be had"
-    return f"{where} ({reason}). {', or '.join(advice).capitalize()}."
+    return f"{where} ({reason}). What helps: {', or '.join(advice)}."
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
