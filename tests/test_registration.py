@@ -185,4 +185,4 @@ def test_stacks_of_few_slices(target_slices, source_slices):
 
 def middle(volume, slices):
     first = (len(volume.array) - slices) // 2
-    return slice(first, first + slices), slice(None), slice(None)
+    return slice(first, first + slices), *(slice(0, length) for length in volume.array.shape[1:])
