@@ -43,6 +43,7 @@ SHAPE = (4, 36, 40)  # z, y, x
 SPACING = (8.0, 1.25, 1.25)
 IMAGE, LABELS = "patient6_LGE.nii.gz", "patient6_C0_manual.nii.gz"
 NOBODY = 65534
+NAME = b"Jane Doe"
 
 
 @dataclass(frozen=True)
@@ -262,12 +263,12 @@ def colours(voxels: np.ndarray) -> np.ndarray:
     return painted
 
 
-def personal(path: Path) -> None:
-    """Every text field of the header holds a name."""
-    stored = nib.Nifti1Image(SOUND.T, affine())
+def name_the_patient(path: Path) -> None:
+    """Write a name into every text field of a NIfTI header, as some exports do."""
+    stored = nib.load(path)
     for name in ("descrip", "aux_file", "intent_name", "db_name"):
-        stored.header[name] = b"Jane Doe"
-    stored.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe"))
+        stored.header[name] = NAME
+    stored.header.extensions.append(nib.nifti1.Nifti1Extension("comment", NAME))
     nib.save(stored, path)
 
 
@@ -275,7 +276,7 @@ def nothing_personal() -> None:
     volumes.write_labels_like("mask.nii.gz", np.zeros(SHAPE, np.uint8), CODES, Path("data") / IMAGE)
     volumes.write("copy.nii.gz", SOUND, affine())
     for name in ("mask.nii.gz", "copy.nii.gz"):
-        assert b"Jane" not in gzip.decompress(Path(name).read_bytes())
+        assert NAME not in gzip.decompress(Path(name).read_bytes())
 
 
 def fill(voxels: np.ndarray, value: float) -> np.ndarray:
@@ -365,7 +366,7 @@ IMAGES = [
         right=lambda volume: np.testing.assert_allclose(volume.array, SOUND * 0.37 - 12.5, rtol=1e-4, atol=1e-3),
     ),
     image("scl_slope without a finite scl_inter", header((SCALE, "2f", (2.0, np.nan))), UNREADABLE),
-    image("names in all text fields of the header", personal, right=lambda volume: nothing_personal()),
+    image("names in all text fields of the header", name_the_patient, right=lambda volume: nothing_personal()),
     image("the file of another patient", lambda path: shutil.copy(path.with_name("patient7_LGE.nii.gz"), path), "same"),
     image(
         "the file of the other modality", lambda path: shutil.copy(path.with_name("patient6_C0.nii.gz"), path), "same"

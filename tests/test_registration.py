@@ -174,10 +174,11 @@ def test_slices_are_neither_shrunk_nor_smoothed(stage):
 def test_stacks_of_few_slices(target_slices, source_slices):
     """In-plane the known shift is found on them, too."""
     target, truth, source, labels = pair(shift=np.array([6.0, -5.0, 0.0]), directions=UPRIGHT)
-    target, truth = (registration.cut(volume, middle(volume, target_slices)) for volume in (target, truth))
+    truth = truth[middle(target, target_slices)]
+    target = registration.cut(target, middle(target, target_slices))
     source, labels = (registration.cut(volume, middle(volume, source_slices)) for volume in (source, labels))
     carried = registration.propagate(target, source, labels, SETTINGS, seed=1)
-    scores = [metrics.dice(carried[stage] == 1, truth.array == 1) for stage in ("none", "rigid")]
+    scores = [metrics.dice(carried[stage] == 1, truth == 1) for stage in ("none", "rigid")]
     assert carried["deformable"].shape == target.array.shape
     if source_slices == 14:
         assert scores[1] > scores[0] + 0.1

@@ -6,11 +6,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-import nibabel as nib
 import pytest
+from bad_input import name_the_patient
 from calls import call, snakemake, wait_for
-
-NAME = b"Jane Doe"
 
 
 @pytest.fixture(scope="session")
@@ -20,15 +18,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished = snakemake(folder)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return folder
-
-
-def name_the_patient(path: Path) -> None:
-    """Write a name into every text field of a NIfTI header, as some scanners' exports do."""
-    image = nib.load(path)
-    for field in ("descrip", "aux_file", "intent_name", "db_name"):
-        image.header[field] = NAME
-    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", NAME))
-    nib.save(image, path)
 
 
 @pytest.fixture(scope="session")
