@@ -34,7 +34,7 @@ UNREADABLE = (
     *(TypeError, ValueError, struct.error),
 )
 SEGMENTATION_SERIES_NUMBER = 9000
-# SNOMED CT for the structures of the paper; others are coded as parts of the heart and told apart by their labels.
+# SNOMED CT for the structures of the paper; others are coded as parts of the body and told apart by their labels.
 ANATOMY = {
     "LV": codes.SCT.LeftVentricle,
     "MYO": codes.SCT.LeftVentricleMyocardium,
@@ -120,7 +120,7 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
             segment_number=number,
             segment_label=name,
             segmented_property_category=codes.SCT.AnatomicalStructure,
-            segmented_property_type=ANATOMY.get(name, codes.SCT.Heart),
+            segmented_property_type=ANATOMY.get(name, codes.SCT.BodyStructure),
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
         )
@@ -149,8 +149,8 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
                 manufacturer_model_name="cardioseg",
                 software_versions=version("cardioseg"),
                 device_serial_number="0",
-                content_label="HEART",
-                series_description="Heart, segmented by cardioseg",
+                content_label="SEGMENTATION",
+                series_description="Segmentation by cardioseg",
                 omit_empty_frames=False,
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:

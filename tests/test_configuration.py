@@ -156,7 +156,7 @@ def test_no_mapping_at_all(config):
         ({"synthesis__samples": 0}, "synthesis.samples: 0"),
         ({"segmentation__dropout": 1}, "segmentation.dropout: 1"),
         ({"segmentation__depth": 0}, "segmentation.depth: 0"),
-        ({"segmentation__network": "vnet"}, "segmentation.network: 'vnet' is not one of ['unet', 'segresnet']"),
+        ({"segmentation__network": "vnet"}, "segmentation.network: 'vnet'; expected one of ['unet', 'segresnet']"),
         ({"translation__learning_rate": 0}, "translation.learning_rate: 0"),
         ({"translation__betas": [0.5, 1]}, "translation.betas.1: 1"),
         ({"translation__betas": [0.5]}, "translation.betas: [0.5]"),
