@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -98,3 +100,14 @@ def test_results_with_a_faulty_configuration(tmp_path, patient):
     path.write_text(path.read_text().replace('"width"', '"breadth"'))
     with pytest.raises(InputError, match=r"provenance\.json.*unknown key"):
         ensemble.load(folder)
+
+
+def test_structure_that_the_configuration_leaves_out(tmp_path, patient):
+    folder = write_results(tmp_path, patient.affine)
+    path = folder / "provenance.json"
+    provenance = json.loads(path.read_text())
+    structures = provenance["configuration"]["cohort"]["structures"]
+    provenance["configuration"]["cohort"]["structures"] = {"atrium": None} | structures
+    path.write_text(json.dumps(provenance))
+    loaded = ensemble.load(folder)
+    assert list(loaded.structures) == list(loaded.cohort["volumes_ml"]) == ["LV", "MYO", "RV"]
