@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from cardioseg import files
+from cardioseg import checksums, files
 from cardioseg.errors import InputError
 
 DONE, FAILED, REVIEW, INTERRUPTED = 0, 1, 3, 130
@@ -113,7 +113,7 @@ def _about(model: Path) -> dict[str, str]:
     """What tells a model from others: its checksum, where it is a file."""
     about = {"model": str(model.absolute())}
     if model.is_file():
-        about["model_sha256"] = files.checksums([model])[str(model)]
+        about["model_sha256"] = checksums.sha256([model])[str(model)]
     return about
 
 
