@@ -7,8 +7,8 @@ import numpy as np
 
 from cardioseg.metrics import dice
 
-# Between an ensemble's members, Dice says about as much as it would against a manual mask (Roy et al., NeuroImage
-# 2019;195:11-22): below this a structure's contours need a look.
+# The Dice between members follows that against a manual mask (Roy et al., NeuroImage 2019;195:11-22), and is rather
+# the higher of the two.
 LEAST_AGREEMENT = 0.7
 # Beyond the training cohort's smallest or largest volume by more than this factor, a volume is implausible.
 VOLUME_MARGIN = 1.5
