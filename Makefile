@@ -46,8 +46,10 @@ $(READY): requirements.lock pyproject.toml | .venv/bin/python
 	@echo 'Setting up .venv (once, a few minutes)'
 	@awk '/^[a-z]/ { keep = /^(cython|pip|setuptools)==/ } keep' requirements.lock >.venv/build-tools.lock
 	$(PIP) install --require-hashes --requirement .venv/build-tools.lock
+	@# torch before the lock, in which other packages ask for it
+	$(PIP) install --no-deps "$$(grep -o 'torch==[0-9.]*' pyproject.toml)"
 	$(PIP) install --require-hashes --no-build-isolation --requirement requirements.lock
-	@# torch is all that is left to install; twice quiet, since setuptools warns of every editable install
+	@# twice quiet, since setuptools warns of every editable install
 	$(PIP) install --quiet --no-build-isolation --editable .
 	@touch $@
 
