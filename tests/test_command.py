@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from trained import write_results
 
-from cardioseg import command, phantom
+from cardioseg import batch, command, phantom
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,16 @@ def test_one_bad_image_does_not_stop_the_others(cohort, results, tmp_path, capsy
     assert told.err.startswith("broken  failed: ")
     assert "60  LV " in told.out
     assert "1 segmented, 1 of them to be looked at, 1 failed" in told.out
+
+
+def test_bar_on_a_terminal_alone(capsys, monkeypatch):
+    batch._bar(1, 4, 10.0)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    batch._bar(1, 4, 10.0)
+    assert capsys.readouterr().err.endswith("[######                  ] 1/4, 0:00:30 left")
+    batch._bar(4, 4, 40.0)
+    assert "4/4" not in capsys.readouterr().err  # what is done leaves the line
 
 
 @pytest.mark.parametrize(
