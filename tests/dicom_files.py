@@ -48,6 +48,17 @@ def rotated(array: np.ndarray, affine: np.ndarray, degrees: float) -> tuple[np.n
     return np.reshape(slices, array.shape), affine @ turn
 
 
+def stretched(array: np.ndarray, affine: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Resample slices by cubic splines to rows that are `factor` times as far apart, within the field of view."""
+    rows = int(array.shape[1] // factor)
+    offset = ((array.shape[1] - 1) - (rows - 1) * factor) / 2
+    there = np.meshgrid(offset + factor * np.arange(rows), np.arange(array.shape[2]), indexing="ij")
+    change = np.eye(4)
+    change[1, 1], change[1, 3] = factor, offset
+    slices = [scipy.ndimage.map_coordinates(image.astype(float), there, order=3) for image in array]
+    return np.stack(slices), affine @ change
+
+
 def permuted(array: np.ndarray, affine: np.ndarray, transpose: bool, flip_y: bool, flip_x: bool) -> tuple:
     """Store the same image with in-plane axes exchanged, then turned round; voxels keep their place in the patient."""
     change = np.eye(4)
