@@ -23,6 +23,7 @@ TYPES = {
     "null": "nothing",
 }
 EXPECTED = {
+    "enum": "one of {}",
     "minimum": "{} or more",
     "maximum": "{} or less",
     "exclusiveMinimum": "more than {}",
@@ -96,9 +97,11 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
         expected = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
         advice = " YAML takes 1e-4 for text: write 1.0e-4 or 0.0001." if _is_number_as_text(error.instance) else ""
         yield f"{path()}: {error.instance!r} is not {' or '.join(TYPES[name] for name in expected)}.{advice}"
-    else:
+    elif error.validator in EXPECTED:
         expected = EXPECTED[error.validator].format(error.validator_value, error.schema.get("description"))
         yield f"{path()}: {error.instance!r}; expected {expected}."
+    else:
+        yield f"{path()}: {error.message}."
 
 
 def _is_number_as_text(value: Any) -> bool:

@@ -708,7 +708,7 @@ CONFIGURATIONS = [
     contradiction("device that does not exist", "compute.device", "gpu", "compute.device: 'gpu'"),
 ]
 
-NULLABLE = ("data", "clinical", *(f"cohort.structures.{name}" for name in ("LV", "MYO", "RV")))
+NULLABLE = ("data", "clinical", *(f"cohort.structures.{name}" for name in CODES))
 # Sections whose keys are the user's own names.
 OF_FREE_NAMES = ("cohort.structures",)
 # Lists that may be empty. Whether a split may be is the cohort's concern.
