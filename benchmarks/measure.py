@@ -1,0 +1,143 @@
+"""Measure the costly steps: shipped code beside the published way, and both beside the device's own ceiling.
+
+    python benchmarks/measure.py                 # every step; about half an hour on two cores
+    python benchmarks/measure.py NAME ...        # some of them
+    python benchmarks/measure.py --device cuda   # on the GPU
+
+Each step runs in a process of its own: after a warm-up, in turn a large matrix product, the shipped code and the
+reference. Figures go to benchmarks/measurements/HARDWARE.json; `python benchmarks/results.py` makes the page of them.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import steps
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+FOLDER = Path(__file__).parent / "measurements"
+# Name, what makes it, size, repeats.
+STEPS: dict[str, tuple[Callable[[str, torch.device], steps.Step], str, int]] = {
+    "MUNIT iteration, paper": (steps.translation_iteration, "paper", 3),
+    "MUNIT iteration, demo": (steps.translation_iteration, "demo", 15),
+    "U-Net training, paper": (steps.segmentation_steps, "paper", 2),
+    "U-Net training, demo": (steps.segmentation_steps, "demo", 15),
+    "synthesis, paper": (steps.synthesis, "paper", 3),
+    "synthesis, demo": (steps.synthesis, "demo", 15),
+    "inference, paper": (steps.inference, "paper", 3),
+    "inference, demo": (steps.inference, "demo", 7),
+    "CRF and morphology": (steps.postprocessing_of_a_volume, "paper", 7),
+    "evaluation": (steps.evaluation, "demo", 15),
+}
+PRODUCT = {"cpu": 3072, "cuda": 16384}
+SHORTEST_S = 0.5
+
+
+def main() -> None:
+    """Measure the named steps, each in its own process, and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(STEPS))
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(STEPS)
+    if unknown:
+        parser.error(f"no step is called {', '.join(unknown)}; there are {', '.join(STEPS)}")
+    if arguments.alone:
+        json.dump(measure(arguments.names[0], torch.device(arguments.device)), sys.stdout)
+        return
+    about = hardware(arguments.device)
+    path = FOLDER / (re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-") + ".json")
+    for name in arguments.names or STEPS:
+        call = [sys.executable, __file__, "--alone", "--device", arguments.device, name]
+        figures = json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE).stdout)
+        known = json.loads(path.read_text())["steps"] if path.exists() else {}
+        FOLDER.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"hardware": about, "steps": known | {name: figures}}, indent=1) + "\n")
+        print(f"{name}: {min(figures['shipped_s']):.3g} s", flush=True)
+
+
+def measure(name: str, device: torch.device) -> dict[str, Any]:
+    """Alternate between ceiling, shipped and reference; times in s per call, work in floating-point operations."""
+    make, size, repeats = STEPS[name]
+    step = make(size, device)
+    side = PRODUCT[device.type]
+    factors = [torch.randn(side, side, device=device) for _ in range(2)]
+
+    def product() -> None:
+        torch.matmul(*factors)
+
+    pieces = {"product": product, "shipped": step.shipped}
+    if step.reference:
+        pieces["reference"] = step.reference
+    operations = {piece: count_operations(call) for piece, call in pieces.items()}  # the warm-up as well
+    calls = {piece: max(1, round(SHORTEST_S / timed(call, 1, device))) for piece, call in pieces.items()}
+    times: dict[str, list[float]] = {piece: [] for piece in pieces}
+    for _ in range(repeats):
+        for piece, call in pieces.items():
+            times[piece].append(timed(call, calls[piece], device))
+    return {
+        "amount": step.amount,
+        "unit": step.unit,
+        **{f"{piece}_s": values for piece, values in times.items()},
+        **{f"{piece}_operations": count for piece, count in operations.items()},
+        "peak_memory_bytes": peak_memory(device),
+    }
+
+
+def count_operations(call: Callable[[], Any]) -> int:
+    """Floating-point operations of a call's matrix products and convolutions, forward and backward."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        call()
+    return int(counter.get_total_flops())
+
+
+def timed(call: Callable[[], Any], count: int, device: torch.device) -> float:
+    """Seconds of a call, the mean of `count` calls one after the other."""
+    synchronise(device)
+    began = time.perf_counter()
+    for _ in range(count):
+        call()
+    synchronise(device)
+    return (time.perf_counter() - began) / count
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_memory(device: torch.device) -> int:
+    """On a GPU what torch reserved there, else the process's resident memory at its largest; bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """What was measured on."""
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+    else:
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        name = f"{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads"
+    return {
+        "device": name,
+        "versions": {package: importlib.metadata.version(package) for package in ("torch", "numpy", "scipy", "medpy")},
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Write benchmarks/RESULTS.md and its figures from the measurements: python benchmarks/results.py"""
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from measure import FOLDER, STEPS
+
+HERE = Path(__file__).parent
+NOT_MEASURED = "not measured"
+
+
+def main() -> None:
+    """Write the page and one figure a device."""
+    mpl.use("Agg")
+    measured = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
+    scales = [json.loads(path.read_text()) for path in sorted((FOLDER / "scale").glob("*.json"))]
+    parts = [(HERE / "introduction.md").read_text()]
+    for device in measured:
+        parts += [heading(device["hardware"]), table(device["steps"])]
+        name = f"{'gpu' if is_gpu(device) else 'cpu'}.png"
+        draw(device, HERE / name)
+        parts.append(f"![Ratio to the published way, and share of the ceiling]({name})\n")
+    if not any(map(is_gpu, measured)):
+        parts += ["## GPU\n", table({})]
+    for scale in scales:
+        parts += [scaling(scale)]
+    (HERE / "RESULTS.md").write_text("\n".join(parts))
+
+
+def is_gpu(device: dict[str, Any]) -> bool:
+    return "threads" not in device["hardware"]["device"]
+
+
+def heading(hardware: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in hardware["versions"].items())
+    return f"## {hardware['device']}\n\nPython {hardware['python']}, {versions}.\n"
+
+
+def table(figures: dict[str, Any]) -> str:
+    """One row a step; steps that nobody measured say so."""
+    lines = [
+        "| step | shipped | reference | ratio (range) | arithmetic | ceiling | share | published share | peak memory |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in STEPS:
+        lines.append("| " + " | ".join([name, *(row(figures[name]) if name in figures else [NOT_MEASURED] * 8)]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def row(step: dict[str, Any]) -> list[str]:
+    shipped, ceiling = rate(step, "shipped"), rate(step, "product")
+    published = step.get("reference_operations", 0) / median(step["shipped_s"])
+    unit = step["unit"]
+    return [
+        f"{duration(median(step['shipped_s']) / step['amount'])} a {unit}",
+        f"{duration(median(step['reference_s']) / step['amount'])} a {unit}" if "reference_s" in step else "",
+        "{:.2f} ({:.2f} to {:.2f})".format(*ratio(step)) if "reference_s" in step else "",
+        f"{shipped / 1e9:.4g} GFLOP/s" if shipped else "",
+        f"{ceiling / 1e9:.4g} GFLOP/s",
+        f"{shipped / ceiling:.0%}" if shipped else "",
+        f"{step['reference_operations'] / median(step['shipped_s']) / ceiling:.0%}"
+        if step.get("reference_operations")
+        else "",
+        f"{step['peak_memory_bytes'] / 2**30:.2f} GiB",
+    ]
+
+
+def ratio(step: dict[str, Any]) -> tuple[float, float, float]:
+    """Reference over shipped, pair by pair: median, smallest, largest."""
+    ratios = [reference / shipped for shipped, reference in zip(step["shipped_s"], step["reference_s"], strict=True)]
+    return median(ratios), min(ratios), max(ratios)
+
+
+def rate(step: dict[str, Any], piece: str) -> float:
+    """Floating-point operations a second, median."""
+    return step[f"{piece}_operations"] / median(step[f"{piece}_s"])
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def draw(device: dict[str, Any], path: Path) -> None:
+    """Ratios with their ranges, and shares of the ceiling."""
+    figures = {name: device["steps"][name] for name in reversed(STEPS) if name in device["steps"]}
+    compared = [name for name, step in figures.items() if "reference_s" in step]
+    computed = [name for name, step in figures.items() if step["shipped_operations"]]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.5 + 0.4 * len(figures)), layout="constrained")
+    ratios = [ratio(figures[name]) for name in compared]
+    middles = [middle for middle, _, _ in ratios]
+    spread = [[middle - low for middle, low, _ in ratios], [high - middle for middle, _, high in ratios]]
+    left.barh(compared, middles, xerr=spread, color="#2b7bba", capsize=3)
+    left.axvline(1, color="black", linewidth=0.8)
+    left.set_xlabel("times as fast as the published way")
+    shares = [rate(figures[name], "shipped") / rate(figures[name], "product") for name in computed]
+    right.barh(computed, shares, color="#3a9d5d")
+    right.axvline(1, color="black", linewidth=0.8)
+    right.set_xlabel("share of the rate of a large matrix product")
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def scaling(measured: dict[str, Any]) -> str:
+    """Time and memory against the number of patients."""
+    parts = [f"## Number of patients, {measured['hardware']['device']}\n"]
+    for rows in (measured["planning"], measured["stages"]):
+        columns = list(rows[0])
+        lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        parts.append("\n".join(lines + ["| " + " | ".join(str(row[name]) for name in columns) + " |" for row in rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()

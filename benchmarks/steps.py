@@ -1,0 +1,238 @@
+"""The costly steps, shipped and as published, each ready to be called again and again.
+
+Sizes are those of `config.yaml` ("paper") or of it under `demo/config.yaml` ("demo"); images are random, since no
+step's time depends on what they show.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import published
+import torch
+import yaml
+from medpy.metric import binary as medpy
+from scipy import ndimage
+
+from cardioseg import (
+    cropping,
+    ensemble,
+    fitting,
+    localisation,
+    metrics,
+    munit,
+    phantom,
+    postprocessing,
+    resampling,
+    segmentation,
+    translation,
+    volumes,
+)
+from cardioseg.inference import raw_labels
+
+ROOT = Path(__file__).parents[1]
+SLICES = 64
+
+
+class Step(NamedTuple):
+    """Calls that do the same work, and how much that is."""
+
+    shipped: Callable[[], Any]
+    reference: Callable[[], Any] | None
+    amount: float
+    unit: str
+
+
+def configuration(size: str) -> dict[str, Any]:
+    """config.yaml, merged with the demo's overlay where that is asked for."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    if size == "demo":
+        _merge(config, yaml.safe_load((ROOT / "demo" / "config.yaml").read_text()))
+    return config
+
+
+def _merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def translation_iteration(size: str, device: torch.device) -> Step:
+    """One iteration of MUNIT's training, all losses."""
+    config = configuration(size)
+    settings, side = config["translation"], config["cropping"]["size"]
+    torch.manual_seed(0)
+    network = munit.Munit(settings["generator"], settings["discriminator"]).to(device)
+    reference = published.Munit(network, settings)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimisers = munit.optimisers(network, settings)
+    images = [2 * torch.rand(settings["batch_size"], 1, side, side, device=device) - 1 for _ in range(2)]
+    styles = [torch.randn(settings["batch_size"], network.source.style_size, device=device) for _ in range(4)]
+    updates = (munit.Styles(*styles[:2]), munit.Styles(*styles[2:]))
+
+    def shipped() -> None:
+        munit.step(network, *optimisers, images[0], images[1], updates, settings["weights"])
+
+    def eager() -> None:
+        reference.step((images[0], images[1]), updates, settings["weights"])
+
+    return Step(shipped, eager, 1, "iteration")
+
+
+def segmentation_steps(size: str, device: torch.device) -> Step:
+    """Steps of a U-Net's training, augmentation included; the reference has a loader worker for each core."""
+    config = configuration(size)
+    settings, side = config["segmentation"], config["cropping"]["size"]
+    draws = np.random.default_rng(0)
+    images = draws.uniform(-1, 1, (SLICES, side, side)).astype(np.float32)
+    labels = draws.integers(0, len(settings["class_weights"]), images.shape, dtype=np.uint8)
+    steps = SLICES // settings["batch_size"]
+    torch.manual_seed(0)
+    network = segmentation.first_network(settings, len(settings["class_weights"]))
+    workers = len(os.sched_getaffinity(0))
+    training = published.UnetTraining(
+        segmentation.first_network(settings, len(settings["class_weights"])),
+        images,
+        labels,
+        settings,
+        settings["pretraining"]["learning_rate"],
+        device,
+        workers,
+    )
+
+    def shipped() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            fitting.fit(
+                network,
+                images,
+                labels,
+                settings,
+                epochs=1,
+                learning_rate=settings["pretraining"]["learning_rate"],
+                seed=0,
+                name="benchmark",
+                device=device,
+                state_folder=Path(folder),
+                identity="",
+            )
+
+    def eager() -> None:
+        for _ in range(steps):
+            training.step()
+
+    return Step(shipped, eager, SLICES, "slice")
+
+
+def synthesis(size: str, device: torch.device) -> Step:
+    """One volume of ten slices rendered in five styles; the reference encodes and decodes slice by slice."""
+    config = configuration(size)
+    settings, side = config["translation"], config["cropping"]["size"]
+    torch.manual_seed(0)
+    network = munit.Munit(settings["generator"], settings["discriminator"]).to(device)
+    source, target = published.parameters(network.source), published.parameters(network.target)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    volume = np.random.default_rng(0).uniform(-1, 1, (10, side, side)).astype(np.float32)
+    samples = config["synthesis"]["samples"]
+    styles = np.random.default_rng(1).standard_normal((samples, network.source.style_size)).astype(np.float32)
+
+    def shipped() -> None:
+        translation.synthesise(network, volume, styles, device)
+
+    @torch.no_grad()
+    def eager() -> None:
+        for style in styles:
+            for image in volume:
+                content = published.encode_content(source, torch.from_numpy(image)[None, None].to(device))
+                published.decode(target, content, torch.from_numpy(style)[None].to(device)).cpu()
+
+    return Step(shipped, eager, samples, "volume")
+
+
+def inference(size: str, device: torch.device) -> Step:
+    """A raw phantom LGE volume to its mask, four members, with CRF and morphology, as `cardioseg segment` does it."""
+    model = untrained(size)
+    volume = _raw_volume()
+    return Step(lambda: ensemble.segment(volume, model, device), None, 1, "volume")
+
+
+def untrained(size: str) -> ensemble.Ensemble:
+    """An ensemble of four as it is before training."""
+    config = configuration(size)
+    settings = {name: config[name] for name in ensemble.SECTIONS}
+    structures = config["cohort"]["structures"]
+    torch.manual_seed(0)
+    return ensemble.Ensemble(
+        settings=settings,
+        structures=structures,
+        localiser=localisation.network(settings["localisation"], 1 + len(structures)),
+        members={
+            seed: segmentation.Cascade(
+                segmentation.first_network(settings["segmentation"], 1 + len(structures)),
+                segmentation.second_network(settings["segmentation"], 1 + len(structures)),
+            )
+            for seed in range(1, 5)
+        },
+        cohort={"directions": None},
+        versions={},
+        licence="",
+    )
+
+
+def postprocessing_of_a_volume(_: str, device: torch.device) -> Step:
+    """CRF and morphology of the phantom's LGE labels, blurred to probabilities, at the paper's resolution."""
+    config = configuration("paper")
+    settings, structures = config["postprocessing"], list(config["cohort"]["structures"])
+    raw, labels = _raw_volume(), _labels()
+    resampled = resampling.resample(raw, config["resampling"]["spacing_mm"])
+    centre = (resampled.array.shape[1] / 2, resampled.array.shape[2] / 2)
+    crop = cropping.crop(resampled, centre, config["cropping"])
+    grid = resampling.one_hot(
+        resampling.labels_on_grid(volumes.Volume(labels, raw.affine), crop, 1 + len(structures)), 1 + len(structures)
+    )
+    blurred = ndimage.gaussian_filter(grid, (0, 0, 1.5, 1.5))
+    probabilities = blurred / blurred.sum(axis=0)
+
+    def shipped() -> None:
+        refined = postprocessing.dense_crf(crop.array, probabilities, crop.spacing, **settings["crf"])
+        most_probable = raw_labels(volumes.Volume(refined, crop.affine), raw)
+        postprocessing.smooth_structures(most_probable, raw.spacing, settings["morphology"], structures)
+
+    return Step(shipped, None, 1, "volume")
+
+
+def _raw_volume() -> volumes.Volume:
+    drawn = phantom.draw_patient(1, 1)["LGE"]
+    return volumes.Volume(drawn.image.astype(np.float32), drawn.affine)
+
+
+def _labels() -> np.ndarray:
+    """The phantom's LGE labels: 1, 2, ... in the order of the structures."""
+    drawn = phantom.draw_patient(1, 1)["LGE"].labels
+    codes = configuration("demo")["cohort"]["structures"].values()
+    return sum((label * (drawn == code) for label, code in enumerate(codes, 1)), np.uint8(0)).astype(np.uint8)
+
+
+def evaluation(_: str, device: torch.device) -> Step:
+    """Dice and ASD of a phantom LGE volume's structures against these moved a little; the reference is medpy."""
+    codes = configuration("demo")["cohort"]["structures"]
+    truth = _labels()
+    prediction = np.roll(truth, (2, 3), (1, 2))
+    spacing = (5.0, 0.75, 0.75)
+
+    def shipped() -> None:
+        metrics.evaluate(prediction, truth, spacing, list(codes))
+
+    def whole_volumes() -> None:
+        for label in range(1, 1 + len(codes)):
+            masks = prediction == label, truth == label
+            medpy.dc(*masks)
+            medpy.assd(*masks, voxelspacing=spacing)
+            medpy.asd(*masks, voxelspacing=spacing)
+            medpy.asd(*masks[::-1], voxelspacing=spacing)
+
+    return Step(shipped, whole_volumes, 1, "volume")

@@ -1,0 +1,93 @@
+"""What the benchmarks time the shipped code against does the same."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cardioseg import losses, munit
+from cardioseg.augmentation import sampling_grid
+from cardioseg.segmentation import first_network
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import published
+
+GENERATOR = {"width": 4, "downsamplings": 2, "residual_blocks": 2, "style_size": 5, "mlp_width": 7}
+DISCRIMINATOR = {"width": 4, "layers": 3, "scales": 2}
+SETTINGS = {"learning_rate": 1e-3, "betas": [0.5, 0.999], "weight_decay": 1e-4}
+WEIGHTS = {"adversarial": 1, "image": 10, "style": 1, "content": 1, "cycle": 10}
+
+
+def test_iterations_of_munit():
+    torch.manual_seed(0)
+    network = munit.Munit(GENERATOR, DISCRIMINATOR)
+    reference = published.Munit(network, SETTINGS)
+    network.to(memory_format=torch.channels_last)
+    optimisers = munit.optimisers(network, SETTINGS)
+    for _ in range(3):
+        images = [2 * torch.rand(2, 1, 32, 40) - 1 for _ in range(2)]
+        styles = [torch.randn(2, GENERATOR["style_size"]) for _ in range(4)]
+        updates = (munit.Styles(*styles[:2]), munit.Styles(*styles[2:]))
+        shipped = munit.step(network, *optimisers, *images, updates, WEIGHTS)
+        expected = reference.step(tuple(images), updates, WEIGHTS)
+        assert {name: float(loss) for name, loss in shipped.items()} == pytest.approx(expected, rel=2e-3)
+
+
+def test_losses_of_segmentation():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(3, 4, 20, 24, generator=generator)
+    labels = torch.randint(0, 4, (3, 20, 24), generator=generator)
+    weights = torch.tensor([0.2, 0.25, 0.3, 0.25])
+    expected = published.weighted_cross_entropy(scores, labels, weights) + 0.5 * published.edge_loss(scores, labels)
+    assert float(losses.composite_loss(scores, labels, weights, 0.5)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_augmentation_of_a_slice():
+    """The same places sampled by grid_sample and by map_coordinates."""
+    settings = {
+        "rotation_degrees": 20,
+        "scale": 0.2,
+        "shift_pixels": 3,
+        "elastic_pixels": 2,
+        "elastic_spacing_pixels": 10,
+    }
+    grid = sampling_grid(1, (30, 40), settings, torch.Generator().manual_seed(1))
+    draws = np.random.default_rng(0)
+    image = draws.uniform(-1, 1, (30, 40)).astype(np.float32)
+    expected = F.grid_sample(torch.from_numpy(image)[None, None], grid, padding_mode="border", align_corners=False)
+    where = ((grid[0].numpy() + 1) * [40, 30] - 1).T.swapaxes(1, 2)[::-1] / 2
+    warped, _ = published.warp(image, np.zeros(image.shape, np.uint8), where, 1.0)
+    np.testing.assert_allclose(warped, expected[0, 0].numpy(), atol=1e-4)
+
+
+def test_loader_feeds_a_training():
+    settings = {
+        "network": "unet",
+        "width": 2,
+        "depth": 2,
+        "dropout": 0.1,
+        "batch_size": 3,
+        "class_weights": [0.4, 0.6],
+        "edge_weight": 0.5,
+        "augmentation": {
+            "rotation_degrees": 10,
+            "scale": 0.1,
+            "shift_pixels": 1,
+            "log_gamma": 0.5,
+            "elastic_pixels": 1,
+            "elastic_spacing_pixels": 8,
+        },
+    }
+    labels = np.zeros((4, 16, 16), np.uint8)
+    labels[:, 4:12, 4:12] = 1
+    images = labels.astype(np.float32) - 0.5
+    torch.manual_seed(0)
+    training = published.UnetTraining(
+        first_network(settings, 2), images, labels, settings, 0.01, torch.device("cpu"), workers=0
+    )
+    history = [training.step() for _ in range(40)]
+    assert np.mean(history[-5:]) < 0.6 * np.mean(history[:5])
