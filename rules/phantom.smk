@@ -33,4 +33,4 @@ if config["data"] is None:
         output:
             phantom_files("results/phantom", "{patient}", like=36, modalities=DRAWN),
         wildcard_constraints:
-            patient="3[6-9]|[4-9][0-9]|[1-9][0-9]{2,}",
+            patient="3[6-9]|[4-9][0-9]|[1-9][0-9][0-9]+",

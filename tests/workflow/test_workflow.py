@@ -153,6 +153,13 @@ def test_a_killed_run_on_a_raw_cohort_goes_on_to_the_same_metrics(run: Path, raw
     assert (raw_run / "results" / "metrics.csv").read_bytes() == (run / "results" / "metrics.csv").read_bytes()
 
 
+def test_any_patient_of_the_phantom_is_planned(tmp_path: Path) -> None:
+    """Where the release has labels, and where they lie, differs between its patients."""
+    jobs = planned(tmp_path / "work", overlay="cohort: {splits: {test: ['5-7', '35-36', '45', '99-101', '1000']}}")
+    assert (jobs["phantom_validation"], jobs["phantom"], jobs["phantom_unlabelled"]) == (2, 3, 6)
+    assert (jobs["evaluate"], jobs["register"]) == (11, 5)
+
+
 def test_raw_cohort_is_planned(cohort: Path, tmp_path: Path) -> None:
     jobs = planned(tmp_path, data=cohort)
     assert jobs["resample"] == 6
