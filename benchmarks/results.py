@@ -56,8 +56,8 @@ def row(step: dict[str, Any]) -> list[str]:
     published = step.get("reference_operations", 0) / median(step["shipped_s"])
     unit = step["unit"]
     return [
-        f"{duration(median(step['shipped_s']) / step['amount'])} a {unit}",
-        f"{duration(median(step['reference_s']) / step['amount'])} a {unit}" if "reference_s" in step else "",
+        f"{duration(median(step['shipped_s']) / step['amount'])} per {unit}",
+        f"{duration(median(step['reference_s']) / step['amount'])} per {unit}" if "reference_s" in step else "",
         "{:.2f} ({:.2f} to {:.2f})".format(*ratio(step)) if "reference_s" in step else "",
         f"{shipped / 1e9:.4g} GFLOP/s" if shipped else "",
         f"{ceiling / 1e9:.4g} GFLOP/s",
