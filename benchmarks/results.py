@@ -91,7 +91,9 @@ def draw(device: dict[str, Any], path: Path) -> None:
     ratios = [ratio(figures[name]) for name in compared]
     middles = [middle for middle, _, _ in ratios]
     spread = [[middle - low for middle, low, _ in ratios], [high - middle for middle, _, high in ratios]]
-    left.barh(compared, middles, xerr=spread, color="#2b7bba", capsize=3)
+    left.errorbar(middles, compared, xerr=spread, fmt="o", color="#2b7bba", capsize=3)
+    left.set_xscale("log", base=2)
+    left.xaxis.set_major_formatter("{x:g}")
     left.axvline(1, color="black", linewidth=0.8)
     left.set_xlabel("times as fast as the published way")
     shares = [rate(figures[name], "shipped") / rate(figures[name], "product") for name in computed]
