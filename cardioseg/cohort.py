@@ -1,6 +1,5 @@
 """The cohort: which patients have which files, whether the files can be used, and who belongs to which split."""
 
-import hashlib
 import os
 import re
 import unicodedata
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from scipy import ndimage
 
-from cardioseg import volumes
+from cardioseg import checksums, volumes
 from cardioseg.errors import InputError
 
 SPLITS_OF_SOURCE = ("labelled", "translation_source")
@@ -167,15 +166,14 @@ def check_repetitions(images: Iterable[Path]) -> list[str]:
     for path in images:
         same_size.setdefault(path.stat().st_size, []).append(path)
     for paths in same_size.values():
-        seen: dict[str, Path] = {}
-        for path in paths if len(paths) > 1 else []:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        seen: dict[str, str] = {}
+        found = checksums.sha256(paths) if len(paths) > 1 else {}
+        for name, digest in found.items():
             if digest in seen:
                 raise InputError(
-                    f"{path}: is the same image as {seen[digest]}, byte for byte; expected another. Replace it."
+                    f"{name}: is the same image as {seen[digest]}, byte for byte; expected another. Replace it."
                 )
-            seen[digest] = path
+            seen[digest] = name
     return []
 
 

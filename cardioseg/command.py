@@ -146,9 +146,7 @@ def _onnx_export() -> ModuleType:
     try:
         from cardioseg import onnx_export
     except ImportError as error:
-        raise InputError(
-            f"--onnx: {error}. Install the packages of the extra: pip install 'cardioseg[onnx]'."
-        ) from error
+        raise InputError(f"--onnx: {error}. Install the packages onnx, onnxruntime and onnxscript.") from error
     return onnx_export
 
 

@@ -30,7 +30,7 @@ UNREADABLE = (
     *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),
     *(OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError),
 )
-# Of distinct values of integers that are counted, not sorted.
+# Integers below it, and their negatives, are counted, not sorted.
 LARGEST_TABLE = 2**16
 NO_GEOMETRY = "neither sform nor qform set: geometry from the voxel sizes alone"
 # Labels stored as scaled integers come back this close to their codes.
@@ -281,9 +281,9 @@ def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
 def _distinct(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sorted distinct values of an array, and of each element the index of its value."""
     if stored.dtype.kind != "f" and stored.size:
-        # Counting beats sorting, and label codes lie close together.
-        lowest, extent = int(stored.min()), int(stored.max()) - int(stored.min())
-        if extent < LARGEST_TABLE:
+        # Counting beats sorting, and label codes are small.
+        lowest, highest = int(stored.min()), int(stored.max())
+        if lowest > -LARGEST_TABLE and highest < LARGEST_TABLE:
             offsets = stored.astype(np.int64) - lowest
             counts = np.bincount(offsets.ravel())
             return np.flatnonzero(counts) + lowest, (np.cumsum(counts > 0) - 1)[offsets]

@@ -145,5 +145,5 @@ def test_export_as_onnx_without_its_packages(results, tmp_path, capsys, monkeypa
     monkeypatch.delattr("cardioseg.onnx_export", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert export(results, tmp_path / "out", "--onnx") == command.FAILED
-    assert "pip install 'cardioseg[onnx]'" in capsys.readouterr().err
+    assert "Install the packages onnx, onnxruntime and onnxscript." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

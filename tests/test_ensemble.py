@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from trained import write_results
+from trained import small_patient, write_results
 
-from cardioseg import checkpoints, ensemble, orientation, phantom, volumes
+from cardioseg import checkpoints, ensemble, orientation, volumes
 from cardioseg.errors import InputError
 from cardioseg.volumes import Volume
 
@@ -14,9 +14,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("patient")
-    phantom.write_patient(folder, 60, seed=1, matrix_scale=0.25)
-    return volumes.read_image(phantom.release_files(folder, 60)["LGE"])
+    return small_patient(tmp_path_factory.mktemp("patient"))
 
 
 @pytest.fixture(scope="module")

@@ -376,6 +376,13 @@ def test_unexpected_code(path, value, shown):
     assert "cohort.structures" in message
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int32])
+def test_unexpected_code_at_the_end_of_a_type(path, dtype):
+    image = nib.Nifti1Image(np.full(SHAPE, np.iinfo(dtype).max, dtype).T, affine(), dtype=dtype)
+    nib.save(image, path)
+    assert "label value" in failure(volumes.read_labels, path, CODES)
+
+
 def test_codes_of_another_convention(path):
     stored = np.select([stored_labels() == code for code in CODES.values()], [3, 2, 1]).astype(np.uint8)
     message = failure(volumes.read_labels, save(path, stored), CODES)

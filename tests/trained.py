@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import yaml
 
-from cardioseg import checkpoints, localisation, segmentation, volumes
+from cardioseg import checkpoints, localisation, phantom, segmentation, volumes
 
 ROOT = Path(__file__).parents[1]
 COHORT = """\
@@ -39,6 +39,12 @@ def configuration() -> dict:
 
     tiny = yaml.safe_load((ROOT / "tests" / "workflow" / "config.yaml").read_text())
     return overlaid(yaml.safe_load((ROOT / "config.yaml").read_text()), tiny)
+
+
+def small_patient(folder: Path) -> volumes.Volume:
+    """The target image of a phantom patient, drawn small into a folder."""
+    phantom.write_patient(folder, 60, seed=1, matrix_scale=0.25)
+    return volumes.read_image(phantom.release_files(folder, 60)["LGE"])
 
 
 def write_results(folder: Path, affine: np.ndarray) -> Path:
