@@ -20,9 +20,9 @@ def edge_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
     estimate the derivative (weights / 8) and the norm is divided by the square root of the number of pixels, so that
     the paper's lambda means the same for every image size.
     """
-    classes = probabilities.shape[1]
-    truth = F.one_hot(labels, classes).movedim(-1, 1).to(probabilities.dtype)
-    difference = (probabilities - truth)[:, 1:]
+    foreground = torch.arange(1, probabilities.shape[1], device=labels.device)
+    truth = labels[:, None] == foreground.view(1, -1, 1, 1)
+    difference = probabilities[:, 1:] - truth.to(probabilities.dtype)
     mean_square = torch.stack([edges.square().mean(dim=(2, 3)) for edges in _sobel(difference)])
     return (mean_square + 1e-12).sqrt().sum() / len(probabilities)
 

@@ -13,12 +13,17 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Dropout(nn.Dropout):
-    """Dropout with uniform random numbers: on a CPU they take half as long to draw as Bernoulli's."""
+    """Dropout that draws 16 random bits an element, on a CPU in a quarter of the time of Bernoulli's numbers."""
 
     def forward(self, features: Tensor) -> Tensor:
         if not self.training or not self.p:
             return features
-        return features * torch.rand_like(features).ge_(self.p).div_(1 - self.p)
+        words = torch.empty(-(-features.numel() // 4), dtype=torch.int64, device=features.device)
+        draws = words.random_(-(2**63), None).view(torch.int16)[: features.numel()].float()
+        kept = draws.ge_(2**16 * self.p - 2**15).div_(1 - self.p).to(features.dtype)
+        # In the order of the features in memory.
+        n, channels, y, x = features.shape
+        return features * kept.view(n, y, x, channels).movedim(-1, 1)
 
 
 class UNet(nn.Module):

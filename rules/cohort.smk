@@ -1,8 +1,17 @@
-# What went in: every volume with its splits, geometry, oddities, and whether its heart was found.
+# What went in: every volume with its splits, geometry, oddities, and whether its heart was found. Those that
+# registration alone reads are not cropped.
+LOCATIONS = {
+    (modality, patient): f"results/located/{modality}/{patient}.json"
+    for modality, splits in ((SOURCE, cohorts.SPLITS_OF_SOURCE), (TARGET, cohorts.SPLITS_OF_TARGET))
+    for split in splits
+    for patient in SPLITS[split]
+}
+
+
 rule cohort:
     input:
         files=sorted({str(path) for files in COHORT.volumes.values() for path in (files.image, files.labels) if path}),
-        locations=[f"results/located/{modality}/{patient}.json" for modality, patient in COHORT.volumes],
+        locations=list(LOCATIONS.values()),
     output:
         report("results/cohort/cohort.csv", caption="captions/cohort.rst", category="Provenance"),
     log:
@@ -13,7 +22,7 @@ rule cohort:
         "../envs/cardioseg.yaml"
     params:
         volumes=[
-            [modality, patient, str(files.image), str(files.labels or "")]
+            [modality, patient, str(files.image), str(files.labels or ""), LOCATIONS.get((modality, patient), "")]
             for (modality, patient), files in COHORT.volumes.items()
         ],
         splits={

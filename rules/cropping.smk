@@ -1,10 +1,11 @@
-# Every volume about its heart, normalised; the source's labels on the same grids.
+# Every volume about its heart, which the coarse network finds, normalised; the source's labels on the same grids.
 rule crop:
     input:
         image="results/resampled/{modality}/{patient}.nii.gz",
-        location="results/located/{modality}/{patient}.json",
+        weights="results/localisation/network.pt",
     output:
-        "results/cropped/{modality}/{patient}.nii.gz",
+        location="results/located/{modality}/{patient}.json",
+        image="results/cropped/{modality}/{patient}.nii.gz",
     log:
         "results/logs/crop/{modality}/{patient}.log",
     benchmark:
@@ -13,8 +14,11 @@ rule crop:
         "cropping"
     conda:
         "../envs/cardioseg.yaml"
+    threads: threads("prediction")
     params:
-        settings=section("cropping"),
+        localisation=section("localisation"),
+        cropping=section("cropping"),
+        classes=1 + len(STRUCTURES),
         code=code("crop.py"),
     script:
         "../workflow_scripts/crop.py"

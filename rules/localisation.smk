@@ -1,4 +1,4 @@
-# A coarse network finds the heart in every volume, of both modalities.
+# A coarse network that finds the heart in volumes of both modalities, trained on the source alone.
 rule train_localiser:
     input:
         images=expand("results/resampled/{modality}/{patient}.nii.gz", modality=SOURCE, patient=SPLITS["labelled"]),
@@ -23,26 +23,3 @@ rule train_localiser:
         code=code("train_localiser.py"),
     script:
         "../workflow_scripts/train_localiser.py"
-
-
-rule locate:
-    input:
-        image="results/resampled/{modality}/{patient}.nii.gz",
-        weights="results/localisation/network.pt",
-    output:
-        "results/located/{modality}/{patient}.json",
-    log:
-        "results/logs/locate/{modality}/{patient}.log",
-    benchmark:
-        "results/benchmarks/locate/{modality}/{patient}.tsv"
-    group:
-        "cropping"
-    conda:
-        "../envs/cardioseg.yaml"
-    threads: threads("prediction")
-    params:
-        settings=section("localisation"),
-        classes=1 + len(STRUCTURES),
-        code=code("locate.py"),
-    script:
-        "../workflow_scripts/locate.py"

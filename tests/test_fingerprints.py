@@ -168,7 +168,7 @@ def modules(script):
 
 def test_closures_of_the_project():
     assert modules("resample.py") == {"resample", "resampling", "volumes", "files", "errors"}
-    assert "segmentation" not in modules("locate.py") | modules("train_localiser.py") | modules("train_munit.py")
+    assert "segmentation" not in modules("crop.py") | modules("train_localiser.py") | modules("train_munit.py")
     training = modules("train_munit.py")
     assert {"munit", "translation", "training", "volumes"} <= training
     assert not training & {"metrics", "postprocessing", "figures", "cohort", "phantom", "configuration"}

@@ -1,12 +1,24 @@
 import json
+import logging
+from dataclasses import asdict
 from pathlib import Path
 
-from cardioseg import cropping, volumes
+import torch
+
+from cardioseg import checkpoints, cropping, localisation, training, volumes
 from job import job, naming
 
 with job(snakemake):
+    settings = snakemake.params.localisation
+    torch.set_num_threads(snakemake.config["compute"]["threads"]["prediction"])
+    network = localisation.network(settings, snakemake.params.classes)
+    checkpoints.load_weights(snakemake.input.weights, network)
+    device = training.device(snakemake.config["compute"]["device"])
     volume = volumes.read(snakemake.input.image)
-    location = json.loads(Path(snakemake.input.location).read_text())
     with naming(snakemake.input.image):
-        cropped = cropping.crop(volume, tuple(location["centre"]), snakemake.params.settings)
-    volumes.write(snakemake.output[0], cropped.array, cropped.affine)
+        location = localisation.locate(volume, network, settings, network.stride, device)
+        cropped = cropping.crop(volume, location.centre, snakemake.params.cropping)
+    if not location.found:
+        logging.warning("%s: no structures found; the crop is centred on the image", snakemake.input.image)
+    Path(snakemake.output.location).write_text(json.dumps(asdict(location)))
+    volumes.write(snakemake.output.image, cropped.array, cropped.affine)

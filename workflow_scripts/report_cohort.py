@@ -8,16 +8,14 @@ from job import job
 
 with job(snakemake):
     rows = []
-    orientation = cohort.check_orientation([Path(image) for _, _, image, _ in snakemake.params.volumes])
-    for (modality, patient, image, labels), location in zip(
-        snakemake.params.volumes, snakemake.input.locations, strict=True
-    ):
+    orientation = cohort.check_orientation([Path(image) for _, _, image, _, _ in snakemake.params.volumes])
+    for modality, patient, image, labels, location in snakemake.params.volumes:
         files = cohort.Files(Path(image), Path(labels) if labels else None)
         notes = cohort.check_volume(files, snakemake.params.structures, snakemake.params.wall)
         notes += [note for note in orientation if note.startswith(f"{image}: ")]
         volume = volumes.read_image(image)
-        located = json.loads(Path(location).read_text())
-        if not located["found"]:
+        found = json.loads(Path(location).read_text())["found"] if location else None
+        if found is False:
             notes.append("no structures found: the crop is centred on the image")
         splits = [split for split, patients in snakemake.params.splits[modality].items() if patient in patients]
         rows.append(
@@ -29,7 +27,7 @@ with job(snakemake):
                 "matrix": "x".join(map(str, volume.array.shape[1:])),
                 "spacing_mm": " ".join(f"{mm:.3f}" for mm in volume.spacing),
                 "labels": "yes" if labels else "no",
-                "located": "yes" if located["found"] else "no",
+                "located": {True: "yes", False: "no", None: "not needed"}[found],
                 "notes": "; ".join(notes),
                 "image": image,
             }

@@ -23,11 +23,9 @@ AFTER_PREDICTION = Counter(average=2, evaluate=2, metrics=1)
 AFTER_TRANSLATION = AFTER_PREDICTION + Counter(
     synthesise=2, finetune_unet=2, pretrain_cascade=2, finetune_cascade=2, predict=4
 )
-AFTER_RESAMPLING = AFTER_TRANSLATION + Counter(
-    train_localiser=1, locate=5, crop=5, crop_labels=2, translate=1, pretrain_unet=2
-)
+AFTER_RESAMPLING = AFTER_TRANSLATION + Counter(train_localiser=1, crop=5, crop_labels=2, translate=1, pretrain_unet=2)
 # Of one of the two patients that are segmented.
-AFTER_A_VOLUME = Counter(resample=1, locate=1, crop=1, predict=2, average=1, evaluate=1, metrics=1)
+AFTER_A_VOLUME = Counter(resample=1, crop=1, predict=2, average=1, evaluate=1, metrics=1)
 STEPS = {"resample", *AFTER_RESAMPLING}
 
 
@@ -140,7 +138,7 @@ def test_changed_raw_volume_of_a_patient_to_learn_translation_from(work: Path) -
     victim = raw(work, 7, "LGE")
     image = nib.load(victim)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., ::-1], image.affine, image.header), victim)
-    own = Counter(resample=1, locate=1, crop=1, translate=1)
+    own = Counter(resample=1, crop=1, translate=1)
     assert steps(plan(work)) == own + AFTER_TRANSLATION
 
 
