@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
-    "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
+    # A group for each channel: unlike InstanceNorm2d it keeps the channels-last layout.
+    "instance": lambda channels: nn.GroupNorm(channels, channels),
 }
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from cardioseg import localisation, resampling
@@ -102,9 +103,10 @@ def test_prepared_image_suits_the_network():
 
 def test_network_has_instance_norm_and_no_dropout():
     unet = localisation.network(SETTINGS, 4)
-    kinds = {type(module) for module in unet.modules()}
-    assert nn.InstanceNorm2d in kinds
-    assert nn.BatchNorm2d not in kinds
+    norm = unet.down[0][1]
+    features = 3 + 2 * torch.randn(2, norm.num_channels, 5, 7, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(norm(features), F.instance_norm(features))
+    assert nn.BatchNorm2d not in {type(module) for module in unet.modules()}
     assert unet.dropout.p == 0
     assert unet.head.out_channels == 4
 

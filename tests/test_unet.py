@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cardioseg.unet import UNet
+from cardioseg.unet import Dropout, UNet
 
 
 def network(norm="batch", depth=2, dropout=0.1, inputs=1):
@@ -122,6 +122,23 @@ def test_dropout_in_training_only():
     assert torch.equal(unet(image()), unet(image()))
     certain = network("instance", dropout=0.0)
     assert torch.equal(certain(image()), certain(image()))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_dropout_drops_its_share_and_scales_the_rest(layout):
+    torch.manual_seed(1)
+    features = torch.ones(3, 7, 101, 97).to(memory_format=layout).requires_grad_()  # no multiple of 4
+    dropped = Dropout(0.1)(features)
+    values, counts = dropped.detach().unique(return_counts=True)
+    torch.testing.assert_close(values, torch.tensor([0, 1 / 0.9]))
+    # Five standard deviations of a binomial proportion.
+    assert float(counts[0] / features.numel()) == pytest.approx(0.1, abs=5 * math.sqrt(0.09 / features.numel()))
+    kept = dropped.detach() > 0
+    for axis in range(4):
+        share = kept.float().mean(dim=[other for other in range(4) if other != axis])
+        assert float(share.min()) > 0.86 and float(share.max()) < 0.94
+    dropped.sum().backward()
+    assert torch.equal(features.grad, dropped.detach())
 
 
 @torch.no_grad()
