@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cardioseg import checkpoints
 from cardioseg.errors import InputError
@@ -54,6 +56,14 @@ def device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def running_average(network: nn.Module, share: float) -> AveragedModel | None:
+    """A running average of a network's weights and statistics, the past having that share in [0, 1); none where 0.
+
+    It smooths what single steps at a constant learning rate do to a short training's result.
+    """
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(share), use_buffers=True) if share else None
 
 
 def fingerprint(settings: Mapping[str, Any], files: Iterable[Path | str]) -> str:

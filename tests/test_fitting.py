@@ -125,11 +125,30 @@ def test_same_twice_and_not_with_another_seed(tmp_path):
     assert len({weights(network)["head.weight"] for network in networks}) == 3
 
 
-@pytest.mark.parametrize("call", [1, 3, 6])
-def test_resumed_is_uninterrupted(tmp_path, call):
+def test_average_of_weights_and_statistics(tmp_path):
+    averaged, plain, states = unet(), unet(), []
+
+    def watched(image):
+        states.append({name: tensor.clone() for name, tensor in plain.state_dict().items()})
+        return image
+
+    history = fit(plain, tmp_path / "plain", inputs=watched)
+    assert fit(averaged, tmp_path / "averaged", averaging=0.75) == history
+    after = [*states[1:], plain.state_dict()]
+    for name, tensor in averaged.state_dict().items():
+        if tensor.is_floating_point():
+            expected = after[0][name]
+            for state in after[1:]:
+                expected = 0.75 * expected + 0.25 * state[name]
+            torch.testing.assert_close(tensor, expected)
+    assert not torch.equal(averaged.head.weight, plain.head.weight)
+
+
+@pytest.mark.parametrize(("call", "averaging"), [(1, 0.0), (3, 0.5), (6, 0.0)])
+def test_resumed_is_uninterrupted(tmp_path, call, averaging):
     """Weights, batch-norm statistics, dropout and order of the slices included."""
     expected = unet()
-    expected_history = fit(expected, tmp_path / "uninterrupted")
+    expected_history = fit(expected, tmp_path / "uninterrupted", averaging=averaging)
     calls = []
 
     def terminating(image):
@@ -139,10 +158,10 @@ def test_resumed_is_uninterrupted(tmp_path, call):
         return image
 
     with pytest.raises(training.Preempted):
-        fit(unet(), tmp_path / "state", inputs=terminating)
+        fit(unet(), tmp_path / "state", inputs=terminating, averaging=averaging)
     resumed = unet(seed=2)  # what it starts with no longer matters
     torch.manual_seed(99)
-    assert fit(resumed, tmp_path / "state") == expected_history
+    assert fit(resumed, tmp_path / "state", averaging=averaging) == expected_history
     assert weights(resumed) == weights(expected)
 
 
