@@ -73,15 +73,32 @@ def test_prediction_changes_nothing_and_needs_no_company():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_cascade(name):
     first, second, slices = unet(first_network, 0, name), unet(second_network, 1, name), images(3)
-    cascade = predict(second, slices, CPU, with_shape_prior(first))
+    cascade = predict(Cascade(first, second), slices, CPU)
     prior = predict(first, slices, CPU)
     image = torch.from_numpy(slices[:, None])
     with torch.no_grad():
         expected = second(torch.cat([image, torch.from_numpy(prior).movedim(1, 0)], dim=1)).softmax(dim=1)
     np.testing.assert_allclose(cascade, expected.movedim(1, 0).numpy(), atol=1e-5)
-    other = predict(second, slices, CPU, with_shape_prior(unet(first_network, 2, name)))
+    other = predict(Cascade(unet(first_network, 2, name), second), slices, CPU)
     assert np.abs(cascade - other).max() > 1e-3
-    np.testing.assert_array_equal(predict(Cascade(first, second), slices, CPU), cascade)
+
+
+def test_folded_norms_are_those_of_the_network():
+    """Of a network whose norms have learnt something, and which goes on to learn afterwards."""
+    network, slices = Cascade(unet(first_network), unet(second_network, 1)), images(5)
+    draws = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
+                tensor.uniform_(0.2, 2, generator=draws)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with torch.no_grad():
+        expected = network.eval()(torch.from_numpy(slices[:, None])).softmax(dim=1).movedim(1, 0).numpy()
+    np.testing.assert_allclose(predict(network, slices, CPU), expected, atol=1e-5)
+    assert expected.std() > 0.1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) == 20
+    network.train()(torch.from_numpy(slices[:, None])).sum().backward()
 
 
 @torch.no_grad()
