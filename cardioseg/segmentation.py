@@ -32,7 +32,7 @@ def second_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
 
 def with_shape_prior(first: nn.Module) -> Callable[[Tensor], Tensor]:
     """U-Net 2's input from an image (n, 1, y, x): the image and the fixed U-Net 1's softmax (n, 1 + classes, y, x)."""
-    first.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    first.eval().requires_grad_(False)
 
     def inputs(image: Tensor) -> Tensor:
         with torch.no_grad():

@@ -83,26 +83,26 @@ def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.
     """Class probabilities (classes, z, y, x), float32, of slices (z, y, x) in [-1, 1]."""
     network.to(device).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    folded = _folded(network)
+    ready = fold_batch_norms(network)
     maps = [
-        folded(batch.contiguous(memory_format=torch.channels_last)).float().softmax(dim=1).cpu()
+        ready(batch.contiguous(memory_format=torch.channels_last)).float().softmax(dim=1).cpu()
         for batch in torch.from_numpy(images)[:, None].to(device).split(SLICES_AT_A_TIME)
     ]
     return torch.cat(maps).movedim(1, 0).contiguous().numpy()
 
 
-def _folded(network: nn.Module) -> nn.Module:
-    """The network, or where it has batch norms another in which each is part of the convolution before it."""
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """A network in evaluation mode, or where it has batch norms another with each in the convolution before it."""
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return network
     # The two share all tensors that stay as they are.
-    folded = deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
-    for block in folded.modules():
+    copy = deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
+    for block in copy.modules():
         if isinstance(block, nn.Sequential):
             for index, (layer, norm) in enumerate(pairwise(block)):
                 if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                     block[index], block[index + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
-    return folded
+    return copy
 
 
 def _double_convolution(inputs: int, outputs: int, normalise: Callable[[int], nn.Module]) -> nn.Sequential:

@@ -17,8 +17,10 @@ with job(snakemake):
     if snakemake.input.get("first"):
         first = segmentation.first_network(settings, classes)
         checkpoints.load_weights(snakemake.input.first, first)
+        first.to(device).eval()
+        first.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network = segmentation.second_network(settings, classes)
-        inputs = segmentation.with_shape_prior(first.to(device))
+        inputs = segmentation.with_shape_prior(unet.fold_batch_norms(first))
     else:
         network = segmentation.first_network(settings, classes)
         inputs = unet.image_alone
