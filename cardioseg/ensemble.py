@@ -114,10 +114,10 @@ def segment(image: Volume, ensemble: Ensemble, device: torch.device) -> Segmenta
         settings["postprocessing"]["morphology"],
         list(ensemble.structures),
     )
-    maps = Volume(uncertainty.maps(members), crop.affine)
+    entropy = Volume(uncertainty.predictive_entropy(members)[np.newaxis], crop.affine)
     return Segmentation(
         labels=turn.undo(labels),
-        entropy=turn.undo(resampling.on_grid(maps, raw.array.shape, raw.affine)[0]),
+        entropy=turn.undo(resampling.on_grid(entropy, raw.array.shape, raw.affine)[0]),
         members=np.stack([member.argmax(axis=0) for member in members]),
         location=location,
         turned=turn != orientation.Turn(),

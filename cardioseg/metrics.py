@@ -60,8 +60,8 @@ def surface_distances(
     # Both surfaces lie in the joint bounding box, so nothing outside it matters to any distance.
     box = ndimage.find_objects((prediction | truth).astype(np.uint8))[0]
     prediction_border, truth_border = _border(prediction[box]), _border(truth[box])
-    to_truth = ndimage.distance_transform_edt(~truth_border, sampling=spacing)[prediction_border]
-    to_prediction = ndimage.distance_transform_edt(~prediction_border, sampling=spacing)[truth_border]
+    to_truth = _distances(prediction_border, truth_border, spacing)
+    to_prediction = _distances(truth_border, prediction_border, spacing)
     return SurfaceDistances(
         asd_mm=float(np.concatenate([to_truth, to_prediction]).mean()),
         asd_prediction_to_truth_mm=float(to_truth.mean()),
@@ -114,6 +114,13 @@ def evaluate(
 def _border(mask: np.ndarray) -> np.ndarray:
     border: np.ndarray = mask & ~ndimage.binary_erosion(mask, border_value=0)
     return border
+
+
+def _distances(border: np.ndarray, other: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """Distance in mm from each voxel of a border to the nearest of the other, in the array's order."""
+    nearest = ndimage.distance_transform_edt(~other, sampling=spacing, return_distances=False, return_indices=True)
+    steps = nearest[:, border] - np.array(np.nonzero(border))
+    return np.sqrt(np.square(steps * np.array(spacing)[:, None]).sum(axis=0))
 
 
 def _check_masks(prediction: np.ndarray, truth: np.ndarray) -> None:

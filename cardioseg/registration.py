@@ -9,16 +9,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import itk
-
-# Module by module: all that the package `itk` would load with elastix takes several times as long.
-import itk.elxParameterObjectPython as parameter_objects
-import itk.itkElastixRegistrationMethodPython as elastix
-import itk.itkTransformixFilterPython as transformix
 import numpy as np
+from itk.support import helpers
 from scipy import ndimage
 
 from cardioseg.errors import InputError
 from cardioseg.volumes import Volume
+
+# Where torch is installed ITK loads it, for tensors that nobody passes: seconds of every job.
+helpers._HAVE_TORCH = False
+
+# Module by module: all that the package `itk` would load with elastix takes several times as long.
+import itk.elxParameterObjectPython as parameter_objects  # noqa: E402
+import itk.itkElastixRegistrationMethodPython as elastix  # noqa: E402
+import itk.itkTransformixFilterPython as transformix  # noqa: E402
 
 # elastix's name for the transform of each stage; a stage starts from the one before.
 TRANSFORMS = {"rigid": "EulerTransform", "affine": "AffineTransform", "deformable": "BSplineTransform"}

@@ -15,9 +15,14 @@ def maps(members: Sequence[np.ndarray]) -> np.ndarray:
     divergence of a member from p (Lakshminarayanan et al. 2017; Smith and Gal 2018). Both are divided by
     log(classes), so that 1 is a uniform p. One member alone disagrees with nobody: its second map is 0.
     """
-    entropy = _entropy(np.stack(members).mean(axis=0, dtype=np.float64))
+    entropy = predictive_entropy(members)
     expected = np.mean([_entropy(member.astype(np.float64)) for member in members], axis=0)
     return np.stack([entropy, np.clip(entropy - expected, 0, None)]).astype(np.float32)
+
+
+def predictive_entropy(members: Sequence[np.ndarray]) -> np.ndarray:
+    """The first of `maps` alone, (z, y, x; float64)."""
+    return _entropy(np.stack(members).mean(axis=0, dtype=np.float64))
 
 
 def _entropy(probabilities: np.ndarray) -> np.ndarray:

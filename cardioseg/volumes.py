@@ -30,8 +30,6 @@ UNREADABLE = (
     *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),
     *(OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError),
 )
-# Integers below it, and their negatives, are counted, not sorted.
-LARGEST_TABLE = 2**16
 NO_GEOMETRY = "neither sform nor qform set: geometry from the voxel sizes alone"
 # Labels stored as scaled integers come back this close to their codes.
 CODE_TOLERANCE = 0.01
@@ -100,7 +98,9 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
     stored = _data(path, stored_image)
     if stored.dtype.kind not in "iuf":
         raise InputError(f"{path}: labels are of type {stored.dtype}; expected numbers.")
-    values, inverse = _distinct(stored)
+    # Most of a label volume is background, which needs no sorting.
+    foreground = stored != 0
+    values, inverse = np.unique(stored[foreground], return_inverse=True)
     known = np.array([0, *codes.values()])
     nearest = np.abs(values.astype(float)[:, None] - known).argmin(axis=1)
     unexpected = values[~(np.abs(values - known[nearest]) < CODE_TOLERANCE)].tolist()
@@ -110,7 +110,8 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
         raise InputError(
             f"{path}: label value {shown} is not expected; expected {expected}. Mend the file or cohort.structures."
         )
-    labels = nearest.astype(np.uint8)[inverse]
+    labels = np.zeros(stored.shape, np.uint8)
+    labels[foreground] = nearest[inverse]
     array, affine = _slices_first(path, labels, _affine(path, stored_image))
     if image is None:
         return Volume(array, affine)
@@ -276,19 +277,6 @@ def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
             f"{path}: its axes are not perpendicular (sheared affine). Resample the image to a straight grid."
         )
     return affine
-
-
-def _distinct(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted distinct values of an array, and of each element the index of its value."""
-    if stored.dtype.kind != "f" and stored.size:
-        # Counting beats sorting, and label codes are small.
-        lowest, highest = int(stored.min()), int(stored.max())
-        if lowest > -LARGEST_TABLE and highest < LARGEST_TABLE:
-            offsets = stored.astype(np.int64) - lowest
-            counts = np.bincount(offsets.ravel())
-            return np.flatnonzero(counts) + lowest, (np.cumsum(counts > 0) - 1)[offsets]
-    values, inverse = np.unique(stored, return_inverse=True)
-    return values, inverse.reshape(stored.shape)
 
 
 def _check_header(path: Path, image: nib.nifti1.Nifti1Image) -> None:
