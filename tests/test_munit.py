@@ -102,6 +102,25 @@ def test_layer_norm_by_hand():
     same(normalised[0].flatten(), torch.tensor([-3 / std, -2 / std, 1 + 20 / std, 1 + 30 / std], dtype=torch.float64))
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5), (2, 2, 3, 3)])
+def test_gradients_of_the_norms(shape):
+    """Against finite differences, of the features, the scales and the shifts."""
+    generator = torch.Generator().manual_seed(0)
+    features = 3 + torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    adain = torch.randn(shape[0], 2, shape[1], generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(munit._instance_norm, (features,))
+    assert torch.autograd.gradcheck(munit._instance_norm, (features, adain))
+    norm = munit.LayerNorm(shape[1]).double()
+    assert torch.autograd.gradcheck(lambda x, *_: norm(x), (features, norm.gain, norm.shift))
+
+
+@torch.no_grad()
+def test_layer_norm_of_a_constant_is_its_shift():
+    norm = munit.LayerNorm(2)
+    norm.shift.data = torch.tensor([0.5, -1.0])
+    assert torch.equal(norm(torch.full((1, 2, 4, 4), 0.25)), norm.shift.view(1, 2, 1, 1).expand(1, 2, 4, 4))
+
+
 @torch.no_grad()
 def test_style_sets_the_statistics_of_every_adain_layer():
     residual = munit.Residual(3).double()
@@ -214,6 +233,21 @@ def test_convolution_of_the_enlargement(shape):
     enlarged = features.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     plain = convolution(nn.functional.pad(enlarged, [2] * 4, mode="reflect"))
     clever = munit.convolve_enlarged(features, convolution)
+    same(clever, plain)
+    direction = torch.randn(plain.shape, generator=generator, dtype=torch.float64)
+    for a, b in zip(
+        *(torch.autograd.grad(result, (features, *convolution.parameters()), direction) for result in (clever, plain)),
+        strict=True,
+    ):
+        same(a, b)
+
+
+def test_convolution_to_one_channel():
+    """As padded and convolved; with its gradients."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 3, 6, 9, generator=generator, dtype=torch.float64, requires_grad=True)
+    convolution = munit._convolution(3, 1, 7).double()
+    plain, clever = convolution(features), munit.convolve_to_one(features, convolution)
     same(clever, plain)
     direction = torch.randn(plain.shape, generator=generator, dtype=torch.float64)
     for a, b in zip(
