@@ -4,16 +4,23 @@ Arrays are (z, y, x); spacing is in mm in the same order; an affine maps the arr
 """
 
 import gzip
+import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from cardioseg import files
 from cardioseg.errors import InputError
+
+# Where pydicom is installed nibabel loads it, for headers inside NIfTI that nobody reads: a quarter of a second a job.
+_PYDICOM = sys.modules.setdefault("pydicom", None)  # type: ignore[arg-type]
+import nibabel as nib  # noqa: E402
+
+if _PYDICOM is None:
+    del sys.modules["pydicom"]
 
 MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
