@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cardioseg import training
+from cardioseg import precision, training
 from cardioseg.augmentation import augment
 from cardioseg.losses import composite_loss
 from cardioseg.randomness import derive
@@ -32,9 +32,9 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train `network` in place on slices (n, y, x) in [-1, 1] and labels (n, y, x) for a number of epochs with Adam.
 
-    settings: `batch_size`, `class_weights` (background first), `edge_weight`, `augmentation`. inputs: from augmented
-    images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the last
-    incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
+    settings: `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`. inputs: from
+    augmented images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the
+    last incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
     `training.train`.
     """
     network.to(device).train()
@@ -53,15 +53,17 @@ def fit(
         chosen = _batch(iteration, size, count, derive(seed, name, "order")).to(device)
         batch, truth = augment(all_images[chosen], all_labels[chosen], settings["augmentation"], draws)
         batch = batch.contiguous(memory_format=torch.channels_last)
-        loss = composite_loss(network(inputs(batch)), truth.long(), class_weights, settings["edge_weight"])
+        with precision.forward_pass(settings["precision"], device):
+            scores = network(inputs(batch))
+        loss = composite_loss(precision.full(scores), truth.long(), class_weights, settings["edge_weight"])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         return {"loss": loss.detach()}
 
-    history = training.train(
-        step, {"network": network, "optimiser": optimiser}, iterations, state_folder, identity, name
-    )
+    parts: dict[str, training.Stateful] = {"network": network, "optimiser": optimiser}
+    with precision.products(settings["precision"]):
+        history = training.train(step, parts, iterations, state_folder, identity, name)
     network.eval()
     return history
 

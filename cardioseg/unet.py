@@ -18,7 +18,8 @@ class Dropout(nn.Dropout):
     def forward(self, features: Tensor) -> Tensor:
         if not self.training or not self.p:
             return features
-        return features * torch.rand_like(features).ge_(self.p).div_(1 - self.p)
+        kept = torch.rand_like(features, dtype=torch.float32).ge_(self.p).div_(1 - self.p)
+        return features * kept.to(features.dtype)
 
 
 class UNet(nn.Module):

@@ -15,6 +15,7 @@ from cardioseg.unet import predict
 NETWORK = {"network": "unet", "width": 4, "depth": 2, "dropout": 0.1}
 SETTINGS = {
     "batch_size": 4,
+    "precision": "float32",
     "class_weights": [0.2, 0.3, 0.5],
     "edge_weight": 0.5,
     "augmentation": {

@@ -11,6 +11,7 @@ from cardioseg import munit, training, translation
 SETTINGS = {
     "iterations": 3,
     "batch_size": 2,
+    "precision": "float32",
     "learning_rate": 1e-3,
     "betas": [0.5, 0.999],
     "weight_decay": 1e-4,
@@ -45,12 +46,12 @@ def watched(monkeypatch):
     """What each iteration is given."""
     calls, step = [], munit.step
 
-    def watch(network, generators, discriminators, source, target, styles, settings):
+    def watch(network, generators, discriminators, source, target, styles, *rest):
         rates = [optimiser.param_groups[0]["lr"] for optimiser in (generators, discriminators)]
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         call = {"images": (source, target), "styles": [*styles[0], *styles[1]], "rates": rates, "weights": before}
         calls.append(call)
-        return step(network, generators, discriminators, source, target, styles, settings)
+        return step(network, generators, discriminators, source, target, styles, *rest)
 
     monkeypatch.setattr(munit, "step", watch)
     return calls
