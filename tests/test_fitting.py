@@ -50,7 +50,7 @@ def unet(make=first_network, seed=1):
     return make(NETWORK, 3)
 
 
-def fit(network, folder, data=None, **changes):
+def fit(network, folder, data=None, precision="float32", **changes):
     keywords = {
         "epochs": 4,
         "learning_rate": 0.01,
@@ -60,7 +60,7 @@ def fit(network, folder, data=None, **changes):
         "state_folder": folder,
         "identity": "a",
     }
-    return fitting.fit(network, *(data or slices()), SETTINGS, **(keywords | changes))
+    return fitting.fit(network, *(data or slices()), SETTINGS | {"precision": precision}, **(keywords | changes))
 
 
 def weights(network):
@@ -126,11 +126,11 @@ def test_same_twice_and_not_with_another_seed(tmp_path):
     assert len({weights(network)["head.weight"] for network in networks}) == 3
 
 
-@pytest.mark.parametrize("call", [1, 3, 6])
-def test_resumed_is_uninterrupted(tmp_path, call):
+@pytest.mark.parametrize(("call", "precision"), [(1, "float32"), (3, "float32"), (6, "float32"), (3, "bfloat16")])
+def test_resumed_is_uninterrupted(tmp_path, call, precision):
     """Weights, batch-norm statistics, dropout and order of the slices included."""
     expected = unet()
-    expected_history = fit(expected, tmp_path / "uninterrupted")
+    expected_history = fit(expected, tmp_path / "uninterrupted", precision=precision)
     calls = []
 
     def terminating(image):
@@ -140,11 +140,33 @@ def test_resumed_is_uninterrupted(tmp_path, call):
         return image
 
     with pytest.raises(training.Preempted):
-        fit(unet(), tmp_path / "state", inputs=terminating)
+        fit(unet(), tmp_path / "state", inputs=terminating, precision=precision)
     resumed = unet(seed=2)  # what it starts with no longer matters
     torch.manual_seed(99)
-    assert fit(resumed, tmp_path / "state") == expected_history
+    assert fit(resumed, tmp_path / "state", precision=precision) == expected_history
     assert weights(resumed) == weights(expected)
+
+
+def test_bfloat16_stays_near_float32(tmp_path):
+    """Factors of 8 bits leave a loss, a mean over many pixels, two digits; each step's rounding adds to it."""
+    histories, networks = {}, {}
+    for precision in ("float32", "bfloat16", "tf32"):
+        networks[precision] = unet()
+        history = fit(networks[precision], tmp_path / precision, precision=precision)
+        histories[precision] = [row["loss"] for row in history]
+        assert {parameter.dtype for parameter in networks[precision].parameters()} == {torch.float32}
+    assert histories["bfloat16"] == pytest.approx(histories["float32"], rel=0.03)
+    assert histories["bfloat16"] != histories["float32"]
+    # TF32 is a GPU's.
+    assert weights(networks["tf32"]) == weights(networks["float32"])
+
+
+def test_second_network_learns_in_bfloat16(tmp_path):
+    second = unet(second_network, seed=2)
+    before = weights(second)
+    fit(second, tmp_path, inputs=with_shape_prior(unet()), epochs=1, precision="bfloat16")
+    after = weights(second)
+    assert [name for name in after if after[name] == before[name]] == []
 
 
 def test_first_network_stays_fixed_while_the_second_learns(tmp_path):

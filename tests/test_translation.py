@@ -93,9 +93,9 @@ def test_same_twice_and_not_with_another_seed(tmp_path):
     assert weights(networks[0])["source.content.stem.weight"] != weights(networks[2])["source.content.stem.weight"]
 
 
-@pytest.mark.parametrize("iteration", [0, 1])
-def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration):
-    expected, expected_history = train(tmp_path / "uninterrupted", averaging=0.5)
+@pytest.mark.parametrize(("iteration", "precision"), [(0, "float32"), (1, "float32"), (1, "bfloat16")])
+def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration, precision):
+    expected, expected_history = train(tmp_path / "uninterrupted", averaging=0.5, precision=precision)
     step, calls = munit.step, []
 
     def terminating(*arguments):
@@ -106,8 +106,8 @@ def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration):
 
     with monkeypatch.context() as patch, pytest.raises(training.Preempted):
         patch.setattr(munit, "step", terminating)
-        train(tmp_path / "state", averaging=0.5)
-    resumed, history = train(tmp_path / "state", averaging=0.5)
+        train(tmp_path / "state", averaging=0.5, precision=precision)
+    resumed, history = train(tmp_path / "state", averaging=0.5, precision=precision)
     assert history == expected_history
     assert weights(resumed) == weights(expected)
 
