@@ -281,13 +281,12 @@ def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
     padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
     convolved = F.pixel_shuffle(F.conv2d(padded, kernels, bias.repeat_interleave(4)), 2)
     for axis, enlargement, margins in ((2, (1, 2), (2, 2, 0, 0)), (3, (2, 1), (0, 0, 2, 2))):
-        last = features.shape[axis] - 1
         # What the outermost pixels at both ends see of the enlargement, as images of their own.
-        seen = torch.tensor([1, 0, 0, 0, 1, last - 1, last, last, last, last - 1], device=features.device)
-        strips = features.index_select(axis, seen).unflatten(axis, (2, 5)).movedim(axis, 0).flatten(0, 1)
-        strips = F.pad(F.interpolate(strips, scale_factor=enlargement), margins, mode="reflect")
-        ends = torch.tensor([0, convolved.shape[axis] - 1], device=features.device)
-        convolved.index_copy_(axis, ends, torch.cat(F.conv2d(strips, weight, bias).chunk(2), axis))
+        end = features.narrow(axis, features.shape[axis] - 2, 2).flip(axis)
+        outer, inner = torch.cat([features.narrow(axis, 0, 2), end]).chunk(2, axis)
+        strips = F.interpolate(torch.cat([inner, outer, outer, outer, inner], axis), scale_factor=enlargement)
+        outermost = F.conv2d(F.pad(strips, margins, mode="reflect"), weight, bias).squeeze(axis)
+        convolved.movedim(axis, 0)[:: convolved.shape[axis] - 1] = outermost.unflatten(0, (2, -1))
     return convolved
 
 
