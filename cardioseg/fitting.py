@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cardioseg import training
+from cardioseg import precision, training
 from cardioseg.augmentation import augment
 from cardioseg.losses import composite_loss
 from cardioseg.randomness import derive
@@ -33,10 +33,10 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train `network` in place on slices (n, y, x) in [-1, 1] and labels (n, y, x) for a number of epochs with Adam.
 
-    settings: `batch_size`, `class_weights` (background first), `edge_weight`, `augmentation`. inputs: from augmented
-    images (n, 1, y, x) to what the network sees. averaging: where above 0, the network ends as the running average of
-    its weights, see `training.running_average`. An epoch is one pass over all slices in a fresh order; the last
-    incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
+    settings: `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`. inputs: from
+    augmented images (n, 1, y, x) to what the network sees. averaging: where above 0, the network ends as the running
+    average of its weights, see `training.running_average`. An epoch is one pass over all slices in a fresh order; the
+    last incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
     `training.train`.
     """
     network.to(device).train()
@@ -56,7 +56,9 @@ def fit(
         chosen = _batch(iteration, size, count, derive(seed, name, "order")).to(device)
         batch, truth = augment(all_images[chosen], all_labels[chosen], settings["augmentation"], draws)
         batch = batch.contiguous(memory_format=torch.channels_last)
-        loss = composite_loss(network(inputs(batch)), truth.long(), class_weights, settings["edge_weight"])
+        with precision.forward_pass(settings["precision"], device):
+            scores = network(inputs(batch))
+        loss = composite_loss(precision.full(scores), truth.long(), class_weights, settings["edge_weight"])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -67,7 +69,8 @@ def fit(
     parts: dict[str, training.Stateful] = {"network": network, "optimiser": optimiser}
     if average:
         parts["average"] = average
-    history = training.train(step, parts, iterations, state_folder, identity, name)
+    with precision.products(settings["precision"]):
+        history = training.train(step, parts, iterations, state_folder, identity, name)
     if average:
         network.load_state_dict(average.module.state_dict())
     network.eval()

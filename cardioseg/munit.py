@@ -1,16 +1,20 @@
 """MUNIT (Huang et al., ECCV 2018): the networks, their losses, and one iteration of training.
 
 Images are (n, 1, y, x) in [-1, 1]; content codes (n, width * 2**downsamplings, y', x'); style codes (n, style_size).
+All that the networks return is float32, under autocast as well.
 """
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from cardioseg.precision import forward_pass, full
 
 
 class LayerNorm(nn.Module):
@@ -55,7 +59,7 @@ class ContentEncoder(nn.Module):
             features = F.relu(_instance_norm(convolution(features)))
         for block in self.residual:
             features = block(features)
-        return features
+        return full(features)
 
 
 class StyleEncoder(nn.Module):
@@ -72,7 +76,7 @@ class StyleEncoder(nn.Module):
         features = F.relu(self.stem(image))
         for convolution in self.down:
             features = F.relu(convolution(features))
-        return self.head(features.mean(dim=(2, 3), keepdim=True)).flatten(1)
+        return full(self.head(features.mean(dim=(2, 3), keepdim=True)).flatten(1))
 
 
 class Decoder(nn.Module):
@@ -100,7 +104,7 @@ class Decoder(nn.Module):
             features = block(features, parameters[:, index])
         for convolution, norm in zip(self.up, self.norm, strict=True):
             features = F.relu(norm(convolve_enlarged(features, cast(nn.Conv2d, convolution))))
-        return torch.tanh(convolve_to_one(features, self.head))
+        return torch.tanh(full(self.head(features)))
 
 
 class Generator(nn.Module):
@@ -140,7 +144,7 @@ class Discriminator(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         judged = []
         for scale in self.scales:
-            judged.append(scale(image))
+            judged.append(full(scale(image)))
             image = F.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
         return judged
 
@@ -185,55 +189,60 @@ def step(
     target: Tensor,
     styles: tuple[Styles, Styles],
     weights: Mapping[str, float],
+    precision: str = "float32",
 ) -> dict[str, Tensor]:
     """One published iteration: the discriminators' update, then the generators', with fresh styles for each.
 
     source, target: real images (n, 1, y, x). styles: the draws of the two updates. weights: `adversarial`, `image`,
-    `style`, `content`, `cycle`. The generators do not change in between, so both updates share the encodings of the
-    real images. Returns the losses, detached.
+    `style`, `content`, `cycle`. precision: see the module of that name. The generators do not change in between, so
+    both updates share the encodings of the real images. Returns the losses, detached.
     """
-    content_source, style_source = munit.source.content(source), munit.source.style(source)
-    content_target, style_target = munit.target.content(target), munit.target.style(target)
+    forward = partial(forward_pass, precision, source.device)
+    with forward():
+        content_source, style_source = munit.source.content(source), munit.source.style(source)
+        content_target, style_target = munit.target.content(target), munit.target.style(target)
 
-    with torch.no_grad():
+    with torch.no_grad(), forward():
         fake_source = munit.source.decode(content_target, styles[0].source)
         fake_target = munit.target.decode(content_source, styles[0].target)
-    judgement = discriminator_loss(*_judge(munit.judge_source, source, fake_source)) + discriminator_loss(
-        *_judge(munit.judge_target, target, fake_target)
-    )
+    with forward():
+        scores_source = _judge(munit.judge_source, source, fake_source)
+        scores_target = _judge(munit.judge_target, target, fake_target)
+    judgement = discriminator_loss(*scores_source) + discriminator_loss(*scores_target)
     optimise_discriminators.zero_grad(set_to_none=True)
     (weights["adversarial"] * judgement).backward()
     optimise_discriminators.step()
 
     count = len(source)
-    decoded = munit.source.decode(
-        torch.cat([content_source, content_target]), torch.cat([style_source, styles[1].source])
-    )
-    recon_source, fake_source = decoded[:count], decoded[count:]
-    decoded = munit.target.decode(
-        torch.cat([content_target, content_source]), torch.cat([style_target, styles[1].target])
-    )
-    recon_target, fake_target = decoded[:count], decoded[count:]
-    content_target_again, style_source_again = munit.source.content(fake_source), munit.source.style(fake_source)
-    content_source_again, style_target_again = munit.target.content(fake_target), munit.target.style(fake_target)
-
     # The generators' update needs no gradient of the discriminators' weights.
     frozen = munit.discriminators()
     for parameter in frozen:
         parameter.requires_grad_(False)
+    with forward():
+        decoded = munit.source.decode(
+            torch.cat([content_source, content_target]), torch.cat([style_source, styles[1].source])
+        )
+        recon_source, fake_source = decoded[:count], decoded[count:]
+        decoded = munit.target.decode(
+            torch.cat([content_target, content_source]), torch.cat([style_target, styles[1].target])
+        )
+        recon_target, fake_target = decoded[:count], decoded[count:]
+        content_target_again, style_source_again = munit.source.content(fake_source), munit.source.style(fake_source)
+        content_source_again, style_target_again = munit.target.content(fake_target), munit.target.style(fake_target)
+        judged_source, judged_target = munit.judge_source(fake_source), munit.judge_target(fake_target)
+        if weights["cycle"]:
+            cycle_source = munit.source.decode(content_source_again, style_source)
+            cycle_target = munit.target.decode(content_target_again, style_target)
+    for parameter in frozen:
+        parameter.requires_grad_(True)
     losses = {
-        "adversarial": generator_loss(munit.judge_source(fake_source))
-        + generator_loss(munit.judge_target(fake_target)),
+        "adversarial": generator_loss(judged_source) + generator_loss(judged_target),
         "image": F.l1_loss(recon_source, source) + F.l1_loss(recon_target, target),
         "style": F.l1_loss(style_source_again, styles[1].source) + F.l1_loss(style_target_again, styles[1].target),
         "content": F.l1_loss(content_source_again, content_source) + F.l1_loss(content_target_again, content_target),
     }
     if weights["cycle"]:
-        losses["cycle"] = F.l1_loss(munit.source.decode(content_source_again, style_source), source) + F.l1_loss(
-            munit.target.decode(content_target_again, style_target), target
-        )
-    for parameter in frozen:
-        parameter.requires_grad_(True)
+        losses["cycle"] = F.l1_loss(cycle_source, source) + F.l1_loss(cycle_target, target)
     total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
     optimise_generators.zero_grad(set_to_none=True)
     total.backward()
@@ -272,29 +281,13 @@ def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
     padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
     convolved = F.pixel_shuffle(F.conv2d(padded, kernels, bias.repeat_interleave(4)), 2)
     for axis, enlargement, margins in ((2, (1, 2), (2, 2, 0, 0)), (3, (2, 1), (0, 0, 2, 2))):
-        last = features.shape[axis] - 1
         # What the outermost pixels at both ends see of the enlargement, as images of their own.
-        seen = torch.tensor([1, 0, 0, 0, 1, last - 1, last, last, last, last - 1], device=features.device)
-        strips = features.index_select(axis, seen).unflatten(axis, (2, 5)).movedim(axis, 0).flatten(0, 1)
-        strips = F.pad(F.interpolate(strips, scale_factor=enlargement), margins, mode="reflect")
-        ends = torch.tensor([0, convolved.shape[axis] - 1], device=features.device)
-        convolved.index_copy_(axis, ends, torch.cat(F.conv2d(strips, weight, bias).chunk(2), axis))
+        end = features.narrow(axis, features.shape[axis] - 2, 2).flip(axis)
+        outer, inner = torch.cat([features.narrow(axis, 0, 2), end]).chunk(2, axis)
+        strips = F.interpolate(torch.cat([inner, outer, outer, outer, inner], axis), scale_factor=enlargement)
+        outermost = F.conv2d(F.pad(strips, margins, mode="reflect"), weight, bias).squeeze(axis)
+        convolved.movedim(axis, 0)[:: convolved.shape[axis] - 1] = outermost.unflatten(0, (2, -1))
     return convolved
-
-
-def convolve_to_one(features: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """A convolution of features (n, channels, y, x) to one channel, with its padding and bias.
-
-    As a matrix product over the channels for each tap, the products then shifted and summed: a convolution's usual
-    forms, which work on many channels out at once, leave most of the processor idle.
-    """
-    weight, bias = convolution.weight, convolution.bias
-    assert bias is not None
-    taps = weight.shape[-1]
-    padded = F.pad(features, [taps // 2] * 4, mode="reflect")
-    # `fold` adds what a pixel gives to each place around it, hence the flip.
-    given = weight.flip(2, 3).flatten(2)[0].T @ padded.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)
-    return F.fold(given, (features.shape[2], features.shape[3]), taps, padding=taps - 1) + bias.view(1, 1, 1, 1)
 
 
 def _halved_taps(weight: Tensor, axis: int) -> Tensor:
@@ -333,7 +326,7 @@ class _Norm(torch.autograd.Function):
         groups, epsilon = (1, 1e-30) if layer else (channels, 1e-5)
         # A group for each channel: unlike instance_norm it keeps the channels-last layout.
         normalised, _, inverse = torch.native_group_norm(
-            features, None, None, count, channels, math.prod(size), groups, epsilon
+            full(features), None, None, count, channels, math.prod(size), groups, epsilon
         )
         inverse, ratio, damping = inverse[:, :, None, None], None, None
         weight = scale
@@ -343,12 +336,13 @@ class _Norm(torch.autograd.Function):
             damping = 1 / (1 + 1e-5 * bessel * inverse)
             ratio = bessel * damping
             inverse, weight = inverse * ratio, ratio * scale
-        ctx.save_for_backward(normalised, scale, inverse, ratio, damping)
-        return normalised if weight is None or shift is None else torch.addcmul(shift, normalised, weight)
+        kept = normalised.to(features.dtype)
+        ctx.save_for_backward(kept, scale, inverse, ratio, damping)
+        return kept if weight is None or shift is None else torch.addcmul(shift, normalised, weight).to(features.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        gradient, (normalised, scale, inverse, ratio, damping) = gradients[0], ctx.saved_tensors
+        gradient, (normalised, scale, inverse, ratio, damping) = full(gradients[0]), ctx.saved_tensors
         total, matched = (summed.sum((2, 3), keepdim=True) for summed in (gradient, gradient * normalised))
         weight = inverse if scale is None else inverse * scale
         offset, slope, together = weight * total, weight * matched, gradient[0, 0].numel()

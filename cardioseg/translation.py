@@ -7,9 +7,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cardioseg import munit, training
+from cardioseg import munit, precision, training
 from cardioseg.randomness import derive
 
 
@@ -25,20 +24,18 @@ def train(
     """Train MUNIT between two sets of slices (n, y, x) in [-1, 1].
 
     settings: `generator`, `discriminator`, `weights`, `iterations`, `batch_size`, `learning_rate`, `betas`,
-    `weight_decay`, `decay`, `decay_every`, and two that the published training does not have: `shared_start` gives both
-    generators the same initial weights, so that their content codes agree from the beginning (a short training may
-    otherwise settle on translations of inverted contrast); `averaging`, in [0, 1), is the share of the past in a
-    running average of the weights (0 none). Returns the networks, averaged, and the losses' history. Resumes from
-    state_folder, see `training.train`.
+    `weight_decay`, `decay`, `decay_every`, `precision` (see the module), and two that the published training does not
+    have: `shared_start` gives both generators the same initial weights, so that their content codes agree from the
+    beginning (a short training may otherwise settle on translations of inverted contrast); `averaging`, see
+    `training.running_average`. Returns the networks, averaged, and the losses' history. Resumes from state_folder, see
+    `training.train`.
     """
     torch.manual_seed(derive(seed, "translation", "weights"))
     network = munit.Munit(settings["generator"], settings["discriminator"]).to(device)
     if settings["shared_start"]:
         network.target.load_state_dict(network.source.state_dict())
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = None
-    if settings["averaging"]:
-        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings["averaging"]))
+    average = training.running_average(network, settings["averaging"])
     generators, discriminators = munit.optimisers(network, settings)
     schedules = [
         torch.optim.lr_scheduler.StepLR(optimiser, settings["decay_every"], settings["decay"])
@@ -53,7 +50,9 @@ def train(
         batch = [_batch(slices, count, draws) for slices in images]
         styles = [torch.randn(count, style_size, generator=draws).to(device) for _ in range(4)]
         updates = (munit.Styles(styles[0], styles[1]), munit.Styles(styles[2], styles[3]))
-        losses = munit.step(network, generators, discriminators, batch[0], batch[1], updates, settings["weights"])
+        losses = munit.step(
+            network, generators, discriminators, batch[0], batch[1], updates, settings["weights"], settings["precision"]
+        )
         for schedule in schedules:
             schedule.step()
         if average:
@@ -69,7 +68,8 @@ def train(
     }
     if average:
         parts["average"] = average
-    history = training.train(step, parts, settings["iterations"], state_folder, identity, "translation")
+    with precision.products(settings["precision"]):
+        history = training.train(step, parts, settings["iterations"], state_folder, identity, "translation")
     return cast(munit.Munit, average.module) if average else network, history
 
 

@@ -67,6 +67,7 @@ def test_configurations_of_the_project(path):
         {"clinical": {"cavity": "RV", "myocardium": "MYO"}},
         {"translation__weights__cycle": 0},
         {"translation__learning_rate": 1},
+        {"translation__precision": "bfloat16", "segmentation__precision": "tf32"},
     ],
 )
 def test_possible_values(changes):
@@ -158,6 +159,10 @@ def test_no_mapping_at_all(config):
         ({"segmentation__depth": 0}, "segmentation.depth: 0"),
         ({"segmentation__network": "vnet"}, "segmentation.network: 'vnet'; expected one of ['unet', 'segresnet']"),
         ({"translation__learning_rate": 0}, "translation.learning_rate: 0"),
+        (
+            {"translation__precision": "float16"},
+            "translation.precision: 'float16'; expected one of ['float32', 'tf32', 'bfloat16']",
+        ),
         ({"translation__betas": [0.5, 1]}, "translation.betas.1: 1"),
         ({"translation__betas": [0.5]}, "translation.betas: [0.5]"),
         ({"translation__weights__image": -1}, "translation.weights.image: -1"),

@@ -15,6 +15,7 @@ from cardioseg.unet import predict
 NETWORK = {"network": "unet", "width": 4, "depth": 2, "dropout": 0.1}
 SETTINGS = {
     "batch_size": 4,
+    "precision": "float32",
     "class_weights": [0.2, 0.3, 0.5],
     "edge_weight": 0.5,
     "augmentation": {
@@ -49,7 +50,7 @@ def unet(make=first_network, seed=1):
     return make(NETWORK, 3)
 
 
-def fit(network, folder, data=None, **changes):
+def fit(network, folder, data=None, precision="float32", **changes):
     keywords = {
         "epochs": 4,
         "learning_rate": 0.01,
@@ -59,7 +60,7 @@ def fit(network, folder, data=None, **changes):
         "state_folder": folder,
         "identity": "a",
     }
-    return fitting.fit(network, *(data or slices()), SETTINGS, **(keywords | changes))
+    return fitting.fit(network, *(data or slices()), SETTINGS | {"precision": precision}, **(keywords | changes))
 
 
 def weights(network):
@@ -144,11 +145,13 @@ def test_average_of_weights_and_statistics(tmp_path):
     assert not torch.equal(averaged.head.weight, plain.head.weight)
 
 
-@pytest.mark.parametrize(("call", "averaging"), [(1, 0.0), (3, 0.5), (6, 0.0)])
-def test_resumed_is_uninterrupted(tmp_path, call, averaging):
+@pytest.mark.parametrize(
+    ("call", "changes"), [(1, {}), (3, {"averaging": 0.5}), (6, {}), (3, {"precision": "bfloat16"})]
+)
+def test_resumed_is_uninterrupted(tmp_path, call, changes):
     """Weights, batch-norm statistics, dropout and order of the slices included."""
     expected = unet()
-    expected_history = fit(expected, tmp_path / "uninterrupted", averaging=averaging)
+    expected_history = fit(expected, tmp_path / "uninterrupted", **changes)
     calls = []
 
     def terminating(image):
@@ -158,11 +161,33 @@ def test_resumed_is_uninterrupted(tmp_path, call, averaging):
         return image
 
     with pytest.raises(training.Preempted):
-        fit(unet(), tmp_path / "state", inputs=terminating, averaging=averaging)
+        fit(unet(), tmp_path / "state", inputs=terminating, **changes)
     resumed = unet(seed=2)  # what it starts with no longer matters
     torch.manual_seed(99)
-    assert fit(resumed, tmp_path / "state", averaging=averaging) == expected_history
+    assert fit(resumed, tmp_path / "state", **changes) == expected_history
     assert weights(resumed) == weights(expected)
+
+
+def test_bfloat16_stays_near_float32(tmp_path):
+    """Factors of 8 bits leave a loss, a mean over many pixels, two digits; each step's rounding adds to it."""
+    histories, networks = {}, {}
+    for precision in ("float32", "bfloat16", "tf32"):
+        networks[precision] = unet()
+        history = fit(networks[precision], tmp_path / precision, precision=precision)
+        histories[precision] = [row["loss"] for row in history]
+        assert {parameter.dtype for parameter in networks[precision].parameters()} == {torch.float32}
+    assert histories["bfloat16"] == pytest.approx(histories["float32"], rel=0.03)
+    assert histories["bfloat16"] != histories["float32"]
+    # TF32 is a GPU's.
+    assert weights(networks["tf32"]) == weights(networks["float32"])
+
+
+def test_second_network_learns_in_bfloat16(tmp_path):
+    second = unet(second_network, seed=2)
+    before = weights(second)
+    fit(second, tmp_path, inputs=with_shape_prior(unet()), epochs=1, precision="bfloat16")
+    after = weights(second)
+    assert [name for name in after if after[name] == before[name]] == []
 
 
 def test_first_network_stays_fixed_while_the_second_learns(tmp_path):

@@ -11,6 +11,7 @@ from cardioseg import munit, training, translation
 SETTINGS = {
     "iterations": 3,
     "batch_size": 2,
+    "precision": "float32",
     "learning_rate": 1e-3,
     "betas": [0.5, 0.999],
     "weight_decay": 1e-4,
@@ -45,12 +46,12 @@ def watched(monkeypatch):
     """What each iteration is given."""
     calls, step = [], munit.step
 
-    def watch(network, generators, discriminators, source, target, styles, settings):
+    def watch(network, generators, discriminators, source, target, styles, *rest):
         rates = [optimiser.param_groups[0]["lr"] for optimiser in (generators, discriminators)]
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         call = {"images": (source, target), "styles": [*styles[0], *styles[1]], "rates": rates, "weights": before}
         calls.append(call)
-        return step(network, generators, discriminators, source, target, styles, settings)
+        return step(network, generators, discriminators, source, target, styles, *rest)
 
     monkeypatch.setattr(munit, "step", watch)
     return calls
@@ -92,9 +93,9 @@ def test_same_twice_and_not_with_another_seed(tmp_path):
     assert weights(networks[0])["source.content.stem.weight"] != weights(networks[2])["source.content.stem.weight"]
 
 
-@pytest.mark.parametrize("iteration", [0, 1])
-def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration):
-    expected, expected_history = train(tmp_path / "uninterrupted", averaging=0.5)
+@pytest.mark.parametrize(("iteration", "precision"), [(0, "float32"), (1, "float32"), (1, "bfloat16")])
+def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration, precision):
+    expected, expected_history = train(tmp_path / "uninterrupted", averaging=0.5, precision=precision)
     step, calls = munit.step, []
 
     def terminating(*arguments):
@@ -105,8 +106,8 @@ def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration):
 
     with monkeypatch.context() as patch, pytest.raises(training.Preempted):
         patch.setattr(munit, "step", terminating)
-        train(tmp_path / "state", averaging=0.5)
-    resumed, history = train(tmp_path / "state", averaging=0.5)
+        train(tmp_path / "state", averaging=0.5, precision=precision)
+    resumed, history = train(tmp_path / "state", averaging=0.5, precision=precision)
     assert history == expected_history
     assert weights(resumed) == weights(expected)
 

@@ -149,8 +149,9 @@ def test_changed_postprocessing(run: Path) -> None:
     assert set(jobs) == {"evaluate", "metrics", "provenance"} | postprocessing | tables | figures
 
 
-def test_changed_translation(work: Path) -> None:
-    jobs = plan(work, overlay="translation: {weights: {image: 9}}")
+@pytest.mark.parametrize("change", ["weights: {image: 9}", "precision: bfloat16"])
+def test_changed_translation(work: Path, change: str) -> None:
+    jobs = plan(work, overlay=f"translation: {{{change}}}")
     assert steps(jobs) == Counter(translate=1) + AFTER_TRANSLATION
 
 
