@@ -145,6 +145,7 @@ rule figure_training:
         "results/logs/figure_training.log",
     benchmark:
         "results/benchmarks/figure_training.tsv"
+    priority: -1  # nothing waits for it
     conda:
         "../envs/cardioseg.yaml"
     params:
@@ -208,6 +209,7 @@ rule uncertainty:
         "results/logs/uncertainty/{patient}.log",
     benchmark:
         "results/benchmarks/uncertainty/{patient}.tsv"
+    priority: -1  # nothing waits for it
     group:
         "inference"
     conda:
@@ -232,6 +234,7 @@ rule figure_uncertainty:
         "results/logs/figure_uncertainty.log",
     benchmark:
         "results/benchmarks/figure_uncertainty.tsv"
+    priority: -1  # nothing waits for it
     conda:
         "../envs/cardioseg.yaml"
     params:
