@@ -25,19 +25,25 @@ import steps
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from cardioseg import precision
+
 FOLDER = Path(__file__).parent / "measurements"
-# Name, what makes it, size, repeats.
-STEPS: dict[str, tuple[Callable[[str, torch.device], steps.Step], str, int]] = {
-    "MUNIT iteration, paper": (steps.translation_iteration, "paper", 3),
-    "MUNIT iteration, demo": (steps.translation_iteration, "demo", 15),
-    "U-Net training, paper": (steps.segmentation_steps, "paper", 2),
-    "U-Net training, demo": (steps.segmentation_steps, "demo", 15),
-    "synthesis, paper": (steps.synthesis, "paper", 3),
-    "synthesis, demo": (steps.synthesis, "demo", 15),
-    "inference, paper": (steps.inference, "paper", 2),
-    "inference, demo": (steps.inference, "demo", 7),
-    "CRF and morphology": (steps.postprocessing_of_a_volume, "paper", 7),
-    "evaluation": (steps.evaluation, "demo", 15),
+# Name, what makes it, size, precision (see `cardioseg.precision`), repeats.
+STEPS: dict[str, tuple[Callable[[str, str, torch.device], steps.Step], str, str, int]] = {
+    "MUNIT iteration, paper": (steps.translation_iteration, "paper", "float32", 3),
+    "MUNIT iteration, paper, TF32": (steps.translation_iteration, "paper", "tf32", 3),
+    "MUNIT iteration, paper, bfloat16": (steps.translation_iteration, "paper", "bfloat16", 3),
+    "MUNIT iteration, demo": (steps.translation_iteration, "demo", "float32", 15),
+    "U-Net training, paper": (steps.segmentation_steps, "paper", "float32", 2),
+    "U-Net training, paper, TF32": (steps.segmentation_steps, "paper", "tf32", 2),
+    "U-Net training, paper, bfloat16": (steps.segmentation_steps, "paper", "bfloat16", 2),
+    "U-Net training, demo": (steps.segmentation_steps, "demo", "float32", 15),
+    "synthesis, paper": (steps.synthesis, "paper", "float32", 3),
+    "synthesis, demo": (steps.synthesis, "demo", "float32", 15),
+    "inference, paper": (steps.inference, "paper", "float32", 2),
+    "inference, demo": (steps.inference, "demo", "float32", 7),
+    "CRF and morphology": (steps.postprocessing_of_a_volume, "paper", "float32", 7),
+    "evaluation": (steps.evaluation, "demo", "float32", 15),
 }
 PRODUCT = {"cpu": 3072, "cuda": 16384}
 SHORTEST_S = 0.5
@@ -58,7 +64,7 @@ def main() -> None:
         return
     about = hardware(arguments.device)
     path = FOLDER / (re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-") + ".json")
-    for name in arguments.names or STEPS:
+    for name in arguments.names or steps_on(arguments.device):
         call = [sys.executable, __file__, "--alone", "--device", arguments.device, name]
         figures = json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE).stdout)
         known = json.loads(path.read_text())["steps"] if path.exists() else {}
@@ -67,15 +73,21 @@ def main() -> None:
         print(f"{name}: {min(figures['shipped_s']):.3g} s", flush=True)
 
 
+def steps_on(device: str) -> list[str]:
+    """The steps that are of interest on a device: only GPUs are faster in less than float32."""
+    return [name for name, (_, _, exactness, _) in STEPS.items() if device == "cuda" or exactness == "float32"]
+
+
 def measure(name: str, device: torch.device) -> dict[str, Any]:
     """Alternate between ceiling, shipped and reference; times in s per call, work in floating-point operations."""
-    make, size, repeats = STEPS[name]
-    step = make(size, device)
-    side = PRODUCT[device.type]
-    factors = [torch.randn(side, side, device=device) for _ in range(2)]
+    make, size, exactness, repeats = STEPS[name]
+    step = make(size, exactness, device)
+    side, kind = PRODUCT[device.type], torch.bfloat16 if exactness == "bfloat16" else torch.float32
+    factors = [torch.randn(side, side, device=device, dtype=kind) for _ in range(2)]
 
     def product() -> None:
-        torch.matmul(*factors)
+        with precision.products(exactness):
+            torch.matmul(*factors)
 
     pieces = {"product": product, "shipped": step.shipped}
     if step.reference:

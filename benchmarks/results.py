@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-from measure import FOLDER, STEPS
+from measure import FOLDER, STEPS, steps_on
 
 HERE = Path(__file__).parent
 NOT_MEASURED = "not measured"
@@ -20,12 +20,12 @@ def main() -> None:
     scales = [json.loads(path.read_text()) for path in sorted((FOLDER / "scale").glob("*.json"))]
     parts = [(HERE / "introduction.md").read_text()]
     for device in measured:
-        parts += [heading(device["hardware"]), table(device["steps"])]
+        parts += [heading(device["hardware"]), table(device["steps"], steps_on("cuda" if is_gpu(device) else "cpu"))]
         name = f"{'gpu' if is_gpu(device) else 'cpu'}.png"
         draw(device, HERE / name)
         parts.append(f"![Ratio to the published way, and share of the ceiling]({name})\n")
     if not any(map(is_gpu, measured)):
-        parts += ["## GPU\n", table({})]
+        parts += ["## GPU\n", table({}, steps_on("cuda"))]
     for scale in scales:
         parts += [scaling(scale)]
     (HERE / "RESULTS.md").write_text("\n".join(parts))
@@ -40,13 +40,13 @@ def heading(hardware: dict[str, Any]) -> str:
     return f"## {hardware['device']}\n\nPython {hardware['python']}, {versions}.\n"
 
 
-def table(figures: dict[str, Any]) -> str:
+def table(figures: dict[str, Any], names: list[str]) -> str:
     """One row a step; steps that nobody measured say so."""
     lines = [
         "| step | shipped | reference | ratio (range) | arithmetic | ceiling | share | published share | peak memory |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in STEPS:
+    for name in names:
         lines.append("| " + " | ".join([name, *(row(figures[name]) if name in figures else [NOT_MEASURED] * 8)]) + " |")
     return "\n".join(lines) + "\n"
 

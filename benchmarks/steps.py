@@ -26,6 +26,7 @@ from cardioseg import (
     munit,
     phantom,
     postprocessing,
+    precision,
     resampling,
     segmentation,
     translation,
@@ -62,8 +63,8 @@ def _merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:
             base[key] = value
 
 
-def translation_iteration(size: str, device: torch.device) -> Step:
-    """One iteration of MUNIT's training, all losses."""
+def translation_iteration(size: str, exactness: str, device: torch.device) -> Step:
+    """One iteration of MUNIT's training, all losses. exactness: see `cardioseg.precision`; the reference is float32."""
     config = configuration(size)
     settings, side = config["translation"], config["cropping"]["size"]
     torch.manual_seed(0)
@@ -76,7 +77,8 @@ def translation_iteration(size: str, device: torch.device) -> Step:
     updates = (munit.Styles(*styles[:2]), munit.Styles(*styles[2:]))
 
     def shipped() -> None:
-        munit.step(network, *optimisers, images[0], images[1], updates, settings["weights"])
+        with precision.products(exactness):
+            munit.step(network, *optimisers, images[0], images[1], updates, settings["weights"], exactness)
 
     def eager() -> None:
         reference.step((images[0], images[1]), updates, settings["weights"])
@@ -84,10 +86,10 @@ def translation_iteration(size: str, device: torch.device) -> Step:
     return Step(shipped, eager, 1, "iteration")
 
 
-def segmentation_steps(size: str, device: torch.device) -> Step:
+def segmentation_steps(size: str, exactness: str, device: torch.device) -> Step:
     """Steps of a U-Net's training, augmentation included; the reference has a loader worker for each core."""
     config = configuration(size)
-    settings, side = config["segmentation"], config["cropping"]["size"]
+    settings, side = config["segmentation"] | {"precision": exactness}, config["cropping"]["size"]
     draws = np.random.default_rng(0)
     images = draws.uniform(-1, 1, (SLICES, side, side)).astype(np.float32)
     labels = draws.integers(0, len(settings["class_weights"]), images.shape, dtype=np.uint8)
@@ -128,7 +130,7 @@ def segmentation_steps(size: str, device: torch.device) -> Step:
     return Step(shipped, eager, SLICES, "slice")
 
 
-def synthesis(size: str, device: torch.device) -> Step:
+def synthesis(size: str, _: str, device: torch.device) -> Step:
     """One volume of ten slices rendered in five styles; the reference encodes and decodes slice by slice."""
     config = configuration(size)
     settings, side = config["translation"], config["cropping"]["size"]
@@ -153,7 +155,7 @@ def synthesis(size: str, device: torch.device) -> Step:
     return Step(shipped, eager, samples, "volume")
 
 
-def inference(size: str, device: torch.device) -> Step:
+def inference(size: str, _: str, device: torch.device) -> Step:
     """A raw phantom LGE volume to its mask, four members, with CRF and morphology, as `cardioseg segment` does it."""
     model = untrained(size)
     volume = _raw_volume()
@@ -183,7 +185,7 @@ def untrained(size: str) -> ensemble.Ensemble:
     )
 
 
-def postprocessing_of_a_volume(_: str, device: torch.device) -> Step:
+def postprocessing_of_a_volume(_size: str, _precision: str, device: torch.device) -> Step:
     """CRF and morphology of the phantom's LGE labels, blurred to probabilities, at the paper's resolution."""
     config = configuration("paper")
     settings, structures = config["postprocessing"], list(config["cohort"]["structures"])
@@ -217,7 +219,7 @@ def _labels() -> np.ndarray:
     return sum((label * (drawn == code) for label, code in enumerate(codes, 1)), np.uint8(0)).astype(np.uint8)
 
 
-def evaluation(_: str, device: torch.device) -> Step:
+def evaluation(_size: str, _precision: str, device: torch.device) -> Step:
     """Dice and ASD of a phantom LGE volume's structures against these moved a little; the reference is medpy."""
     codes = configuration("demo")["cohort"]["structures"]
     truth = _labels()
