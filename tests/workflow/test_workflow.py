@@ -119,6 +119,11 @@ def test_cohort_is_reported(run: Path) -> None:
     assert table.loc[(table["modality"] == "bSSFP") & (table["patient"] == "6"), "splits"].item() == (
         "labelled translation_source"
     )
+    # Registration alone reads the bSSFP image of patient 1.
+    alone = (table["modality"] == "bSSFP") & (table["patient"] == "1")
+    assert table.loc[alone, "located"].item() == "not needed"
+    assert set(table.loc[~alone, "located"]) <= {"yes", "no"}
+    assert not (run / "results" / "located" / "bSSFP" / "1.json").exists()
 
 
 def test_provenance_is_recorded(run: Path) -> None:
