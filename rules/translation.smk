@@ -10,6 +10,7 @@ rule translate:
         "results/logs/translate.log",
     benchmark:
         "results/benchmarks/translate.tsv"
+    priority: 1  # the longest, and most of the rest waits for it
     conda:
         "../envs/cardioseg.yaml"
     threads: threads("translation")
