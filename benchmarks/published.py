@@ -3,7 +3,7 @@
 What the shipped code is timed against, and held to by a test. MUNIT after Huang et al., ECCV 2018: each update encodes
 anew, the discriminators' update draws the generators' whole graph, the generators' update computes gradients of the
 discriminators' weights and throws them away, and every iteration waits for the device. The U-Net after the habit of the
-field: loader workers augment slice by slice on the CPU.
+field: loader workers augment slice by slice on the CPU, and prediction takes one slice at a time.
 
 A network is the dictionary of its parameters, named as in the library.
 """
@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
+
+from cardioseg import unet, winograd
 
 Network = dict[str, Tensor]
 
@@ -236,8 +238,26 @@ def edge_loss(scores: Tensor, labels: Tensor) -> Tensor:
     return loss
 
 
+def plain(network: nn.Module) -> nn.Module:
+    """Make a U-Net of the library, in place, one of torch's own contiguous layers."""
+    for module in network.modules():
+        if isinstance(module, winograd.Convolution):
+            module.__class__ = nn.Conv2d
+        elif isinstance(module, unet.Dropout):
+            module.__class__ = nn.Dropout
+    return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+@torch.no_grad()
+def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
+    """Class probabilities (classes, z, y, x) of slices (z, y, x), slice by slice."""
+    network.to(device).eval()
+    slices = torch.from_numpy(images)[:, None].to(device)
+    return np.stack([network(image[None]).softmax(dim=1)[0].cpu().numpy() for image in slices], axis=1)
+
+
 class UnetTraining:
-    """A U-Net of the library, contiguous, fed by loader workers; `step` is one optimisation step."""
+    """A U-Net of the library, plain, fed by loader workers; `step` is one optimisation step."""
 
     def __init__(
         self,
@@ -249,7 +269,7 @@ class UnetTraining:
         device: torch.device,
         workers: int,
     ) -> None:
-        self.network, self.device, self.settings = network.to(device).train(), device, settings
+        self.network, self.device, self.settings = plain(network).to(device).train(), device, settings
         self.optimiser = torch.optim.Adam(network.parameters(), learning_rate)
         self.class_weights = torch.tensor(settings["class_weights"], device=device)
         loader = torch.utils.data.DataLoader(

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import published
@@ -156,10 +157,21 @@ def synthesis(size: str, _: str, device: torch.device) -> Step:
 
 
 def inference(size: str, _: str, device: torch.device) -> Step:
-    """A raw phantom LGE volume to its mask, four members, with CRF and morphology, as `cardioseg segment` does it."""
-    model = untrained(size)
+    """A raw phantom LGE volume to its mask, four members, with CRF and morphology, as `cardioseg segment` does it.
+
+    In the reference the networks are plain and predict slice by slice; all else is the same.
+    """
+    model, reference = untrained(size), untrained(size)
+    for network in (reference.localiser, *reference.members.values()):
+        published.plain(network)
     volume = _raw_volume()
-    return Step(lambda: ensemble.segment(volume, model, device), None, 1, "volume")
+
+    def eager() -> None:
+        predict = published.predict
+        with mock.patch.object(ensemble, "predict", predict), mock.patch.object(localisation, "predict", predict):
+            ensemble.segment(volume, reference, device)
+
+    return Step(lambda: ensemble.segment(volume, model, device), eager, 1, "volume")
 
 
 def untrained(size: str) -> ensemble.Ensemble:

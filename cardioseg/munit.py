@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cardioseg import winograd
 from cardioseg.precision import forward_pass, full
 
 
@@ -34,8 +35,8 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _convolution(channels, channels, 3)
-        self.second = _convolution(channels, channels, 3)
+        self.first = winograd.Convolution(channels, channels, padding_mode="reflect")
+        self.second = winograd.Convolution(channels, channels, padding_mode="reflect")
 
     def forward(self, features: Tensor, adain: Tensor | None = None) -> Tensor:
         """adain: (n, 2 convolutions, 2, channels), shift then scale; the norm is plain without it."""
@@ -279,7 +280,8 @@ def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
     # (x phase, y phase, outputs, inputs, 3, 3) to the channels' order of pixel_shuffle
     kernels = _halved_taps(_halved_taps(weight, -2), -1).permute(2, 1, 0, 3, 4, 5).flatten(0, 2)
     padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
-    convolved = F.pixel_shuffle(F.conv2d(padded, kernels, bias.repeat_interleave(4)), 2)
+    convolve = winograd.convolve if winograd.pays(features, kernels) else F.conv2d
+    convolved = F.pixel_shuffle(convolve(padded, kernels, bias.repeat_interleave(4)), 2)
     for axis, enlargement, margins in ((2, (1, 2), (2, 2, 0, 0)), (3, (2, 1), (0, 0, 2, 2))):
         # What the outermost pixels at both ends see of the enlargement, as images of their own.
         end = features.narrow(axis, features.shape[axis] - 2, 2).flip(axis)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cardioseg.winograd import Convolution
+
 # In prediction: enough for the time that a CPU takes to lay out the weights, few enough for their features to be cheap.
 SLICES_AT_A_TIME = 4
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -109,5 +111,5 @@ def _double_convolution(inputs: int, outputs: int, normalise: Callable[[int], nn
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         # The norm's shift stands in for the convolution's bias.
-        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), normalise(outputs), nn.ReLU(inplace=True)]
+        layers += [Convolution(channels, outputs, bias=False), normalise(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)

@@ -35,7 +35,7 @@ def test_vanilla_plan_with_norms_and_dropout():
     def block(before, after, size):
         layers = []
         for channels in (before, after):
-            layers.append(("Conv2d", channels, after, size))
+            layers.append(("Convolution", channels, after, size))
             layers += [(name, after, after, size) for name in ("BatchNorm2d", "ReLU")]
         return layers
 
