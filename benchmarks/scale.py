@@ -26,7 +26,7 @@ import yaml
 from cardioseg import ensemble, metrics, munit, phantom, translation, volumes
 
 ROOT = Path(__file__).parents[1]
-PLANNED = (10, 100)
+PLANNED = (10, 100, 1000)
 WORKED = (10, 30, 100)
 
 
