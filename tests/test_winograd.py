@@ -76,3 +76,9 @@ def test_where_it_pays():
     assert not winograd.pays(features.to("meta"), weight)
     with torch.autocast("cpu"):
         assert not winograd.pays(features, weight)
+
+
+def test_an_exported_layer_is_a_plain_convolution():
+    layer, features = winograd.Convolution(128, 128), torch.zeros(1, 128, 48, 48)
+    graph = torch.export.export(layer, (features,)).graph
+    assert [node.target.name() for node in graph.nodes if node.op == "call_function"] == ["aten::conv2d"]
