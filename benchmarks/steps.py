@@ -90,7 +90,7 @@ def translation_iteration(size: str, exactness: str, device: torch.device) -> St
 def segmentation_steps(size: str, exactness: str, device: torch.device) -> Step:
     """Steps of a U-Net's training, augmentation included; the reference has a loader worker for each core."""
     config = configuration(size)
-    settings, side = config["segmentation"] | {"precision": exactness}, config["cropping"]["size"]
+    settings, side = config["segmentation"] | {"precision": exactness, "averaging": 0}, config["cropping"]["size"]
     draws = np.random.default_rng(0)
     images = draws.uniform(-1, 1, (SLICES, side, side)).astype(np.float32)
     labels = draws.integers(0, len(settings["class_weights"]), images.shape, dtype=np.uint8)

@@ -29,20 +29,19 @@ def fit(
     state_folder: Path,
     identity: str,
     inputs: Callable[[Tensor], Tensor] = image_alone,
-    averaging: float = 0.0,
 ) -> list[dict[str, float]]:
     """Train `network` in place on slices (n, y, x) in [-1, 1] and labels (n, y, x) for a number of epochs with Adam.
 
-    settings: `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`. inputs: from
-    augmented images (n, 1, y, x) to what the network sees. averaging: where above 0, the network ends as the running
-    average of its weights, see `training.running_average`. An epoch is one pass over all slices in a fresh order; the
+    settings: `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`, `averaging`:
+    where above 0, the network ends as the running average of its weights, see `training.running_average`. inputs: from
+    augmented images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the
     last incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
     `training.train`.
     """
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
-    average = training.running_average(network, averaging)
+    average = training.running_average(network, settings["averaging"])
     all_images = torch.from_numpy(images)[:, None].to(device)
     all_labels = torch.from_numpy(labels).to(device)
     class_weights = torch.tensor(settings["class_weights"], dtype=torch.float32, device=device)

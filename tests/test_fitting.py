@@ -50,7 +50,7 @@ def unet(make=first_network, seed=1):
     return make(NETWORK, 3)
 
 
-def fit(network, folder, data=None, precision="float32", **changes):
+def fit(network, folder, data=None, precision="float32", averaging=0.0, **changes):
     keywords = {
         "epochs": 4,
         "learning_rate": 0.01,
@@ -60,7 +60,8 @@ def fit(network, folder, data=None, precision="float32", **changes):
         "state_folder": folder,
         "identity": "a",
     }
-    return fitting.fit(network, *(data or slices()), SETTINGS | {"precision": precision}, **(keywords | changes))
+    settings = SETTINGS | {"precision": precision, "averaging": averaging}
+    return fitting.fit(network, *(data or slices()), settings, **(keywords | changes))
 
 
 def weights(network):

@@ -40,7 +40,6 @@ with job(snakemake):
         state_folder=state,
         identity=training.fingerprint(dict(snakemake.params), snakemake.input),
         inputs=inputs,
-        averaging=settings["averaging"],
     )
     training.write_history(snakemake.output.history, history)
     checkpoints.save_weights(snakemake.output.weights, network, settings=settings, iterations=history[-1]["iteration"])
