@@ -88,7 +88,10 @@ def translation_iteration(size: str, exactness: str, device: torch.device) -> St
 
 
 def segmentation_steps(size: str, exactness: str, device: torch.device) -> Step:
-    """Steps of a U-Net's training, augmentation included; the reference has a loader worker for each core."""
+    """Steps of a U-Net's training, augmentation included; the reference has a loader worker for each core.
+
+    Weights are not averaged, whatever the configuration says: the reference does not do it.
+    """
     config = configuration(size)
     settings, side = config["segmentation"] | {"precision": exactness, "averaging": 0}, config["cropping"]["size"]
     draws = np.random.default_rng(0)
