@@ -82,22 +82,14 @@ def measure(name: str, device: torch.device) -> dict[str, Any]:
     """Alternate between ceiling, shipped and reference; times in s per call, work in floating-point operations."""
     make, size, exactness, repeats = STEPS[name]
     step = make(size, exactness, device)
-    side, kind = PRODUCT[device.type], torch.bfloat16 if exactness == "bfloat16" else torch.float32
-    factors = [torch.randn(side, side, device=device, dtype=kind) for _ in range(2)]
-
-    def product() -> None:
-        with precision.products(exactness):
-            torch.matmul(*factors)
-
-    pieces = {"product": product, "shipped": step.shipped}
-    if step.reference:
-        pieces["reference"] = step.reference
     operations, calls = {}, {}
-    for piece, call in pieces.items():
-        began = time.perf_counter()
-        operations[piece] = count_operations(call)  # the warm-up as well
-        synchronise(device)
-        calls[piece] = max(1, round(SHORTEST_S / (time.perf_counter() - began)))
+    operations["shipped"], calls["shipped"] = warm_up(step.shipped, device)
+    peak = peak_memory(device)  # before the others take theirs
+    pieces = {"product": large_product(exactness, device), "shipped": step.shipped}
+    if step.reference:
+        pieces["reference"] = in_float32(step.reference)
+    for piece in pieces.keys() - {"shipped"}:
+        operations[piece], calls[piece] = warm_up(pieces[piece], device)
     times: dict[str, list[float]] = {piece: [] for piece in pieces}
     for _ in range(repeats):
         for piece, call in pieces.items():
@@ -107,8 +99,36 @@ def measure(name: str, device: torch.device) -> dict[str, Any]:
         "unit": step.unit,
         **{f"{piece}_s": values for piece, values in times.items()},
         **{f"{piece}_operations": count for piece, count in operations.items()},
-        "peak_memory_bytes": peak_memory(device),
+        "peak_memory_bytes": peak,
     }
+
+
+def large_product(exactness: str, device: torch.device) -> Callable[[], None]:
+    """What shows the ceiling: a product of two square matrices."""
+    side, kind = PRODUCT[device.type], torch.bfloat16 if exactness == "bfloat16" else torch.float32
+    factors = [torch.randn(side, side, device=device, dtype=kind) for _ in range(2)]
+
+    def product() -> None:
+        with precision.products(exactness):
+            torch.matmul(*factors)
+
+    return product
+
+
+def in_float32(call: Callable[[], Any]) -> Callable[[], None]:
+    """A call in which a GPU does not round to TF32, which torch's convolutions otherwise do."""
+
+    def exactly() -> None:
+        with precision.products("float32"):
+            call()
+
+    return exactly
+
+
+def warm_up(call: Callable[[], Any], device: torch.device) -> tuple[int, int]:
+    """A call's operations, and how often to repeat it so that it takes long enough to be timed."""
+    operations = count_operations(call)
+    return operations, max(1, round(SHORTEST_S / timed(call, 1, device)))
 
 
 def count_operations(call: Callable[[], Any]) -> int:

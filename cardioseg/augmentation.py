@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cardioseg.transfer import send
+
 
 def augment(
     images: Tensor, labels: Tensor, settings: Mapping[str, float], generator: torch.Generator
@@ -19,18 +21,18 @@ def augment(
     control points). All zero leaves everything as it is.
     """
     height, width = images.shape[-2:]
-    sampling = sampling_grid(len(images), (height, width), settings, generator).to(images.device)
+    sampling = sampling_grid(len(images), (height, width), settings, generator, images.device)
     deformed = F.grid_sample(images, sampling, mode="bilinear", padding_mode="border", align_corners=False)
     moved = F.grid_sample(
         labels[:, None].to(images.dtype), sampling, mode="nearest", padding_mode="border", align_corners=False
     )
-    gamma = torch.exp(_uniform(len(images), settings["log_gamma"], generator)).to(images.device)
+    gamma = send(torch.exp(_uniform(len(images), settings["log_gamma"], generator)), images.device)
     brightness = ((deformed + 1) / 2).clamp(0, 1) ** gamma.view(-1, 1, 1, 1)
     return 2 * brightness - 1, moved[:, 0].to(labels.dtype)
 
 
 def sampling_grid(
-    count: int, shape: tuple[int, int], settings: Mapping[str, float], generator: torch.Generator
+    count: int, shape: tuple[int, int], settings: Mapping[str, float], generator: torch.Generator, device: torch.device
 ) -> Tensor:
     """Where to sample each output pixel: (n, y, x, 2), in the coordinates of grid_sample.
 
@@ -46,13 +48,13 @@ def sampling_grid(
     matrix = torch.stack(
         [torch.stack([cosine, -sine * aspect, zero], 1), torch.stack([sine / aspect, cosine, zero], 1)], 1
     )
-    grid = F.affine_grid(matrix, [count, 1, height, width], align_corners=False)
+    grid = F.affine_grid(send(matrix, device), [count, 1, height, width], align_corners=False)
     control = [math.ceil(length / settings["elastic_spacing_pixels"]) + 1 for length in shape]
     displacement = torch.randn((count, 2, *control), generator=generator) * settings["elastic_pixels"]
-    smooth = F.interpolate(displacement, size=(height, width), mode="bicubic", align_corners=True)
+    smooth = F.interpolate(send(displacement, device), size=(height, width), mode="bicubic", align_corners=True)
     pixels = torch.tensor([2 / width, 2 / height])
     shift = torch.stack([_uniform(count, settings["shift_pixels"], generator) for _ in shape], dim=-1)
-    return grid + (smooth.movedim(1, -1) + shift[:, None, None]) * pixels
+    return grid + (smooth.movedim(1, -1) + send(shift[:, None, None], device)) * send(pixels, device)
 
 
 def _uniform(count: int, largest: float, generator: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ from cardioseg import precision, training
 from cardioseg.augmentation import augment
 from cardioseg.losses import composite_loss
 from cardioseg.randomness import derive
+from cardioseg.transfer import send
 from cardioseg.unet import image_alone
 
 
@@ -52,7 +53,7 @@ def fit(
         draws = torch.Generator().manual_seed(derive(seed, name, "draws", iteration))
         # Dropout draws from the device's own generator.
         torch.manual_seed(derive(seed, name, "dropout", iteration))
-        chosen = _batch(iteration, size, count, derive(seed, name, "order")).to(device)
+        chosen = send(_batch(iteration, size, count, derive(seed, name, "order")), device)
         batch, truth = augment(all_images[chosen], all_labels[chosen], settings["augmentation"], draws)
         batch = batch.contiguous(memory_format=torch.channels_last)
         with precision.forward_pass(settings["precision"], device):

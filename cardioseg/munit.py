@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from cardioseg import winograd
 from cardioseg.precision import forward_pass, full
 
+# Added to the variances. A layer's deviation has its own, 1e-5, so that this one only keeps it from being zero.
+_EPSILON, _EPSILON_OF_LAYERS = 1e-5, 1e-30
+
 
 class LayerNorm(nn.Module):
     """(x - mean) / (std + 1e-5) over a sample, std unbiased; a gain drawn from U(0, 1) and a shift per channel."""
@@ -315,6 +318,31 @@ def _instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
     return _Norm.apply(features, scale, shift, False)
 
 
+def _standardise(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
+    """(x - mean) / deviation of each channel of a sample or, of a `layer`, of all of it; and 1 / deviation.
+
+    A GPU's group norm takes no channels last, and torch's moments of channels last are slow on a CPU.
+    """
+    return (_by_group_norm if features.device.type == "cpu" else _by_moments)(features, layer)
+
+
+def _by_group_norm(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
+    count, channels, *size = features.shape
+    # A group for each channel: unlike instance_norm it keeps the channels-last layout.
+    groups, epsilon = (1, _EPSILON_OF_LAYERS) if layer else (channels, _EPSILON)
+    normalised, _, inverse = torch.native_group_norm(
+        features, None, None, count, channels, math.prod(size), groups, epsilon
+    )
+    return normalised, inverse[:, :, None, None]
+
+
+def _by_moments(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
+    axes, epsilon = ((1, 2, 3), _EPSILON_OF_LAYERS) if layer else ((2, 3), _EPSILON)
+    variance, mean = torch.var_mean(features, axes, correction=0, keepdim=True)
+    inverse = (variance + epsilon).rsqrt()
+    return (features - mean) * inverse, inverse
+
+
 class _Norm(torch.autograd.Function):
     """scale (x - mean) / deviation + shift, for each channel of a sample or, as a `layer`, for all of it.
 
@@ -324,14 +352,8 @@ class _Norm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, scale: Tensor | None, shift: Tensor | None, layer: bool) -> Tensor:
-        count, channels, *size = features.shape
-        groups, epsilon = (1, 1e-30) if layer else (channels, 1e-5)
-        # A group for each channel: unlike instance_norm it keeps the channels-last layout.
-        normalised, _, inverse = torch.native_group_norm(
-            full(features), None, None, count, channels, math.prod(size), groups, epsilon
-        )
-        inverse, ratio, damping = inverse[:, :, None, None], None, None
-        weight = scale
+        normalised, inverse = _standardise(full(features), layer)
+        weight, ratio, damping = scale, None, None
         if layer:  # from 1 / sqrt(variance) to 1 / (std + 1e-5)
             assert scale is not None
             bessel = math.sqrt(1 - 1 / features[0].numel())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cardioseg import munit, precision, training
 from cardioseg.randomness import derive
+from cardioseg.transfer import send
 
 
 def train(
@@ -48,7 +49,7 @@ def train(
     def step(iteration: int) -> dict[str, Tensor]:
         draws = torch.Generator().manual_seed(derive(seed, "translation", "draws", iteration))
         batch = [_batch(slices, count, draws) for slices in images]
-        styles = [torch.randn(count, style_size, generator=draws).to(device) for _ in range(4)]
+        styles = [send(torch.randn(count, style_size, generator=draws), device) for _ in range(4)]
         updates = (munit.Styles(styles[0], styles[1]), munit.Styles(styles[2], styles[3]))
         losses = munit.step(
             network, generators, discriminators, batch[0], batch[1], updates, settings["weights"], settings["precision"]
@@ -74,6 +75,7 @@ def train(
 
 
 @torch.no_grad()
+@precision.products("float32")
 def synthesise(network: munit.Munit, images: np.ndarray, styles: np.ndarray, device: torch.device) -> np.ndarray:
     """Render source slices (z, y, x) in [-1, 1] in the target's look: D_l(c_b, s_l), for each style (n, style_size).
 
@@ -96,6 +98,6 @@ def sample_style(size: int, seed: int, patient: str, sample: int) -> np.ndarray:
 
 def _batch(slices: Tensor, count: int, draws: torch.Generator) -> Tensor:
     """Random slices, each flipped left to right half of the time."""
-    chosen = slices[torch.randint(len(slices), (count,), generator=draws).to(slices.device)]
-    flip = torch.rand(count, generator=draws).to(slices.device) < 0.5
+    chosen = slices[send(torch.randint(len(slices), (count,), generator=draws), slices.device)]
+    flip = send(torch.rand(count, generator=draws), slices.device) < 0.5
     return torch.where(flip.view(-1, 1, 1, 1), chosen.flip(-1), chosen)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cardioseg import precision
 from cardioseg.winograd import Convolution
 
 # In prediction: enough for the time that a CPU takes to lay out the weights, few enough for their features to be cheap.
@@ -21,12 +22,12 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Dropout(nn.Dropout):
-    """Dropout that draws 16 random bits an element, on a CPU in a quarter of the time of Bernoulli's numbers."""
+    """Dropout that draws 16 random bits an element on a CPU, in a quarter of the time of Bernoulli's numbers."""
 
     def forward(self, features: Tensor) -> Tensor:
-        if not self.training or not self.p:
-            return features
-        words = torch.empty(-(-features.numel() // 4), dtype=torch.int64, device=features.device)
+        if not self.training or not self.p or features.device.type != "cpu":
+            return super().forward(features)
+        words = torch.empty(-(-features.numel() // 4), dtype=torch.int64)
         draws = words.random_(-(2**63), None).view(torch.int16)[: features.numel()].float()
         kept = draws.ge_(2**16 * self.p - 2**15).div_(1 - self.p).to(features.dtype)
         # In the order of the features in memory.
@@ -81,6 +82,7 @@ def image_alone(image: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+@precision.products("float32")
 def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
     """Class probabilities (classes, z, y, x), float32, of slices (z, y, x) in [-1, 1]."""
     network.to(device).eval()

@@ -28,6 +28,9 @@ EVERYTHING = {
 }
 
 
+CPU = torch.device("cpu")
+
+
 def random(seed=0):
     return torch.Generator().manual_seed(seed)
 
@@ -76,7 +79,7 @@ def test_shift_moves_image_and_labels(largest):
 
 
 def test_shifts_are_uniform_and_differ():
-    grid = in_pixels(sampling_grid(2000, (8, 8), NOTHING | {"shift_pixels": 3}, random()))
+    grid = in_pixels(sampling_grid(2000, (8, 8), NOTHING | {"shift_pixels": 3}, random(), CPU))
     shifts = (grid - positions((8, 8)))[:, 0, 0]
     assert shifts.abs().max() <= 3 + 1e-4
     torch.testing.assert_close(
@@ -173,7 +176,7 @@ def test_scale_by_a_known_factor():
 
 def test_rotation_and_scale_are_drawn_up_to_their_largest():
     shape = (24, 40)
-    grid = in_pixels(sampling_grid(400, shape, NOTHING | {"rotation_degrees": 30, "scale": 0.25}, random()))
+    grid = in_pixels(sampling_grid(400, shape, NOTHING | {"rotation_degrees": 30, "scale": 0.25}, random(), CPU))
     here = positions(shape).flatten(0, 1)
     assert (grid.mean((1, 2)).abs() < 1e-4).all()  # the centre stays
     matrix = torch.linalg.lstsq(here.expand(400, -1, -1), grid.flatten(1, 2)).solution.mT
@@ -194,7 +197,8 @@ def test_rotation_and_scale_are_drawn_up_to_their_largest():
 
 def test_elastic_displacement_in_pixels():
     shape = (33, 65)
-    grid = in_pixels(sampling_grid(500, shape, NOTHING | {"elastic_pixels": 3, "elastic_spacing_pixels": 16}, random()))
+    settings = NOTHING | {"elastic_pixels": 3, "elastic_spacing_pixels": 16}
+    grid = in_pixels(sampling_grid(500, shape, settings, random(), CPU))
     displacement = grid - positions(shape)
     # The corners are control points.
     corners = displacement[:, [0, 0, -1, -1], [0, -1, 0, -1]]

@@ -114,6 +114,15 @@ def test_gradients_of_the_norms(shape):
     assert torch.autograd.gradcheck(lambda x, *_: norm(x), (features, norm.gain, norm.shift))
 
 
+@pytest.mark.parametrize("layer", [False, True])
+def test_norms_are_the_same_on_every_device(layer):
+    """GPUs do not take the form that is fast on a CPU."""
+    features = 3 + 2 * torch.randn(2, 5, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    features = features.contiguous(memory_format=torch.channels_last)
+    for here, elsewhere in zip(munit._by_group_norm(features, layer), munit._by_moments(features, layer), strict=True):
+        same(here, elsewhere)
+
+
 @torch.no_grad()
 def test_layer_norm_of_a_constant_is_its_shift():
     norm = munit.LayerNorm(2)

@@ -85,7 +85,7 @@ def test_augmentation_of_a_slice():
         "elastic_pixels": 2,
         "elastic_spacing_pixels": 10,
     }
-    grid = sampling_grid(1, (30, 40), settings, torch.Generator().manual_seed(1))
+    grid = sampling_grid(1, (30, 40), settings, torch.Generator().manual_seed(1), torch.device("cpu"))
     draws = np.random.default_rng(0)
     image = draws.uniform(-1, 1, (30, 40)).astype(np.float32)
     expected = F.grid_sample(torch.from_numpy(image)[None, None], grid, padding_mode="border", align_corners=False)

@@ -1,0 +1,120 @@
+"""What would fail or wait on a GPU, found without one: tensors without values (torch's device meta) take its place."""
+
+import importlib
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from test_fitting import NETWORK, slices
+from test_fitting import SETTINGS as SEGMENTATION
+from test_translation import SETTINGS as TRANSLATION
+from test_translation import SOURCE, TARGET
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from cardioseg import fitting, segmentation, training, translation, unet
+
+GPU = torch.device("meta")
+
+
+class PretendedGpu(TorchDispatchMode):
+    """Refuses what a GPU does, notes what is waited for and how exact products are. Values may be read, as zeros."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
+        self.products = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        keywords = keywords or {}
+        tensors = [leaf for leaf in tree_leaves((arguments, keywords)) if isinstance(leaf, torch.Tensor)]
+        there = [tensor for tensor in tensors if tensor.device == GPU]
+        name = function.name().removeprefix("aten::")
+        if name == "_local_scalar_dense" and there:
+            self.waits.append("reads a value")
+            return 0.0
+        if name == "_to_copy" and keywords.get("device", tensors[0].device) != tensors[0].device:
+            if there or not keywords.get("non_blocking"):
+                self.waits.append("copies")
+            if there:
+                return torch.zeros(tensors[0].shape, dtype=keywords.get("dtype") or tensors[0].dtype)
+        elif there:
+            here = [tensor for tensor in tensors if tensor.ndim and tensor.device != GPU]
+            assert not here, f"{name} on two devices"
+        if name == "native_group_norm" and there:
+            assert tensors[0].is_contiguous(), "a GPU's group norm takes no channels last"
+        result = function(*arguments, **keywords)
+        if name == "convolution":
+            self.products.add(torch.backends.cudnn.conv.fp32_precision)
+            if any(map(channels_last, tensors[:2])):
+                result = result.contiguous(memory_format=torch.channels_last)
+        return result
+
+
+def channels_last(tensor):
+    return tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    # Neither is known of the device meta.
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(importlib.import_module("torch.optim.adam"), "_device_dtype_check_for_fused", lambda *_: None)
+    with PretendedGpu() as mode:
+        yield mode
+
+
+@pytest.fixture
+def waits_of_steps(gpu, monkeypatch):
+    """What each training's steps wait for, without its start, its reports and its end."""
+    waits = []
+
+    def steps(step, parts, iterations, *_):
+        before = len(gpu.waits)
+        for iteration in range(iterations):
+            step(iteration)
+        waits.append(gpu.waits[before:])
+        return []
+
+    monkeypatch.setattr(training, "train", steps)
+    return waits
+
+
+def fit(folder, **settings):
+    network = segmentation.first_network(NETWORK, 3)
+    fitting.fit(
+        network,
+        *slices(),
+        SEGMENTATION | {"averaging": 0} | settings,
+        epochs=2,
+        learning_rate=0.01,
+        seed=1,
+        name="first",
+        device=GPU,
+        state_folder=folder,
+        identity="a",
+    )
+    return network
+
+
+def test_translation(gpu, tmp_path):
+    settings = TRANSLATION | {"iterations": 2, "averaging": 0.5}
+    network, history = translation.train(SOURCE, TARGET, settings, 1, GPU, tmp_path, "a")
+    assert len(history) == 2
+    assert translation.synthesise(network, SOURCE, np.zeros((2, 3), np.float32), GPU).shape == (2, *SOURCE.shape)
+    assert gpu.products == {"ieee"}
+
+
+def test_segmentation(gpu, tmp_path):
+    network = fit(tmp_path, averaging=0.5)
+    assert unet.predict(network, slices()[0], GPU).shape == (3, *slices()[0].shape)
+    second = segmentation.second_network(NETWORK, 3)
+    assert unet.predict(segmentation.Cascade(network, second), slices()[0], GPU).shape == (3, *slices()[0].shape)
+    assert gpu.products == {"ieee"}
+
+
+def test_steps_wait_for_nothing(waits_of_steps, tmp_path):
+    translation.train(SOURCE, TARGET, TRANSLATION | {"iterations": 1}, 1, GPU, tmp_path, "a")
+    fit(tmp_path)
+    assert waits_of_steps == [[], []]
