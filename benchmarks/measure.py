@@ -38,6 +38,7 @@ STEPS: dict[str, tuple[Callable[[str, str, torch.device], steps.Step], str, str,
     "U-Net training, paper, TF32": (steps.segmentation_steps, "paper", "tf32", 2),
     "U-Net training, paper, bfloat16": (steps.segmentation_steps, "paper", "bfloat16", 2),
     "U-Net training, demo": (steps.segmentation_steps, "demo", "float32", 15),
+    "U-Net training, two members, demo": (steps.members_side_by_side, "demo", "float32", 15),
     "synthesis, paper": (steps.synthesis, "paper", "float32", 3),
     "synthesis, demo": (steps.synthesis, "demo", "float32", 15),
     "inference, paper": (steps.inference, "paper", "float32", 2),
@@ -74,8 +75,10 @@ def main() -> None:
 
 
 def steps_on(device: str) -> list[str]:
-    """The steps that are of interest on a device: only GPUs are faster in less than float32."""
-    return [name for name, (_, _, exactness, _) in STEPS.items() if device == "cuda" or exactness == "float32"]
+    """The steps that are of interest on a device: a GPU trains one network at a time, a CPU gains by float32 alone."""
+    if device == "cuda":
+        return [name for name, (make, _, _, _) in STEPS.items() if make is not steps.members_side_by_side]
+    return [name for name, (_, _, exactness, _) in STEPS.items() if exactness == "float32"]
 
 
 def measure(name: str, device: torch.device) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def measure(name: str, device: torch.device) -> dict[str, Any]:
     step = make(size, exactness, device)
     operations, calls = {}, {}
     operations["shipped"], calls["shipped"] = warm_up(step.shipped, device)
-    peak = peak_memory(device)  # before the others take theirs
+    peak = None if step.elsewhere else peak_memory(device)  # before the others take theirs
     pieces = {"product": large_product(exactness, device), "shipped": step.shipped}
     if step.reference:
         pieces["reference"] = in_float32(step.reference)

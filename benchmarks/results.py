@@ -63,7 +63,7 @@ def row(step: dict[str, Any]) -> list[str]:
         f"{ceiling / 1e9:.4g} GFLOP/s",
         f"{shipped / ceiling:.0%}" if shipped else "",
         f"{published / ceiling:.0%}" if published else "",
-        f"{step['peak_memory_bytes'] / 2**30:.2f} GiB",
+        f"{step['peak_memory_bytes'] / 2**30:.2f} GiB" if step["peak_memory_bytes"] else "",
     ]
 
 

@@ -4,9 +4,12 @@ Sizes are those of `config.yaml` ("paper") or of it under `demo/config.yaml` ("d
 step's time depends on what they show.
 """
 
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -46,6 +49,8 @@ class Step(NamedTuple):
     reference: Callable[[], Any] | None
     amount: float
     unit: str
+    # Whether the shipped call works in processes of its own, where its operations and memory are not seen.
+    elsewhere: bool = False
 
 
 def configuration(size: str) -> dict[str, Any]:
@@ -92,15 +97,7 @@ def segmentation_steps(size: str, exactness: str, device: torch.device) -> Step:
 
     Weights are not averaged, whatever the configuration says: the reference does not do it.
     """
-    config = configuration(size)
-    settings, side = config["segmentation"] | {"precision": exactness, "averaging": 0}, config["cropping"]["size"]
-    draws = np.random.default_rng(0)
-    images = draws.uniform(-1, 1, (SLICES, side, side)).astype(np.float32)
-    labels = draws.integers(0, len(settings["class_weights"]), images.shape, dtype=np.uint8)
-    steps = SLICES // settings["batch_size"]
-    torch.manual_seed(0)
-    network = segmentation.first_network(settings, len(settings["class_weights"]))
-    workers = len(os.sched_getaffinity(0))
+    settings, images, labels = _labelled_slices(size, exactness)
     training = published.UnetTraining(
         segmentation.first_network(settings, len(settings["class_weights"])),
         images,
@@ -108,8 +105,30 @@ def segmentation_steps(size: str, exactness: str, device: torch.device) -> Step:
         settings,
         settings["pretraining"]["learning_rate"],
         device,
-        workers,
+        workers=len(os.sched_getaffinity(0)),
     )
+
+    def eager() -> None:
+        for _ in range(SLICES // settings["batch_size"]):
+            training.step()
+
+    return Step(_epoch(size, exactness, device), eager, SLICES, "slice")
+
+
+def _labelled_slices(size: str, exactness: str) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """The settings of a segmentation's training, and images and labels (SLICES, y, x)."""
+    config = configuration(size)
+    settings, side = config["segmentation"] | {"precision": exactness, "averaging": 0}, config["cropping"]["size"]
+    draws = np.random.default_rng(0)
+    images = draws.uniform(-1, 1, (SLICES, side, side)).astype(np.float32)
+    return settings, images, draws.integers(0, len(settings["class_weights"]), images.shape, dtype=np.uint8)
+
+
+def _epoch(size: str, exactness: str, device: torch.device) -> Callable[[], None]:
+    """One epoch of a U-Net's training as shipped."""
+    settings, images, labels = _labelled_slices(size, exactness)
+    torch.manual_seed(0)
+    network = segmentation.first_network(settings, len(settings["class_weights"]))
 
     def shipped() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -127,11 +146,46 @@ def segmentation_steps(size: str, exactness: str, device: torch.device) -> Step:
                 identity="",
             )
 
-    def eager() -> None:
-        for _ in range(steps):
-            training.step()
+    return shipped
 
-    return Step(shipped, eager, SLICES, "slice")
+
+def members_side_by_side(size: str, exactness: str, device: torch.device) -> Step:
+    """Two members' U-Nets, each as `segmentation_steps`, as the workflow trains them on two cores of a CPU.
+
+    Shipped: both at once, a process and a thread each (`compute.threads` in demo/config.yaml). Reference: one after the
+    other, each with all threads and loader workers.
+    """
+    context = multiprocessing.get_context("spawn")
+    members = []
+    for _ in range(2):
+        here, there = context.Pipe()
+        context.Process(target=_train_when_told, args=(there, size, exactness), daemon=True).start()
+        members.append(here)
+
+    def shipped() -> None:
+        for member in members:
+            member.send("train")
+        for member in members:
+            member.recv()
+
+    single = segmentation_steps(size, exactness, device)
+    assert single.reference is not None
+    reference = single.reference
+
+    def one_after_the_other() -> None:
+        for _ in members:
+            reference()
+
+    return Step(shipped, one_after_the_other, 2 * single.amount, single.unit, elsewhere=True)
+
+
+def _train_when_told(told: Connection, size: str, exactness: str) -> None:
+    torch.set_num_threads(1)
+    train = _epoch(size, exactness, torch.device("cpu"))
+    with suppress(EOFError):  # the end of who tells
+        while told.recv():
+            train()
+            told.send("trained")
 
 
 def synthesis(size: str, _: str, device: torch.device) -> Step:

@@ -109,6 +109,8 @@ def test_translation(gpu, tmp_path):
 def test_segmentation(gpu, tmp_path):
     network = fit(tmp_path, averaging=0.5)
     assert unet.predict(network, slices()[0], GPU).shape == (3, *slices()[0].shape)
+    # What finds the heart has another norm.
+    assert unet.predict(unet.UNet(1, 3, 4, 2, "instance"), slices()[0], GPU).shape == (3, *slices()[0].shape)
     second = segmentation.second_network(NETWORK, 3)
     assert unet.predict(segmentation.Cascade(network, second), slices()[0], GPU).shape == (3, *slices()[0].shape)
     assert gpu.products == {"ieee"}
