@@ -1,6 +1,6 @@
 """Measure the costly steps: shipped code beside the published way, and both beside the device's own ceiling.
 
-    python benchmarks/measure.py                 # every step; about half an hour on two cores
+    python benchmarks/measure.py                 # every step; about 35 minutes on two cores
     python benchmarks/measure.py NAME ...        # some of them
     python benchmarks/measure.py --device cuda   # on the GPU
 

@@ -115,7 +115,7 @@ def draw(device: dict[str, Any], path: Path) -> None:
 def scaling(measured: dict[str, Any]) -> str:
     """Time and memory against the number of patients."""
     parts = [f"## Number of patients, {measured['hardware']['device']}\n"]
-    for rows in (measured["planning"], measured["stages"]):
+    for rows in (measured[part] for part in ("planning", "stages") if part in measured):
         columns = list(rows[0])
         lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
         parts.append("\n".join(lines + ["| " + " | ".join(str(row[name]) for name in columns) + " |" for row in rows]))

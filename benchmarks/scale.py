@@ -1,10 +1,14 @@
-"""Time and memory against the number of patients: python benchmarks/scale.py
+"""Time and memory against the number of patients.
+
+    python benchmarks/scale.py             # about 40 minutes on two cores
+    python benchmarks/scale.py planning    # or stages: one of the two, the other's figures stay
 
 The workflow's planning (`snakemake -n`, which reads and checks every volume the first time), and what is done to each
 patient one after the other in one process: time and the process's memory. Phantom patients at half their matrix, the
 demo's settings. Figures go to benchmarks/measurements/scale/HARDWARE.json.
 """
 
+import argparse
 import json
 import os
 import re
@@ -26,18 +30,27 @@ import yaml
 from cardioseg import ensemble, metrics, munit, phantom, translation, volumes
 
 ROOT = Path(__file__).parents[1]
-PLANNED = (10, 100, 1000)
-WORKED = (10, 30, 100)
+PATIENTS = (10, 100, 1000)
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure the named parts, and keep the figures."""
+    parts = {"planning": planning, "stages": stages}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
+    chosen = parser.parse_args().parts or list(parts)
+    if not set(chosen) <= set(parts):
+        parser.error(f"there are {', '.join(parts)}")
     about = measure.hardware("cpu")
-    rows = [plan(count) for count in PLANNED]
-    worked = [row for stage in stages() for row in stage]
     path = measure.FOLDER / "scale" / (re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-") + ".json")
+    known = json.loads(path.read_text()) if path.exists() else {}
+    figures = {part: parts[part]() for part in chosen}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"hardware": about, "planning": rows, "stages": worked}, indent=1) + "\n")
+    path.write_text(json.dumps(known | {"hardware": about} | figures, indent=1) + "\n")
+
+
+def planning() -> list[dict[str, Any]]:
+    return [plan(count) for count in PATIENTS]
 
 
 def plan(count: int) -> dict[str, Any]:
@@ -81,7 +94,7 @@ def copies(folder: Path, count: int) -> None:
         path.unlink()
 
 
-def stages() -> list[list[dict[str, Any]]]:
+def stages() -> list[dict[str, Any]]:
     """Synthesis, inference with preprocessing, and evaluation, patient after patient."""
     cpu = torch.device("cpu")
     config = steps.configuration("demo")
@@ -107,7 +120,7 @@ def stages() -> list[list[dict[str, Any]]]:
             metrics.evaluate(np.roll(truth.array, 2, 1), truth.array, image.spacing, list(codes))
 
         named = {"preprocessing and inference": segment, "synthesis, 5 styles": synthesise, "evaluation": evaluate}
-        return [[repeated(name, work, count) for count in WORKED] for name, work in named.items()]
+        return [repeated(name, work, count) for name, work in named.items() for count in PATIENTS]
 
 
 def repeated(name: str, work: Callable[[], None], count: int) -> dict[str, Any]:
