@@ -39,9 +39,9 @@ from cardioseg import (
 from cardioseg.inference import raw_labels
 
 ROOT = Path(__file__).parents[1]
-# Of an epoch. Where steps are short there are many, so that the few batches that the reference's loader has ready
-# beforehand count little.
-SLICES = {"paper": 64, "demo": 256}
+# Steps of an epoch: many where they are short, so that its start, its reports and the few batches that the reference's
+# loader has ready beforehand count little.
+BATCHES = {("cpu", "paper"): 4, ("cpu", "demo"): 64, ("cuda", "paper"): 256, ("cuda", "demo"): 256}
 
 
 class Step(NamedTuple):
@@ -99,7 +99,7 @@ def segmentation_steps(size: str, exactness: str, device: torch.device) -> Step:
 
     Weights are not averaged, whatever the configuration says: the reference does not do it.
     """
-    settings, images, labels = _labelled_slices(size, exactness)
+    settings, images, labels = _labelled_slices(size, exactness, device)
     training = published.UnetTraining(
         segmentation.first_network(settings, len(settings["class_weights"])),
         images,
@@ -117,18 +117,19 @@ def segmentation_steps(size: str, exactness: str, device: torch.device) -> Step:
     return Step(_epoch(size, exactness, device), eager, len(images), "slice")
 
 
-def _labelled_slices(size: str, exactness: str) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+def _labelled_slices(size: str, exactness: str, device: torch.device) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """The settings of a segmentation's training, and images and labels (n, y, x)."""
     config = configuration(size)
     settings, side = config["segmentation"] | {"precision": exactness, "averaging": 0}, config["cropping"]["size"]
     draws = np.random.default_rng(0)
-    images = draws.uniform(-1, 1, (SLICES[size], side, side)).astype(np.float32)
+    count = BATCHES[device.type, size] * settings["batch_size"]
+    images = draws.uniform(-1, 1, (count, side, side)).astype(np.float32)
     return settings, images, draws.integers(0, len(settings["class_weights"]), images.shape, dtype=np.uint8)
 
 
 def _epoch(size: str, exactness: str, device: torch.device) -> Callable[[], None]:
     """One epoch of a U-Net's training as shipped."""
-    settings, images, labels = _labelled_slices(size, exactness)
+    settings, images, labels = _labelled_slices(size, exactness, device)
     torch.manual_seed(0)
     network = segmentation.first_network(settings, len(settings["class_weights"]))
 

@@ -34,7 +34,7 @@ def augment(
 def sampling_grid(
     count: int, shape: tuple[int, int], settings: Mapping[str, float], generator: torch.Generator, device: torch.device
 ) -> Tensor:
-    """Where to sample each output pixel: (n, y, x, 2), in the coordinates of grid_sample.
+    """Where to sample each output pixel: (n, y, x, 2) on the device, in the coordinates of grid_sample.
 
     Rotation and scaling are about the centre.
     """

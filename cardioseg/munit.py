@@ -328,7 +328,7 @@ def _standardise(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
 
 def _by_group_norm(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
     count, channels, *size = features.shape
-    # A group for each channel: unlike instance_norm it keeps the channels-last layout.
+    # A group for each channel: on a CPU, unlike instance_norm, it keeps the channels-last layout.
     groups, epsilon = (1, _EPSILON_OF_LAYERS) if layer else (channels, _EPSILON)
     normalised, _, inverse = torch.native_group_norm(
         features, None, None, count, channels, math.prod(size), groups, epsilon

@@ -1,4 +1,4 @@
-"""How exactly a training multiplies: `float32`, `tf32` (a GPU rounds the factors to 10 bits) or `bfloat16` (7 bits).
+"""How exactly networks multiply: `float32`, `tf32` (a GPU rounds the factors to 10 bits) or `bfloat16` (7 bits).
 
 Whatever it is, weights, optimisers' states, the norms' statistics and losses are float32.
 """

@@ -16,7 +16,7 @@ from cardioseg.winograd import Convolution
 SLICES_AT_A_TIME = 4
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
-    # A group for each channel: unlike InstanceNorm2d it keeps the channels-last layout.
+    # A group for each channel: on a CPU, unlike InstanceNorm2d, it keeps the channels-last layout.
     "instance": lambda channels: nn.GroupNorm(channels, channels),
 }
 

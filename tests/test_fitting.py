@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cardioseg import fitting, training
+from cardioseg import fitting, metrics, training
 from cardioseg.segmentation import first_network, second_network, with_shape_prior
 from cardioseg.unet import predict
 
@@ -181,6 +181,22 @@ def test_bfloat16_stays_near_float32(tmp_path):
     assert histories["bfloat16"] != histories["float32"]
     # TF32 is a GPU's.
     assert weights(networks["tf32"]) == weights(networks["float32"])
+
+
+@pytest.mark.slow
+def test_dice_of_bfloat16_is_within_the_spread_over_seeds(tmp_path):
+    images, labels = slices(8, seed=9)
+    dice = {}
+    for precision in ("float32", "bfloat16"):
+        dice[precision] = []
+        for seed in range(5, 9):
+            network = unet(seed=seed)
+            fit(network, tmp_path / f"{precision} {seed}", slices(12), precision, epochs=20, seed=seed)
+            rows = metrics.evaluate(predict(network, images, CPU).argmax(axis=0), labels, (1, 1, 1), ["a", "b"])
+            dice[precision].append(np.mean([row["dice"] for row in rows]))
+    spread = max(dice["float32"]) - min(dice["float32"])
+    assert 0 < spread < 0.1
+    assert abs(np.mean(dice["bfloat16"]) - np.mean(dice["float32"])) < spread
 
 
 def test_second_network_learns_in_bfloat16(tmp_path):
