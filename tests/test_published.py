@@ -38,6 +38,7 @@ def test_iterations_of_munit():
         assert {name: float(loss) for name, loss in shipped.items()} == pytest.approx(expected, rel=2e-3)
 
 
+@pytest.mark.slow
 def test_iteration_of_munit_with_convolutions_filtered_minimally():
     generator = GENERATOR | {"width": 64, "downsamplings": 1}
     torch.manual_seed(0)
