@@ -14,11 +14,13 @@ import numpy as np
 import scipy.ndimage
 import torch
 
-from cardioseg import dicom, ensemble, metrics, phantom, volumes
-from cardioseg.volumes import Volume
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import dicom_files
+from cardioseg.cohort import dicom
+from cardioseg.core import volumes
+from cardioseg.core.volumes import Volume
+from cardioseg.evaluation import metrics
+from cardioseg.model import ensemble
+from cardioseg.phantoms import heart
 
 PATIENT = 60
 SLOPE = 0.05
@@ -52,8 +54,8 @@ def main(results: str, *seeds: str) -> None:
     model, device = ensemble.load(results), torch.device("cpu")
     for seed in map(int, seeds or ("1",)):
         with tempfile.TemporaryDirectory() as folder:
-            phantom.write_patient(Path(folder), PATIENT, seed)
-            image = volumes.read_image(phantom.release_files(Path(folder), PATIENT)["LGE"])
+            heart.write_patient(Path(folder), PATIENT, seed)
+            image = volumes.read_image(heart.release_files(Path(folder), PATIENT)["LGE"])
             expected = ensemble.segment(image, model, device).labels
             for number, (name, version) in enumerate(versions(image).items()):
                 array, affine = dicom_files.right_handed(*version)

@@ -21,14 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import steps
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cardioseg import precision
+import steps
+from cardioseg.core import precision
 
 FOLDER = Path(__file__).parent / "measurements"
-# Name, what makes it, size, precision (see `cardioseg.precision`), repeats.
+# Name, what makes it, size, precision (see `cardioseg.core.precision`), repeats.
 STEPS: dict[str, tuple[Callable[[str, str, torch.device], steps.Step], str, str, int]] = {
     "MUNIT iteration, paper": (steps.translation_iteration, "paper", "float32", 3),
     "MUNIT iteration, paper, TF32": (steps.translation_iteration, "paper", "tf32", 3),

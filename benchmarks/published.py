@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from cardioseg import unet, winograd
+from cardioseg.core import winograd
+from cardioseg.segmentation import unet
 
 Network = dict[str, Tensor]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+
 from measure import FOLDER, STEPS, steps_on
 
 HERE = Path(__file__).parent

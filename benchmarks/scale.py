@@ -21,13 +21,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import measure
 import numpy as np
-import steps
 import torch
 import yaml
 
-from cardioseg import ensemble, metrics, munit, phantom, translation, volumes
+import measure
+import steps
+from cardioseg.core import volumes
+from cardioseg.evaluation import metrics
+from cardioseg.model import ensemble
+from cardioseg.phantoms import heart
+from cardioseg.translation import munit, training
 
 ROOT = Path(__file__).parents[1]
 PATIENTS = (10, 100, 1000)
@@ -83,7 +87,7 @@ def plan(count: int) -> dict[str, Any]:
 
 def copies(folder: Path, count: int) -> None:
     """Write a phantom patient's files under `count` names, each file different in its gzip header's time alone."""
-    phantom.write_patient(folder / "drawn", 1, 1, matrix_scale=0.5)
+    heart.write_patient(folder / "drawn", 1, 1, matrix_scale=0.5)
     drawn = {path.name: path.read_bytes() for path in (folder / "drawn").rglob("*.nii.gz")}
     for patient in range(1, count + 1):
         for name, content in drawn.items():
@@ -103,8 +107,8 @@ def stages() -> list[dict[str, Any]]:
     network = munit.Munit(config["translation"]["generator"], config["translation"]["discriminator"])
     styles = np.random.default_rng(0).standard_normal((5, network.source.style_size)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        phantom.write_patient(Path(folder), 1, 1, matrix_scale=0.5)
-        files = phantom.release_files(Path(folder), 1)
+        heart.write_patient(Path(folder), 1, 1, matrix_scale=0.5)
+        files = heart.release_files(Path(folder), 1)
 
         def segment() -> None:
             ensemble.segment(volumes.read_image(files["LGE"]), model, cpu)
@@ -112,7 +116,7 @@ def stages() -> list[dict[str, Any]]:
         def synthesise() -> None:
             side = config["cropping"]["size"]
             crop = np.random.default_rng(0).uniform(-1, 1, (10, side, side)).astype(np.float32)
-            translation.synthesise(network, crop, styles, cpu)
+            training.synthesise(network, crop, styles, cpu)
 
         def evaluate() -> None:
             image = volumes.read_image(files["LGE"])

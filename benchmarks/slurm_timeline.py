@@ -5,6 +5,8 @@
 Needs root and the packages slurmctld, slurmd, slurm-client and munge. Prints the figures, draws the timeline.
 """
 
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,12 +18,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "workflow"))
-
-import slurm_cluster  # noqa: E402
-from calls import snakemake  # noqa: E402
-from test_slurm import Slurm, command  # noqa: E402
+import slurm_cluster
+from slurm_cluster import ROOT, TINY, Slurm, command
 
 STAGES = {
     "resampling": "#9aa5b1",
@@ -67,7 +65,9 @@ def run_locally(folder: Path) -> float:
     """Wall time in s of the same without Slurm."""
     folder.mkdir(parents=True)
     began = time.monotonic()
-    ended = snakemake(folder, "results/metrics.csv")
+    call = [sys.executable, "-m", "snakemake", "results/metrics.csv", "--cores", str(os.cpu_count())]
+    call += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--configfile", str(TINY)]
+    ended = subprocess.run(call, capture_output=True, text=True)
     if ended.returncode:
         sys.exit(ended.stdout + ended.stderr)
     return time.monotonic() - began

@@ -15,28 +15,23 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
-import published
 import torch
 import yaml
 from medpy.metric import binary as medpy
 from scipy import ndimage
 
-from cardioseg import (
-    cropping,
-    ensemble,
-    fitting,
-    localisation,
-    metrics,
-    munit,
-    phantom,
-    postprocessing,
-    precision,
-    resampling,
-    segmentation,
-    translation,
-    volumes,
-)
-from cardioseg.inference import raw_labels
+import published
+from cardioseg.core import precision, volumes
+from cardioseg.evaluation import metrics
+from cardioseg.inference import postprocessing
+from cardioseg.inference.raw_labels import raw_labels
+from cardioseg.model import ensemble
+from cardioseg.phantoms import heart
+from cardioseg.preprocessing import cropping, localisation, resampling
+from cardioseg.segmentation import cascade
+from cardioseg.segmentation import training as segmentation_training
+from cardioseg.translation import munit
+from cardioseg.translation import training as translation_training
 
 ROOT = Path(__file__).parents[1]
 # Steps of an epoch: many where they are short, so that its start, its reports and the few batches that the reference's
@@ -72,7 +67,7 @@ def _merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:
 
 
 def translation_iteration(size: str, exactness: str, device: torch.device) -> Step:
-    """One iteration of MUNIT's training, all losses. exactness: see `cardioseg.precision`; the reference is float32."""
+    """One iteration of MUNIT's training, all losses; the reference is float32. exactness: see `core.precision`."""
     config = configuration(size)
     settings, side = config["translation"], config["cropping"]["size"]
     torch.manual_seed(0)
@@ -101,7 +96,7 @@ def segmentation_steps(size: str, exactness: str, device: torch.device) -> Step:
     """
     settings, images, labels = _labelled_slices(size, exactness, device)
     training = published.UnetTraining(
-        segmentation.first_network(settings, len(settings["class_weights"])),
+        cascade.first_network(settings, len(settings["class_weights"])),
         images,
         labels,
         settings,
@@ -131,11 +126,11 @@ def _epoch(size: str, exactness: str, device: torch.device) -> Callable[[], None
     """One epoch of a U-Net's training as shipped."""
     settings, images, labels = _labelled_slices(size, exactness, device)
     torch.manual_seed(0)
-    network = segmentation.first_network(settings, len(settings["class_weights"]))
+    network = cascade.first_network(settings, len(settings["class_weights"]))
 
     def shipped() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            fitting.fit(
+            segmentation_training.fit(
                 network,
                 images,
                 labels,
@@ -204,7 +199,7 @@ def synthesis(size: str, _: str, device: torch.device) -> Step:
     styles = np.random.default_rng(1).standard_normal((samples, network.source.style_size)).astype(np.float32)
 
     def shipped() -> None:
-        translation.synthesise(network, volume, styles, device)
+        translation_training.synthesise(network, volume, styles, device)
 
     @torch.no_grad()
     def eager() -> None:
@@ -245,9 +240,9 @@ def untrained(size: str) -> ensemble.Ensemble:
         structures=structures,
         localiser=localisation.network(settings["localisation"], 1 + len(structures)),
         members={
-            seed: segmentation.Cascade(
-                segmentation.first_network(settings["segmentation"], 1 + len(structures)),
-                segmentation.second_network(settings["segmentation"], 1 + len(structures)),
+            seed: cascade.Cascade(
+                cascade.first_network(settings["segmentation"], 1 + len(structures)),
+                cascade.second_network(settings["segmentation"], 1 + len(structures)),
             )
             for seed in range(1, 5)
         },
@@ -264,7 +259,7 @@ def postprocessing_of_a_volume(_size: str, _precision: str, device: torch.device
     raw, labels = _raw_volume(), _labels()
     resampled = resampling.resample(raw, config["resampling"]["spacing_mm"])
     centre = (resampled.array.shape[1] / 2, resampled.array.shape[2] / 2)
-    crop = cropping.crop(resampled, centre, config["cropping"])
+    crop = cropping.crop_and_normalise(resampled, centre, config["cropping"])
     grid = resampling.one_hot(
         resampling.labels_on_grid(volumes.Volume(labels, raw.affine), crop, 1 + len(structures)), 1 + len(structures)
     )
@@ -280,13 +275,13 @@ def postprocessing_of_a_volume(_size: str, _precision: str, device: torch.device
 
 
 def _raw_volume() -> volumes.Volume:
-    drawn = phantom.draw_patient(1, 1)["LGE"]
+    drawn = heart.draw_patient(1, 1)["LGE"]
     return volumes.Volume(drawn.image.astype(np.float32), drawn.affine)
 
 
 def _labels() -> np.ndarray:
     """The phantom's LGE labels: 1, 2, ... in the order of the structures."""
-    drawn = phantom.draw_patient(1, 1)["LGE"].labels
+    drawn = heart.draw_patient(1, 1)["LGE"].labels
     codes = configuration("demo")["cohort"]["structures"].values()
     return sum((label * (drawn == code) for label, code in enumerate(codes, 1)), np.uint8(0)).astype(np.uint8)
 

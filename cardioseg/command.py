@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from cardioseg import checksums, files
-from cardioseg.errors import InputError
+from cardioseg.core import checksums, files
+from cardioseg.core.errors import InputError
 
 DONE, FAILED, REVIEW, INTERRUPTED = 0, 1, 3, 130
 CHECKED = 3  # images on which the ONNX networks are checked
@@ -94,10 +94,12 @@ def _parser() -> argparse.ArgumentParser:
 def _segment(given: argparse.Namespace) -> int:
     import torch
 
-    from cardioseg import batch, ensemble, images, training
+    from cardioseg.cohort import inputs
+    from cardioseg.core import devices
+    from cardioseg.model import batch, ensemble
 
-    found = images.find(given.images)
-    device = training.device(given.device)
+    found = inputs.find(given.images)
+    device = devices.choose(given.device)
     if given.threads:
         torch.set_num_threads(given.threads)
     statuses = batch.segment(found, ensemble.load(given.model), device, given.out, _about(given.model))
@@ -118,7 +120,8 @@ def _about(model: Path) -> dict[str, str]:
 
 
 def _export(given: argparse.Namespace) -> int:
-    from cardioseg import ensemble, model_card, volumes
+    from cardioseg.core import volumes
+    from cardioseg.model import ensemble, model_card
 
     if not given.results.is_dir():
         raise InputError(f"{given.results}: no such folder; expected the results of a finished workflow.")
@@ -144,7 +147,7 @@ def _export(given: argparse.Namespace) -> int:
 
 def _onnx_export() -> ModuleType:
     try:
-        from cardioseg import onnx_export
+        from cardioseg.model import onnx_export
     except ImportError as error:
         raise InputError(f"--onnx: {error}. Install the packages onnx, onnxruntime and onnxscript.") from error
     return onnx_export

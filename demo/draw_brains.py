@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from cardioseg import brain_phantom
+from cardioseg.phantoms import brain
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", type=Path)
@@ -11,4 +11,4 @@ parser.add_argument("--subjects", type=int, default=19)
 parser.add_argument("--seed", type=int, default=1)
 options = parser.parse_args()
 for subject in range(1, 1 + options.subjects):
-    brain_phantom.write(options.folder, subject, options.seed)
+    brain.write(options.folder, subject, options.seed)

@@ -5,18 +5,18 @@ from snakemake.logging import logger
 
 sys.path.insert(0, str(workflow.basedir))
 
-from cardioseg import cohort as cohorts
-from cardioseg import configuration
-from cardioseg.errors import InputError
-from workflow_scripts.fingerprints import code
-from workflow_scripts.planning import check_writable, on_mscmrseg, phantom_files, phantom_modalities, plan
+from cardioseg.cohort import plan as cohorts
+from cardioseg.core import configuration
+from cardioseg.core.errors import InputError
+from workflow_scripts.support.fingerprints import code
+from workflow_scripts.support.planning import check_writable, on_mscmrseg, phantom_files, phantom_modalities, plan
 
 try:
     for path in workflow.configfiles if workflow.is_main_process else []:
         configuration.check_file(path)
     configuration.check(config)
     # Jobs of a running workflow see what the main process has checked.
-    COHORT = plan(config, check=workflow.is_main_process, code=code("planning.py"))
+    COHORT = plan(config, check=workflow.is_main_process, code=code("support/planning.py"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process:

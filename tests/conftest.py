@@ -1,8 +1,6 @@
 """What all tests share: one thread, the workflow's scripts to import, property tests that draw the same every time."""
 
 import os
-import sys
-from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -10,6 +8,5 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")

@@ -8,13 +8,14 @@ writes that page anew.
 import os
 from collections.abc import Iterable
 
-import bad_input
 import numpy as np
 import pytest
-from bad_input import ROOT, Case, Outcome
 
-from cardioseg import inference, metrics, postprocessing
-from cardioseg.volumes import Volume
+import bad_input
+from bad_input import ROOT, Case, Outcome
+from cardioseg.core.volumes import Volume
+from cardioseg.evaluation import metrics
+from cardioseg.inference import postprocessing, raw_labels
 
 PAGE = ROOT / "docs" / "bad_input.md"
 TABLES = {
@@ -87,7 +88,7 @@ def measured(prediction: np.ndarray, truth: np.ndarray) -> list[dict]:
     affine = bad_input.affine()
     image = prediction.astype(np.float32) / 3
     refined = postprocessing.dense_crf(image, probabilities.astype(np.float32), SPACING, **CRF)
-    labels = inference.raw_labels(Volume(refined, affine), Volume(image, affine))
+    labels = raw_labels.raw_labels(Volume(refined, affine), Volume(image, affine))
     smooth = postprocessing.smooth(labels, SPACING, radius_mm=(5, 2.5, 2.5), order=[2, 1], keep_largest=True)
     return metrics.evaluate(smooth, truth, SPACING, STRUCTURES)
 

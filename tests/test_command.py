@@ -7,9 +7,11 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from trained import write_results
 
-from cardioseg import batch, command, phantom
+from cardioseg import command
+from cardioseg.model import batch
+from cardioseg.phantoms import heart
+from trained import write_results
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +19,8 @@ def cohort(tmp_path_factory):
     """Images of two patients, and a file that is none."""
     folder = tmp_path_factory.mktemp("cohort")
     for patient in (60, 61):
-        phantom.write_patient(folder / "release", patient, seed=1, matrix_scale=0.25)
-        phantom.release_files(folder / "release", patient)["LGE"].rename(folder / f"{patient}.nii.gz")
+        heart.write_patient(folder / "release", patient, seed=1, matrix_scale=0.25)
+        heart.release_files(folder / "release", patient)["LGE"].rename(folder / f"{patient}.nii.gz")
     (folder / "broken.nii").write_bytes(b"no image")
     return folder
 
@@ -141,8 +143,8 @@ def test_export_of_what_is_no_finished_workflow(tmp_path, capsys):
 
 
 def test_export_as_onnx_without_its_packages(results, tmp_path, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "cardioseg.onnx_export", raising=False)
-    monkeypatch.delattr("cardioseg.onnx_export", raising=False)
+    monkeypatch.delitem(sys.modules, "cardioseg.model.onnx_export", raising=False)
+    monkeypatch.delattr("cardioseg.model.onnx_export", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert export(results, tmp_path / "out", "--onnx") == command.FAILED
     assert "Install the packages onnx, onnxruntime and onnxscript." in capsys.readouterr().err

@@ -6,14 +6,13 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from test_fitting import NETWORK, slices
-from test_fitting import SETTINGS as SEGMENTATION
-from test_translation import SETTINGS as TRANSLATION
-from test_translation import SOURCE, TARGET
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cardioseg import fitting, segmentation, training, translation, unet
+from cardioseg.core import training_loop
+from cardioseg.segmentation import cascade, training, unet
+from cardioseg.translation import training as translation_training
+from tiny_trainings import NETWORK, SEGMENTATION, SOURCE, TARGET, TRANSLATION, discs
 
 GPU = torch.device("meta")
 
@@ -77,15 +76,15 @@ def waits_of_steps(gpu, monkeypatch):
         waits.append(gpu.waits[before:])
         return []
 
-    monkeypatch.setattr(training, "train", steps)
+    monkeypatch.setattr(training_loop, "train", steps)
     return waits
 
 
 def fit(folder, **settings):
-    network = segmentation.first_network(NETWORK, 3)
-    fitting.fit(
+    network = cascade.first_network(NETWORK, 3)
+    training.fit(
         network,
-        *slices(),
+        *discs(),
         SEGMENTATION | {"averaging": 0} | settings,
         epochs=2,
         learning_rate=0.01,
@@ -100,23 +99,26 @@ def fit(folder, **settings):
 
 def test_translation(gpu, tmp_path):
     settings = TRANSLATION | {"iterations": 2, "averaging": 0.5}
-    network, history = translation.train(SOURCE, TARGET, settings, 1, GPU, tmp_path, "a")
+    network, history = translation_training.train(SOURCE, TARGET, settings, 1, GPU, tmp_path, "a")
     assert len(history) == 2
-    assert translation.synthesise(network, SOURCE, np.zeros((2, 3), np.float32), GPU).shape == (2, *SOURCE.shape)
+    assert translation_training.synthesise(network, SOURCE, np.zeros((2, 3), np.float32), GPU).shape == (
+        2,
+        *SOURCE.shape,
+    )
     assert gpu.products == {"ieee"}
 
 
 def test_segmentation(gpu, tmp_path):
     network = fit(tmp_path, averaging=0.5)
-    assert unet.predict(network, slices()[0], GPU).shape == (3, *slices()[0].shape)
+    assert unet.predict(network, discs()[0], GPU).shape == (3, *discs()[0].shape)
     # What finds the heart has another norm.
-    assert unet.predict(unet.UNet(1, 3, 4, 2, "instance"), slices()[0], GPU).shape == (3, *slices()[0].shape)
-    second = segmentation.second_network(NETWORK, 3)
-    assert unet.predict(segmentation.Cascade(network, second), slices()[0], GPU).shape == (3, *slices()[0].shape)
+    assert unet.predict(unet.UNet(1, 3, 4, 2, "instance"), discs()[0], GPU).shape == (3, *discs()[0].shape)
+    second = cascade.second_network(NETWORK, 3)
+    assert unet.predict(cascade.Cascade(network, second), discs()[0], GPU).shape == (3, *discs()[0].shape)
     assert gpu.products == {"ieee"}
 
 
 def test_steps_wait_for_nothing(waits_of_steps, tmp_path):
-    translation.train(SOURCE, TARGET, TRANSLATION | {"iterations": 1}, 1, GPU, tmp_path, "a")
+    translation_training.train(SOURCE, TARGET, TRANSLATION | {"iterations": 1}, 1, GPU, tmp_path, "a")
     fit(tmp_path)
     assert waits_of_steps == [[], []]

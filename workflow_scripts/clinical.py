@@ -1,8 +1,8 @@
 import matplotlib as mpl
 import pandas as pd
 
-from cardioseg import bland_altman, clinical, tables
-from job import job
+from cardioseg.evaluation import bland_altman, clinical, tables
+from support.job import job
 
 with job(snakemake):
     mpl.use("Agg")

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cardioseg import summary
-from job import job
+from cardioseg.evaluation import summary
+from support.job import job
 
 with job(snakemake):
     tables = [pd.read_csv(path, dtype={"patient": str, "seed": "Int64"}) for path in snakemake.input]

@@ -1,5 +1,6 @@
-from cardioseg import resampling, volumes
-from job import job
+from cardioseg.core import volumes
+from cardioseg.preprocessing import resampling
+from support.job import job
 
 with job(snakemake):
     structures = snakemake.params.structures

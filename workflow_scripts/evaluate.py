@@ -1,7 +1,8 @@
 import pandas as pd
 
-from cardioseg import clinical, metrics, summary, volumes
-from job import job
+from cardioseg.core import volumes
+from cardioseg.evaluation import clinical, metrics, summary
+from support.job import job
 
 with job(snakemake):
     structures, wall = snakemake.params.structures, snakemake.params.clinical

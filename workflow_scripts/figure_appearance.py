@@ -1,8 +1,9 @@
 import numpy as np
 
-from cardioseg import resampling, volumes
+from cardioseg.core import volumes
 from cardioseg.figures import appearance, style
-from job import job
+from cardioseg.preprocessing import resampling
+from support.job import job
 
 with job(snakemake):
     given, structures = snakemake.input, snakemake.params.structures

@@ -1,7 +1,7 @@
 import pandas as pd
 
 from cardioseg.figures import distributions, style
-from job import job
+from support.job import job
 
 with job(snakemake):
     metrics = pd.read_csv(snakemake.input.metrics, dtype={"patient": str})

@@ -1,8 +1,8 @@
 import numpy as np
 
-from cardioseg import volumes
+from cardioseg.core import volumes
 from cardioseg.figures import segmentations, style
-from job import job
+from support.job import job
 
 with job(snakemake):
     structures = snakemake.params.structures

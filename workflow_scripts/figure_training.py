@@ -1,7 +1,7 @@
 import pandas as pd
 
 from cardioseg.figures import style, training
-from job import job
+from support.job import job
 
 with job(snakemake):
     segmentation: dict[str, dict[str, pd.DataFrame]] = {}

@@ -1,6 +1,6 @@
-from cardioseg import volumes
+from cardioseg.core import volumes
 from cardioseg.figures import style, translations
-from job import job
+from support.job import job
 
 with job(snakemake):
     synthetic = [volumes.read(path).array for path in snakemake.input.synthetic]

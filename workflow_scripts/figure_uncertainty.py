@@ -1,8 +1,9 @@
-from cardioseg import resampling, volumes
+from cardioseg.core import volumes
 from cardioseg.figures import style
 from cardioseg.figures import uncertainty as figures
-from cardioseg.uncertainty import MEASURES
-from job import job
+from cardioseg.inference.uncertainty import MEASURES
+from cardioseg.preprocessing import resampling
+from support.job import job
 
 with job(snakemake):
     given, structures, params = snakemake.input, snakemake.params.structures, snakemake.params

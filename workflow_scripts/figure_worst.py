@@ -1,8 +1,8 @@
 import pandas as pd
 
-from cardioseg import volumes
+from cardioseg.core import volumes
 from cardioseg.figures import style, worst
-from job import job
+from support.job import job
 
 with job(snakemake):
     structures, known = snakemake.params.structures, snakemake.params.patients

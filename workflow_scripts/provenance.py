@@ -3,8 +3,8 @@ from pathlib import Path
 
 import yaml
 
-from cardioseg import checksums, provenance
-from job import job
+from cardioseg.core import checksums, provenance
+from support.job import job
 
 with job(snakemake):
     config = snakemake.config

@@ -1,5 +1,6 @@
-from cardioseg import randomness, registration, volumes
-from job import job, naming
+from cardioseg.core import randomness, volumes
+from cardioseg.registration import elastix
+from support.job import job, naming
 
 with job(snakemake):
     structures = snakemake.params.structures
@@ -7,6 +8,6 @@ with job(snakemake):
     labels = volumes.read_labels(snakemake.input.labels, structures, source)
     seed = randomness.derive(snakemake.params.seed, "registration", snakemake.wildcards.patient)
     with naming(f"{snakemake.input.labels} to {snakemake.input.target}"):
-        carried = registration.propagate(target, source, labels, snakemake.params.settings, seed)
+        carried = elastix.propagate(target, source, labels, snakemake.params.settings, seed)
     for mask, path in zip(carried.values(), snakemake.output.masks, strict=True):
         volumes.write_labels_like(path, mask, structures, snakemake.input.target)

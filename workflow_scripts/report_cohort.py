@@ -3,15 +3,16 @@ import json
 import logging
 from pathlib import Path
 
-from cardioseg import cohort, volumes
-from job import job
+from cardioseg.cohort import plan
+from cardioseg.core import volumes
+from support.job import job
 
 with job(snakemake):
     rows = []
-    orientation = cohort.check_orientation([Path(image) for _, _, image, _, _ in snakemake.params.volumes])
+    orientation = plan.check_orientation([Path(image) for _, _, image, _, _ in snakemake.params.volumes])
     for modality, patient, image, labels, location in snakemake.params.volumes:
-        files = cohort.Files(Path(image), Path(labels) if labels else None)
-        notes = cohort.check_volume(files, snakemake.params.structures, snakemake.params.wall)
+        files = plan.Files(Path(image), Path(labels) if labels else None)
+        notes = plan.check_volume(files, snakemake.params.structures, snakemake.params.wall)
         notes += [note for note in orientation if note.startswith(f"{image}: ")]
         volume = volumes.read_image(image)
         found = json.loads(Path(location).read_text())["found"] if location else None

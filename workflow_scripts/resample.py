@@ -1,7 +1,8 @@
 import logging
 
-from cardioseg import resampling, volumes
-from job import job
+from cardioseg.core import volumes
+from cardioseg.preprocessing import resampling
+from support.job import job
 
 with job(snakemake):
     raw = volumes.read_image(snakemake.input[0])

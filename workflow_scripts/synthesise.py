@@ -1,22 +1,23 @@
 import numpy as np
 import torch
 
-from cardioseg import checkpoints, munit, training, translation, volumes
-from cardioseg.randomness import derive
-from job import job
+from cardioseg.core import checkpoints, devices, volumes
+from cardioseg.core.randomness import derive
+from cardioseg.translation import munit, training
+from support.job import job
 
 with job(snakemake):
     torch.set_num_threads(snakemake.config["compute"]["threads"]["prediction"])
     network = munit.Munit(snakemake.params.generator, snakemake.params.discriminator)
     checkpoints.load_weights(snakemake.input.network, network)
-    device = training.device(snakemake.config["compute"]["device"])
+    device = devices.choose(snakemake.config["compute"]["device"])
     seed = derive(snakemake.params.seed, "member", int(snakemake.wildcards.seed))
     outputs = iter(snakemake.output)
     for patient, path in zip(snakemake.params.patients, snakemake.input.images, strict=True):
         source = volumes.read(path)
         styles = [
-            translation.sample_style(network.target.style_size, seed, patient, sample)
+            training.sample_style(network.target.style_size, seed, patient, sample)
             for sample in range(1, snakemake.params.samples + 1)
         ]
-        for rendered in translation.synthesise(network, source.array, np.stack(styles), device):
+        for rendered in training.synthesise(network, source.array, np.stack(styles), device):
             volumes.write(next(outputs), rendered, source.affine)

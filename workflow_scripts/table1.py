@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cardioseg import tables
-from job import job
+from cardioseg.evaluation import tables
+from support.job import job
 
 with job(snakemake):
     metrics = pd.read_csv(snakemake.input[0], dtype={"patient": str, "seed": "Int64"})

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import torch
 
-from cardioseg import checkpoints, fitting, localisation, training, volumes
-from cardioseg.randomness import derive
-from job import job
+from cardioseg.core import checkpoints, devices, training_loop, volumes
+from cardioseg.core.randomness import derive
+from cardioseg.preprocessing import localisation
+from cardioseg.segmentation import training
+from support.job import job
 
 with job(snakemake):
     settings, structures, seed = snakemake.params.settings, snakemake.params.structures, snakemake.params.seed
@@ -18,7 +20,7 @@ with job(snakemake):
     network = localisation.network(settings, 1 + len(structures))
     slices, truth = localisation.training_slices(images, labels, settings, 1 + len(structures), network.stride)
     state = Path("results/.state/localisation")
-    history = fitting.fit(
+    history = training.fit(
         network,
         slices,
         truth,
@@ -27,10 +29,10 @@ with job(snakemake):
         learning_rate=settings["learning_rate"],
         seed=seed,
         name="localisation",
-        device=training.device(snakemake.config["compute"]["device"]),
+        device=devices.choose(snakemake.config["compute"]["device"]),
         state_folder=state,
-        identity=training.fingerprint(dict(snakemake.params), snakemake.input),
+        identity=training_loop.fingerprint(dict(snakemake.params), snakemake.input),
     )
-    training.write_history(snakemake.output.history, history)
+    training_loop.write_history(snakemake.output.history, history)
     checkpoints.save_weights(snakemake.output.weights, network, settings=settings, iterations=history[-1]["iteration"])
-    training.forget(state)
+    training_loop.forget(state)

@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cardioseg import checkpoints, training, translation, volumes
-from job import job
+from cardioseg.core import checkpoints, devices, training_loop, volumes
+from cardioseg.translation import training
+from support.job import job
 
 with job(snakemake):
     settings, seed = snakemake.params.settings, snakemake.params.seed
@@ -14,15 +15,15 @@ with job(snakemake):
         for paths in (snakemake.input.source, snakemake.input.target)
     ]
     state = Path("results/.state/translation")
-    network, history = translation.train(
+    network, history = training.train(
         slices[0],
         slices[1],
         settings,
         seed,
-        training.device(snakemake.config["compute"]["device"]),
+        devices.choose(snakemake.config["compute"]["device"]),
         state,
-        training.fingerprint(dict(snakemake.params), snakemake.input),
+        training_loop.fingerprint(dict(snakemake.params), snakemake.input),
     )
-    training.write_history(snakemake.output.history, history)
+    training_loop.write_history(snakemake.output.history, history)
     checkpoints.save_weights(snakemake.output.network, network, settings=settings, iterations=settings["iterations"])
-    training.forget(state)
+    training_loop.forget(state)

@@ -5,24 +5,27 @@ import numpy as np
 import torch
 from torch import nn
 
-from cardioseg import checkpoints, resampling, segmentation, training, translation_quality, volumes
-from job import job
+from cardioseg.core import checkpoints, devices, volumes
+from cardioseg.preprocessing import resampling
+from cardioseg.segmentation import cascade
+from cardioseg.translation import quality
+from support.job import job
 
 with job(snakemake):
     files, structures, seeds = snakemake.input, snakemake.params.structures, snakemake.params.seeds
     torch.set_num_threads(snakemake.config["compute"]["threads"]["prediction"])
-    device = training.device(snakemake.config["compute"]["device"])
+    device = devices.choose(snakemake.config["compute"]["device"])
 
     def load(paths: Sequence[str]) -> list[nn.Module]:
-        networks = [segmentation.first_network(snakemake.params.settings, 1 + len(structures)) for _ in paths]
+        networks = [cascade.first_network(snakemake.params.settings, 1 + len(structures)) for _ in paths]
         for network, path in zip(networks, paths, strict=True):
             checkpoints.load_weights(path, network)
         return networks
 
     def describe(
         images: list[volumes.Volume], labels: np.ndarray, networks: list[nn.Module]
-    ) -> list[translation_quality.Described]:
-        return translation_quality.describe(images, labels, len(structures), networks, device)
+    ) -> list[quality.Described]:
+        return quality.describe(images, labels, len(structures), networks, device)
 
     pretrained, finetuned = load(files.unet), load(files.unet_ft)
     source_labels = [volumes.read(path).array for path in files.source_labels]
@@ -50,5 +53,5 @@ with job(snakemake):
         synthetic[seed] = [
             describe([volumes.read(next(paths)) for _ in range(samples)], labels, [other]) for labels in source_labels
         ]
-    table = translation_quality.assess(source, target, synthetic, snakemake.params.modalities, list(structures))
+    table = quality.assess(source, target, synthetic, snakemake.params.modalities, list(structures))
     table.to_csv(snakemake.output[0], index=False, float_format="%.6f", na_rep="N/A")

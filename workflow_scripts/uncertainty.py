@@ -1,5 +1,6 @@
-from cardioseg import uncertainty, volumes
-from job import job
+from cardioseg.core import volumes
+from cardioseg.inference import uncertainty
+from support.job import job
 
 with job(snakemake):
     members = [volumes.read(path) for path in snakemake.input]

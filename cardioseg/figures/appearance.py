@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from cardioseg.core.volumes import Volume
 from cardioseg.figures import style
-from cardioseg.volumes import Volume
 
 BINS = 40
-# Of the crops, see `cropping.crop`.
+# Of the crops, see `cropping.crop_and_normalise`.
 RANGE = (-1.0, 1.0)
 LINES: tuple[dict[str, Any], ...] = (
     {"color": "0.45", "linestyle": (0, (4, 1.5))},

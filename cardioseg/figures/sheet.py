@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from cardioseg.core.volumes import Volume
 from cardioseg.figures import style
-from cardioseg.volumes import Volume
 
 COLUMNS = 6
 GAP = 2  # pixels between slices

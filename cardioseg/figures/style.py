@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from cardioseg.volumes import Volume
+from cardioseg.core.volumes import Volume
 
 # Distinct for the colour-blind too (Okabe and Ito 2008), in an order that is bright on grey images.
 COLOURS = ("#e8601c", "#56b4e9", "#f0c929", "#cc79a7", "#009e73", "#0072b2")

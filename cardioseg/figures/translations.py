@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from cardioseg.core.volumes import Volume
 from cardioseg.figures import style
-from cardioseg.volumes import Volume
 
-# Of the crops, see `cropping.crop`.
+# Of the crops, see `cropping.crop_and_normalise`.
 GREY = (-1.0, 1.0)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from cardioseg.core.volumes import Volume
 from cardioseg.figures import style
-from cardioseg.volumes import Volume
 
 
 @style.styled

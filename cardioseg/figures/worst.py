@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cardioseg.core.volumes import Volume
 from cardioseg.figures import style
-from cardioseg.volumes import Volume
 
 LEVELS = 6
 

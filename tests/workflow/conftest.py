@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from bad_input import name_the_patient
 from calls import call, snakemake, wait_for
 

@@ -8,10 +8,10 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from calls import ROOT, snakemake
-from test_workflow import METHODS
 
-from cardioseg import checkpoints, phantom
+from calls import METHODS, ROOT, snakemake
+from cardioseg.core import checkpoints
+from cardioseg.phantoms import heart
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def test_bssfp_to_t2(tmp_path: Path) -> None:
     table = metrics_of(tmp_path / "work", "bssfp_to_t2.yaml")
     assert set(table["structure"]) == {"LV", "MYO", "RV"}
     drawn = tmp_path / "work" / "results" / "phantom"
-    check_masks(tmp_path / "work", phantom.release_files(drawn, 6)["T2"], {500, 200, 600})
+    check_masks(tmp_path / "work", heart.release_files(drawn, 6)["T2"], {500, 200, 600})
     assert not list(drawn.rglob("*LGE*"))
     assert {path.name for path in (tmp_path / "work" / "results" / "cropped").iterdir()} == {"bSSFP", "T2", "labels"}
 
@@ -56,7 +56,7 @@ def test_bssfp_to_t2(tmp_path: Path) -> None:
 def test_lge_to_bssfp(tmp_path: Path) -> None:
     table = metrics_of(tmp_path / "work", "lge_to_bssfp.yaml")
     assert set(table["structure"]) == {"LV", "MYO", "RV"}
-    drawn = phantom.release_files(tmp_path / "work" / "results" / "phantom", 6)
+    drawn = heart.release_files(tmp_path / "work" / "results" / "phantom", 6)
     check_masks(tmp_path / "work", drawn["bSSFP"], {500, 200, 600})
     # The labels that the networks learn are those of LGE.
     crop = nib.load(tmp_path / "work" / "results" / "cropped" / "labels" / "6.nii.gz")

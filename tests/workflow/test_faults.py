@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from calls import artifacts, call, planned, snakemake, wait_for
-from kills import run_with_kills
 
-from cardioseg import phantom
+from calls import artifacts, call, planned, snakemake, wait_for
+from cardioseg.phantoms import heart
+from kills import run_with_kills
 
 # How many kills there are, in as many runs as that takes.
 KILLS = int(os.environ.get("KILLS", "3"))
@@ -80,7 +80,7 @@ def test_full_disk_is_told_and_room_mends_it(disk: Callable[[str], Path]) -> Non
     assert full.returncode != 0
     assert "No space left on device. Make room and run the same command again" in said
     assert "Traceback" not in said
-    drawn = phantom.release_files(folder / "results" / "phantom", 6).values()
+    drawn = heart.release_files(folder / "results" / "phantom", 6).values()
     assert not any(path.exists() for path in drawn)
     disk("size=50m")
     mended = snakemake(folder, target)

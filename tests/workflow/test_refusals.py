@@ -5,9 +5,10 @@ import gzip
 import os
 from pathlib import Path
 
-import bad_input
 import pytest
 import yaml
+
+import bad_input
 from calls import snakemake
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from calls import ROOT, planned, snakemake
 
-from cardioseg import phantom
+from calls import ROOT, planned, snakemake
+from cardioseg.phantoms import heart
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,7 @@ def change(path: Path) -> None:
 
 
 def raw(work: Path, patient: int, name: str) -> Path:
-    return phantom.release_files(work / "data", patient)[name]
+    return heart.release_files(work / "data", patient)[name]
 
 
 def test_unchanged(raw_run: Path) -> None:

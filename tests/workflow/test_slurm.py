@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 import slurm_cluster
-from calls import ROOT, TINY, snakemake
+from calls import ROOT, snakemake
+from slurm_cluster import Slurm, command
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,42 +27,6 @@ ON_GPU = {"train_localiser", "translate", "synthesise"} | {
 }
 LONGER = "{ensemble: [1, 2, 3], segmentation: {pretraining: {epochs: 100}}}"
 TRAININGS = [f"results/segmentation/seed{seed}/unet_pretrained.pt" for seed in (1, 2, 3)]
-
-
-def command(folder: Path, *arguments: str, overlay: str = "") -> list[str]:
-    """The user's command, from the repository's root."""
-    (folder.parent / "overlay.yaml").write_text(overlay)
-    files = [str(TINY), *([str(folder.parent / "overlay.yaml")] if overlay else [])]
-    # Asked once a typical job of this size has ended, and not rarely as suits jobs of hours.
-    options = ["--slurm-init-seconds-before-status-checks", "6", "--slurm-keep-successful-logs"]
-    options += ["--directory", str(folder), "--configfile", *files]
-    return [sys.executable, "-m", "snakemake", *arguments, "--profile", "slurm", "-j", "8", *options]
-
-
-@dataclass
-class Slurm:
-    """Calls in the environment of the running cluster."""
-
-    environment: dict[str, str]
-
-    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=600)
-
-    def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
-        with log.open("w") as file:
-            return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=file, stderr=file)
-
-    def jobs(self, folder: Path) -> list[dict[str, str]]:
-        """The records of the jobs that worked in a folder, oldest first; `rule` is the rule's or group's name."""
-        lines = self.run(["scontrol", "show", "job", "--oneliner"]).stdout.splitlines()
-        jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
-        mine = [job | _rule_and_wildcards(job) for job in jobs if Path(job["StdOut"]).is_relative_to(folder)]
-        return sorted(mine, key=lambda job: int(job["JobId"]))
-
-
-def _rule_and_wildcards(job: dict[str, str]) -> dict[str, str]:
-    rule, _, wildcards = job["Comment"].removeprefix("rule_").partition("_wildcards_")
-    return {"rule": rule, "wildcards": wildcards}
 
 
 @pytest.fixture(scope="module")

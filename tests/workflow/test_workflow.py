@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from calls import planned, snakemake
 
-from cardioseg import checksums, command, phantom
-
-REGISTRATIONS = ["registration_none", "registration_rigid", "registration_affine", "registration"]
-PARTS = ["cascade_ft_crf", "cascade_ft_morphology"]
-METHODS = [*REGISTRATIONS, "unet", "unet_ft", "cascade_ft", *PARTS, "cascade_ft_pp", "ensemble", "ensemble_pp"]
+from calls import METHODS, planned, snakemake
+from cardioseg import command
+from cardioseg.core import checksums
+from cardioseg.phantoms import heart
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +23,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Raw volumes of the tiny workflow's patients in the release's layout, at a quarter of the matrix."""
     folder = tmp_path_factory.mktemp("cohort") / "a release"
     for patient in (1, 6, 7):
-        phantom.write_patient(folder, patient, seed=5, matrix_scale=0.25)
+        heart.write_patient(folder, patient, seed=5, matrix_scale=0.25)
     return folder
 
 
@@ -65,7 +63,7 @@ def test_tables_and_clinical_quantities(run: Path) -> None:
 
 def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:
     for patient in ("1", "6"):
-        raw = nib.load(phantom.release_files(run / "results" / "phantom", int(patient))["LGE"])
+        raw = nib.load(heart.release_files(run / "results" / "phantom", int(patient))["LGE"])
         for model in (
             "registration",
             "unet/seed1",
@@ -82,7 +80,7 @@ def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:
 
 
 def test_command_gives_the_workflows_masks(run: Path, tmp_path: Path) -> None:
-    files = {patient: phantom.release_files(run / "results" / "phantom", patient)["LGE"] for patient in (1, 6)}
+    files = {patient: heart.release_files(run / "results" / "phantom", patient)["LGE"] for patient in (1, 6)}
     arguments = ["segment", *map(str, files.values()), "--model", str(run / "results"), "--out", str(tmp_path)]
     assert command.main(arguments) in (command.DONE, command.REVIEW)
     for patient, image in files.items():
@@ -144,7 +142,7 @@ def test_a_second_call_does_nothing(run: Path) -> None:
 
 
 def test_classes_are_the_structures_in_the_configured_order(run: Path) -> None:
-    raw = nib.load(phantom.release_files(run / "results" / "phantom", 6)["bSSFP_labels"])
+    raw = nib.load(heart.release_files(run / "results" / "phantom", 6)["bSSFP_labels"])
     crop = nib.load(run / "results" / "cropped" / "labels" / "6.nii.gz")
     for label, code in ((1, 500), (2, 200), (3, 600)):
         volumes = [
@@ -173,6 +171,6 @@ def test_raw_cohort_is_planned(cohort: Path, tmp_path: Path) -> None:
 
 
 def test_patient_without_source_labels_is_not_registered(broken: Path, tmp_path: Path) -> None:
-    phantom.release_files(broken, 1)["bSSFP_labels"].unlink()
+    heart.release_files(broken, 1)["bSSFP_labels"].unlink()
     jobs = planned(tmp_path, data=broken)
     assert (jobs["register"], jobs["evaluate"]) == (1, 2)

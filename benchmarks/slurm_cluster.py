@@ -1,0 +1,210 @@
+"""A real Slurm of one node on loopback: with free ports, without systemd, in a folder of its own.
+
+python slurm_cluster.py FOLDER runs one until its standard input ends.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+DAEMONS = ["munged", "slurmctld", "slurmd"]
+GPUS = 4
+ROOT = Path(__file__).parents[1]
+TINY = ROOT / "tests" / "workflow" / "config.yaml"
+
+CONFIGURATION = """
+ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+# Nothing of the machine's control groups is touched; memory is watched by polling.
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=5
+JobAcctGatherParams=OverMemoryKill
+MpiDefault=none
+SwitchType=switch/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+# More processors and memory than the machine has, so that eight jobs run at once.
+SlurmdParameters=config_overrides
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=256000 Gres=gpu:{gpus}
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=500
+ReturnToService=2
+MinJobAge=3600
+JobRequeue=1
+SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0,bf_interval=5
+"""
+
+
+def missing() -> str:
+    """Why there can be no Slurm here; empty where there can."""
+    absent = [daemon for daemon in DAEMONS if not shutil.which(daemon)]
+    if absent:
+        return f"Slurm is not installed ({', '.join(absent)}): apt-get install slurmctld slurmd slurm-client munge"
+    return "" if os.geteuid() == 0 else "Slurm's daemons need root"
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[dict[str, str]]:
+    """Run a Slurm in a new folder; gives the environment in which its commands find it.
+
+    A process of its own keeps it, and stops it when this one ends, however that happens.
+    """
+    command = [sys.executable, __file__, str(folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as keeper:
+        assert keeper.stdout
+        line = keeper.stdout.readline()
+        if not line:
+            raise RuntimeError("Slurm did not start: see above.")
+        yield json.loads(line)
+
+
+@contextmanager
+def _daemons(folder: Path) -> Iterator[dict[str, str]]:
+    host = socket.gethostname().split(".")[0]
+    for name in ("state", "spool", "devices", "bin"):
+        (folder / name).mkdir(parents=True)
+    folder.chmod(0o755)  # munged insists on it
+    for number in range(GPUS):  # /dev/null under other names
+        os.mknod(folder / "devices" / f"gpu{number}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    (folder / "gres.conf").write_text(f"Name=gpu File={folder}/devices/gpu[0-{GPUS - 1}]\n")
+    (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
+    settings = CONFIGURATION.format(host=host, ports=_free_ports(2), folder=folder, gpus=GPUS)
+    (folder / "slurm.conf").write_text(settings)
+    key = folder / "munge.key"
+    key.touch(mode=0o600)
+    key.write_bytes(os.urandom(128))
+    # The plugin clears SLURM_* before it calls srun.
+    wrapper = folder / "bin" / "srun"
+    wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+    wrapper.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
+    environment |= {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": f"{folder}/bin:{os.environ['PATH']}"}
+
+    def call(*command: str) -> str:
+        finished = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+        return finished.stdout + finished.stderr
+
+    files = {name: f"{folder}/munge.{name}" for name in ("key", "socket", "pid", "log", "seed")}
+    options = [f"--{name}-file={files[name]}" for name in ("key", "pid", "log", "seed")]
+    try:
+        call("munged", "--force", f"--socket={files['socket']}", *options)
+        _wait(lambda: Path(files["socket"]).exists(), lambda: _logs(folder))
+        call("slurmctld")
+        _wait(lambda: "is UP" in call("scontrol", "ping"), lambda: _logs(folder))
+        call("slurmd", "-N", host)
+        _wait(lambda: call("sinfo", "--noheader", "--format=%T").strip() == "idle", lambda: _logs(folder))
+        yield environment
+    finally:
+        call("scancel", "--user=root")
+        _wait(lambda: not call("squeue", "--noheader").strip(), lambda: "", seconds=60, strict=False)
+        for name in ("slurmd", "slurmctld", "munge"):
+            _stop(folder / f"{name}.pid")
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _wait(
+    condition: Callable[[], bool], complaint: Callable[[], str], seconds: float = 60, strict: bool = True
+) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            if strict:
+                raise TimeoutError(f"Slurm did not start.\n{complaint()}")
+            return
+        time.sleep(0.1)
+
+
+def _logs(folder: Path) -> str:
+    return "\n".join(path.read_text()[-3000:] for path in sorted(folder.glob("*.log")))
+
+
+def _stop(pid_file: Path) -> None:
+    """End the daemon of a pid file, by force if it does not end in ten seconds."""
+    try:
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(100):
+            time.sleep(0.1)
+            os.kill(pid, 0)
+        os.kill(pid, signal.SIGKILL)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        pass
+
+
+def command(folder: Path, *arguments: str, overlay: str = "") -> list[str]:
+    """The user's command, from the repository's root."""
+    (folder.parent / "overlay.yaml").write_text(overlay)
+    files = [str(TINY), *([str(folder.parent / "overlay.yaml")] if overlay else [])]
+    # Asked once a typical job of this size has ended, and not rarely as suits jobs of hours.
+    options = ["--slurm-init-seconds-before-status-checks", "6", "--slurm-keep-successful-logs"]
+    options += ["--directory", str(folder), "--configfile", *files]
+    return [sys.executable, "-m", "snakemake", *arguments, "--profile", "slurm", "-j", "8", *options]
+
+
+@dataclass
+class Slurm:
+    """Calls in the environment of the running cluster."""
+
+    environment: dict[str, str]
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=600)
+
+    def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("w") as file:
+            return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=file, stderr=file)
+
+    def jobs(self, folder: Path) -> list[dict[str, str]]:
+        """The records of the jobs that worked in a folder, oldest first; `rule` is the rule's or group's name."""
+        lines = self.run(["scontrol", "show", "job", "--oneliner"]).stdout.splitlines()
+        jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
+        mine = [job | _rule_and_wildcards(job) for job in jobs if Path(job["StdOut"]).is_relative_to(folder)]
+        return sorted(mine, key=lambda job: int(job["JobId"]))
+
+
+def _rule_and_wildcards(job: dict[str, str]) -> dict[str, str]:
+    rule, _, wildcards = job["Comment"].removeprefix("rule_").partition("_wildcards_")
+    return {"rule": rule, "wildcards": wildcards}
+
+
+if __name__ == "__main__":
+    with _daemons(Path(sys.argv[1])) as found:
+        print(json.dumps(found), flush=True)
+        sys.stdin.read()

@@ -1,0 +1,1 @@
+"""Which patients there are, and reading their images."""

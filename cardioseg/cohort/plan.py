@@ -1,0 +1,403 @@
+"""The cohort: which patients have which files, whether the files can be used, and who belongs to which split."""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+from scipy import ndimage
+
+from cardioseg.core import checksums, volumes
+from cardioseg.core.errors import InputError
+
+SPLITS_OF_SOURCE = ("labelled", "translation_source")
+SPLITS_OF_TARGET = ("translation_target", "validation", "test")
+LONGEST_RANGE = 10_000
+MAXIMAL_TURN_DEGREES = 60.0
+# Of unit length, in NIfTI's axes, which point right, anterior and superior.
+LEFT_ANTERIOR_INFERIOR = np.array([-1.0, 1.0, -1.0]) / np.sqrt(3)
+IN_SLICE_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
+PLACEHOLDERS = {"{patient}": r"(?P<patient>[^/]+?)", "**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*"}
+
+
+@dataclass(frozen=True)
+class Files:
+    """One volume's image and, where it has them, labels."""
+
+    image: Path
+    labels: Path | None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """volumes: by (modality, patient). splits: patients by split. notes: what to know but not to mend.
+
+    oddities: the notes of those files that were read to check them, not remembered.
+    """
+
+    volumes: dict[tuple[str, str], Files]
+    splits: dict[str, list[str]]
+    notes: list[str] = field(default_factory=list)
+    oddities: list[str] = field(default_factory=list)
+
+    def patients(self, modality: str) -> list[str]:
+        """The patients with an image of a modality."""
+        return [patient for name, patient in self.volumes if name == modality]
+
+    def labelled(self, modality: str) -> list[str]:
+        """Those of them with labels."""
+        return [patient for patient in self.patients(modality) if self.volumes[modality, patient].labels]
+
+
+def relative_files(folder: Path | str) -> list[str]:
+    """All files below a folder, relative, with '/', but hidden ones and those in hidden folders.
+
+    Links to folders are followed; a folder that is reached twice counts once. Raises InputError where there is no such
+    folder, or one below it cannot be read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"data: {folder} is no folder; expected the folder of the unzipped release or of your cohort.")
+    found = []
+    visited: set[str] = set()
+    for parent, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        if os.path.realpath(parent) in visited:
+            folders.clear()
+            continue
+        visited.add(os.path.realpath(parent))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # macOS leaves a hidden "._name" beside every file of an archive.
+        found += [(Path(parent) / name).relative_to(folder).as_posix() for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise InputError(
+        f"{error.filename}: the folder cannot be read ({error.strerror}). Change its permissions, or move it away."
+    ) from error
+
+
+def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any]) -> Cohort:
+    """Sort the files `names` (relative to `data`) into a cohort by the configuration's patterns and splits.
+
+    settings: the configuration's `cohort`. Raises InputError for two files for one patient, labels without an image, a
+    patient named on its own who is missing, a labelled patient without labels, an empty split, and splits that
+    contradict.
+    """
+    names = list(names)
+    data = Path(data)
+    found: dict[tuple[str, str], Files] = {}
+    for role in ("source", "target"):
+        modality = settings[role]
+        images = _match(data, names, modality["image"], f"cohort.{role}.image")
+        labels = _match(data, names, modality["labels"], f"cohort.{role}.labels")
+        orphans = sorted(set(labels) - set(images), key=_natural)
+        if orphans:
+            raise InputError(
+                f"{labels[orphans[0]]}: labels without an image; expected one that matches {modality['image']} "
+                f"for patient {orphans[0]}. Add the image or correct cohort.{role}.image."
+            )
+        for patient in sorted(images, key=_natural):
+            found[modality["name"], patient] = Files(images[patient], labels.get(patient))
+    splits, notes = _splits(data, found, settings)
+    used = {(settings["source"]["name"], patient) for split in SPLITS_OF_SOURCE for patient in splits[split]}
+    used |= {(settings["target"]["name"], patient) for split in SPLITS_OF_TARGET for patient in splits[split]}
+    # Registration carries a patient's own source labels to its target image, whichever splits these are in.
+    partners = {(settings["source"]["name"], patient) for split in ("validation", "test") for patient in splits[split]}
+    volumes_used = {key: files for key, files in found.items() if key in used or (key in partners and files.labels)}
+    return Cohort(volumes_used, splits, notes)
+
+
+def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str] | None = None) -> list[str]:
+    """Read a volume's image and labels and return what is odd but usable. Raises InputError for what is not usable.
+
+    codes: the file's value for each structure. wall: which of them is the `myocardium`, which the `cavity` in it.
+    """
+    image = volumes.read_image(files.image)
+    notes = [f"{files.image}: {note}" for note in image.notes]
+    if files.labels is not None:
+        labels = volumes.read_labels(files.labels, codes, image)
+        notes += [f"{files.labels}: {note}" for note in labels.notes]
+        missing = [name for index, name in enumerate(codes, start=1) if not (labels.array == index).any()]
+        if len(missing) == len(codes):
+            raise InputError(
+                f"{files.labels}: has no structure at all; expected {', '.join(codes)}. Take the file away or mend it."
+            )
+        if missing:
+            notes.append(f"{files.labels}: no {', '.join(missing)}")
+        enclosed = _most_enclosed(labels.array, list(codes), wall) if wall else None
+        if wall and enclosed != wall["cavity"]:
+            notes.append(
+                f"{files.labels}: {wall['myocardium']} encloses {enclosed} rather than {wall['cavity']}; codes of "
+                "another convention?"
+            )
+    return notes
+
+
+def check_pair(source: Files, target: Files, codes: Mapping[str, int]) -> list[str]:
+    """Raise InputError unless some voxel of the target's image lies in the source's labels, in scanner coordinates."""
+    assert source.labels is not None
+    image = volumes.read_image(target.image)
+    labels = volumes.read_labels(source.labels, codes, volumes.read_image(source.image))
+    slices, rows, columns = image.array.shape
+    # Every fourth pixel is enough to meet a heart.
+    voxels = np.mgrid[:slices, :rows:4, :columns:4].reshape(3, -1).T[:, ::-1]
+    to_source = np.linalg.inv(labels.affine) @ image.affine
+    index = np.rint(voxels @ to_source[:3, :3].T + to_source[:3, 3]).astype(int)[:, ::-1]
+    inside = ((index >= 0) & (index < labels.array.shape)).all(axis=1)
+    if not labels.array[tuple(index[inside].T)].any():
+        raise InputError(
+            f"{source.labels}: lies wholly outside of {target.image} in scanner coordinates; expected images of one "
+            "examination. Mend the headers, or take the labels away: then the patient is not registered."
+        )
+    return []
+
+
+def check_repetitions(images: Iterable[Path]) -> list[str]:
+    """Raise InputError where two images are the same file, byte for byte."""
+    same_size: dict[int, list[Path]] = {}
+    for path in images:
+        same_size.setdefault(path.stat().st_size, []).append(path)
+    for paths in same_size.values():
+        seen: dict[str, str] = {}
+        found = checksums.sha256(paths) if len(paths) > 1 else {}
+        for name, digest in found.items():
+            if digest in seen:
+                raise InputError(
+                    f"{name}: is the same image as {seen[digest]}, byte for byte; expected another. Replace it."
+                )
+            seen[digest] = name
+    return []
+
+
+def check_orientation(images: Iterable[Path]) -> list[str]:
+    """Note images that are stored mirrored, or turned by some 90 degrees or more, against most of the others.
+
+    Networks see images as they are stored. How one is stored is told from its affine, looking to the apex, which lies
+    left, anterior and inferior in everybody; an image without sform and qform tells nothing.
+    """
+    views = {path: view for path in images if (view := _view(volumes.stored_affine(path))) is not None}
+    if not views:
+        return []
+    usual = Counter(mirrored for mirrored, _ in views.values()).most_common(1)[0][0]
+    mean = sum(right for mirrored, right in views.values() if mirrored == usual)
+    notes = []
+    for path, (mirrored, right) in views.items():
+        degrees = abs(float(np.degrees(np.angle(right * np.conj(mean)))))
+        if mirrored != usual or degrees > MAXIMAL_TURN_DEGREES:
+            how = "mirrored" if mirrored != usual else f"turned by {degrees:.0f} degrees"
+            notes.append(f"{path}: stored {how} against most images, and networks see it as stored; store all alike")
+    return notes
+
+
+def check_volumes(
+    cohort: Cohort,
+    settings: Mapping[str, Any],
+    remembered: Mapping[str, list[str]],
+    wall: Mapping[str, str] | None = None,
+) -> dict[str, list[str]]:
+    """Check all volumes, alone and together, and return the notes by `identity` of what was checked.
+
+    settings: the configuration's `cohort`. wall: as of `check_volume`. What is in `remembered` is not read again.
+    Raises one InputError that lists all faulty files.
+    """
+    codes = settings["structures"]
+    alone = [
+        Check(f"volume {codes} {wall}", (files.image, files.labels), partial(check_volume, files, codes, wall))
+        for files in cohort.volumes.values()
+    ]
+    images = [files.image for files in cohort.volumes.values()]
+    together = [
+        Check("repetitions", images, partial(check_repetitions, images)),
+        Check("orientation", images, partial(check_orientation, images)),
+    ]
+    for patient in [*cohort.splits.get("validation", []), *cohort.splits.get("test", [])]:
+        source = cohort.volumes.get((settings["source"]["name"], patient))
+        target = cohort.volumes[settings["target"]["name"], patient]
+        if source and source.labels:
+            paths = (source.image, source.labels, target.image)
+            together.append(Check(f"pair {codes}", paths, partial(check_pair, source, target, codes)))
+    # Files are compared once each of them is known to be sound.
+    return _run(alone, remembered) | _run(together, remembered)
+
+
+class Check(NamedTuple):
+    """What is checked of which files, and the check, which returns notes or raises InputError."""
+
+    what: str
+    paths: Iterable[Path | None]
+    run: Callable[[], list[str]]
+
+
+def _run(checks: Sequence[Check], remembered: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    def run(check: Check) -> tuple[str, list[str] | InputError]:
+        try:
+            key = identity(check.what, check.paths)
+            return key, remembered[key] if key in remembered else check.run()
+        except InputError as error:
+            return "", error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(run, checks))
+    faults = [str(result) for _, result in results if isinstance(result, InputError)]
+    if faults:
+        raise InputError("\n".join(faults))
+    return {key: result for key, result in results if not isinstance(result, InputError)}
+
+
+def identity(what: str, paths: Iterable[Path | None]) -> str:
+    """What a check's result depends on: what is checked, and paths, sizes and times of change of the files.
+
+    Raises InputError for a file that is missing or may not be looked at.
+    """
+    states = []
+    for path in paths:
+        try:
+            state = path.stat() if path else None
+        except PermissionError as error:
+            raise InputError(
+                f"{path}: no permission to read its folder. Ask its owner, or change the permissions."
+            ) from error
+        except OSError as error:
+            raise InputError(f"{path}: no such file; a link that leads nowhere? Mend or remove it.") from error
+        states.append((str(path), state.st_size, state.st_mtime_ns) if state else None)
+    return repr((what, states))
+
+
+def _most_enclosed(labels: np.ndarray, names: Sequence[str], wall: Mapping[str, str]) -> str:
+    """The structure of whose outline in the slices the largest share is myocardium; the cavity where none has more."""
+    myocardium = labels == 1 + names.index(wall["myocardium"])
+    shares = {}
+    for name in sorted(set(names) - {wall["myocardium"]}, key=lambda name: name != wall["cavity"]):
+        mask = labels == 1 + names.index(name)
+        outline = ndimage.binary_dilation(mask, IN_SLICE_NEIGHBOURS) & ~mask
+        shares[name] = myocardium[outline].mean() if outline.any() else 0.0
+    return max(shares, key=lambda name: shares[name])
+
+
+def _view(affine: np.ndarray | None) -> tuple[bool, complex] | None:
+    """How a short-axis image looks to who looks to the apex: mirrored or not, and where its rows' ends point.
+
+    The direction is a complex number, 1 where rows run to the patient's left. None where the affine tells nothing.
+    """
+    if affine is None:
+        return None
+    along_rows, along_columns, normal = (affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)).T
+    to_apex = normal * np.sign(normal @ LEFT_ANTERIOR_INFERIOR)
+    left = np.array([-1.0, 0.0, 0.0]) - to_apex * -to_apex[0]
+    if abs(normal @ LEFT_ANTERIOR_INFERIOR) < 0.3 or np.linalg.norm(left) < 0.3:
+        return None
+    left /= np.linalg.norm(left)
+    mirrored = np.cross(along_rows, along_columns) @ to_apex < 0
+    return bool(mirrored), complex(along_rows @ left, along_rows @ np.cross(to_apex, left))
+
+
+def _match(data: Path, names: Sequence[str], pattern: str, key: str) -> dict[str, Path]:
+    """Patient to path for the names that match a pattern."""
+    expression = re.compile(
+        "".join(PLACEHOLDERS.get(part, re.escape(part)) for part in re.split(r"(\{patient\}|\*\*/|\*\*|\*)", pattern))
+    )
+    matched: dict[str, Path] = {}
+    for name in names:
+        match = expression.fullmatch(name)
+        if not match:
+            continue
+        # Letters with accents are composed, whichever way the file system has them, as those typed are.
+        patient, path = unicodedata.normalize("NFC", match["patient"]), data / PurePosixPath(name)
+        if patient.startswith(".") or not str(path).isprintable() or re.search(r"[{}\\]", str(path)):
+            raise InputError(
+                f"{str(path)!r}: braces, backslashes, control characters in a path, or a dot before a patient's name "
+                f"({patient!r}) cannot be used. Rename it."
+            )
+        if patient in matched:
+            raise InputError(
+                f"patient {patient} occurs twice: {matched[patient]} and {path} both match {key}. Keep one."
+            )
+        matched[patient] = path
+    return matched
+
+
+def _splits(
+    data: Path, found: Mapping[tuple[str, str], Files], settings: Mapping[str, Any]
+) -> tuple[dict[str, list[str]], list[str]]:
+    splits: dict[str, list[str]] = {}
+    notes: list[str] = []
+    for split in (*SPLITS_OF_SOURCE, *SPLITS_OF_TARGET):
+        role = "source" if split in SPLITS_OF_SOURCE else "target"
+        modality = settings[role]["name"]
+        splits[split] = []
+        absent = []
+        names = [name for owner, name in found if owner == modality]
+        for entry in settings["splits"][split]:
+            for patient in _named(entry, names):
+                if (modality, patient) not in found:
+                    if patient == str(entry):
+                        raise InputError(
+                            f"cohort.splits.{split}: patient {patient} has no {modality} image in {data}; expected a "
+                            f"file that matches {settings[role]['image']}."
+                        )
+                    absent.append(patient)
+                elif patient in splits[split]:
+                    raise InputError(f"cohort.splits.{split}: patient {patient} is named twice. Name each once.")
+                else:
+                    splits[split].append(patient)
+        if absent:
+            remain = f"{len(splits[split])} patients remain"
+            notes.append(f"split {split}: no {modality} image of {', '.join(absent)}; {remain}")
+        if split not in ("validation", "test") and not splits[split]:
+            raise InputError(
+                f"cohort.splits.{split}: no {modality} image found in {data}; expected files that match "
+                f"{settings[role]['image']}. Correct `data`, cohort.{role}.image or the split."
+            )
+    for patient in splits["labelled"]:
+        files = found[settings["source"]["name"], patient]
+        if files.labels is None:
+            raise InputError(
+                f"{files.image}: patient {patient} is in cohort.splits.labelled but has no labels; expected a file "
+                f"that matches {settings['source']['labels']}."
+            )
+    both = [patient for patient in splits["validation"] if patient in splits["test"]]
+    if both:
+        raise InputError(f"cohort.splits: patient {both[0]} is in validation and in test; expected disjoint splits.")
+    if not splits["validation"] and not splits["test"]:
+        raise InputError(f"cohort.splits: neither validation nor test has a patient in {data}: nothing to segment.")
+    target = settings["target"]["name"]
+    segmented = [*splits["validation"], *splits["test"]]
+    unlabelled = [patient for patient in segmented if found[target, patient].labels is None]
+    if unlabelled:
+        notes.append(f"no {target} labels of {', '.join(unlabelled)}: segmented, not evaluated")
+    return splits, notes
+
+
+def expand(entry: str | int) -> list[str]:
+    """Patient names of a split's entry: "6-45" is a range of numbers, anything else a name."""
+    limits = re.fullmatch(r"(\d+)-(\d+)", str(entry))
+    if not limits:
+        return [str(entry)]
+    first, last = int(limits[1]), int(limits[2])
+    if first > last:
+        raise InputError(f"cohort.splits: range {entry} ends before it begins; expected {last}-{first}.")
+    if last - first >= LONGEST_RANGE:
+        raise InputError(f"cohort.splits: range {entry} is too long; expected at most {LONGEST_RANGE} patients.")
+    return [str(number) for number in range(first, last + 1)]
+
+
+def _named(entry: str | int, names: Sequence[str]) -> list[str]:
+    """Patients of an entry: the name itself if there is one ("01-002"), else numbers, zero-padded as the names are."""
+    name = unicodedata.normalize("NFC", str(entry))
+    if name in names:
+        return [name]
+    padded = {str(int(name)): name for name in sorted(names, key=len, reverse=True) if name.isdecimal()}
+    return [padded.get(number, number) for number in expand(entry)]
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key in which patient 10 follows patient 9."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]

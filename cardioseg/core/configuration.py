@@ -1,0 +1,171 @@
+"""The configuration: one schema for its form, and the rules between keys that a schema cannot say."""
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from cardioseg.core.errors import InputError
+
+SCHEMA = yaml.safe_load(Path(__file__).with_name("configuration.schema.yaml").read_text())
+TYPES = {
+    "object": "a section of keys",
+    "array": "a list",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "nothing",
+}
+EXPECTED = {
+    "enum": "one of {}",
+    "minimum": "{} or more",
+    "maximum": "{} or less",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "minItems": "at least {} values",
+    "maxItems": "at most {} values",
+    "minProperties": "at least {} key",
+    "minLength": "some text",
+    "pattern": "{1}",
+    "uniqueItems": "each once",
+}
+# JSON Schema takes 2.0 for an integer; `range` does not. Nor is a number what is NaN or infinite.
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: type(value) is int,
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    ),
+)
+
+
+def check(configuration: Mapping[str, Any]) -> None:
+    """Raise InputError, naming each offending key, unless the configuration can be run."""
+    errors = sorted(Validator(SCHEMA).iter_errors(configuration), key=lambda error: list(map(str, error.path)))
+    problems = [problem for error in errors for problem in _explain(error)] or list(_contradictions(configuration))
+    if problems:
+        raise InputError("configuration: " + "\n  ".join(problems))
+
+
+def structures(configuration: Mapping[str, Any]) -> dict[str, int]:
+    """The codes of the structures to segment, in the order of the networks' classes; null leaves a structure out."""
+    return {name: code for name, code in configuration["cohort"]["structures"].items() if code is not None}
+
+
+def check_file(path: Path | str) -> None:
+    """Raise InputError for a key that a YAML file gives twice: YAML would take the last one in silence."""
+    repeated = list(_repeated(yaml.compose(Path(path).read_text(), Loader=yaml.SafeLoader)))
+    if repeated:
+        raise InputError(f"{path}: key {', '.join(repeated)} is given twice; expected each key once.")
+
+
+def _repeated(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            name = f"{prefix}{key.value}"
+            if name in seen:
+                yield name
+            seen.add(name)
+            yield from _repeated(value, f"{name}.")
+
+
+def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
+    def path(*name: Any) -> str:
+        return ".".join(map(str, (*error.absolute_path, *name))) or "the file"
+
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        for name in error.instance:
+            if name not in known:
+                guess = difflib.get_close_matches(str(name), known, n=1)
+                advice = f"did you mean {guess[0]}?" if guess else f"known here: {', '.join(known)}."
+                yield f"unknown key {path(name)}; {advice}"
+    elif error.validator == "required":
+        # One error for each missing key, told apart by its message alone.
+        yield f"key {path(error.message.split(chr(39))[1])} is missing."
+    elif error.validator == "type":
+        expected = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+        advice = " YAML takes 1e-4 for text: write 1.0e-4 or 0.0001." if _is_number_as_text(error.instance) else ""
+        yield f"{path()}: {error.instance!r} is not {' or '.join(TYPES[name] for name in expected)}.{advice}"
+    elif error.validator in EXPECTED:
+        expected = EXPECTED[error.validator].format(error.validator_value, error.schema.get("description"))
+        yield f"{path()}: {error.instance!r}; expected {expected}."
+    else:
+        yield f"{path()}: {error.message}."
+
+
+def _is_number_as_text(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
+def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
+    codes = structures(configuration)
+    known = f"cohort.structures ({', '.join(codes)})"
+    if not codes:
+        yield "cohort.structures: no structure has a code; expected at least one that has."
+    if len(set(codes.values())) < len(codes):
+        yield f"{known}: two structures share a code; expected one code each, or null to leave a structure out."
+    if configuration["cohort"]["source"]["name"] == configuration["cohort"]["target"]["name"]:
+        yield "cohort.source.name and cohort.target.name are equal; expected two modalities."
+    patterns: dict[str, str] = {}
+    for role in ("source", "target"):
+        if configuration["cohort"][role]["name"] == "labels":
+            yield f"cohort.{role}.name: 'labels' is the name of a folder of results; expected another."
+        for key in ("image", "labels"):
+            pattern = configuration["cohort"][role][key]
+            if pattern.count("{patient}") != 1:
+                yield f"cohort.{role}.{key}: expected {{patient}} exactly once, got {pattern!r}."
+            elif {"", ".", ".."} & set(pattern.split("/")):
+                yield f"cohort.{role}.{key}: {pattern!r}; expected a path below `data`, without . and .. in it."
+            elif pattern in patterns:
+                yield f"cohort.{role}.{key}: the pattern of {patterns[pattern]}; expected one that finds other files."
+            patterns[pattern] = f"cohort.{role}.{key}"
+    if len(set(configuration["ensemble"])) < len(configuration["ensemble"]):
+        yield "ensemble: a seed occurs twice; equal members would count double."
+    size = configuration["cropping"]["size"]
+    strides = {
+        "segmentation.depth": 2 ** configuration["segmentation"]["depth"],
+        "translation.generator.downsamplings": 2 ** configuration["translation"]["generator"]["downsamplings"],
+    }
+    # Powers of two: what the largest divides, all divide.
+    key, stride = max(strides.items(), key=lambda item: item[1])
+    if size % stride:
+        nearest = max(stride, round(size / stride) * stride)
+        yield f"cropping.size: {size} is not divisible by the network's stride {stride} ({key}); {nearest} is."
+    discriminator = configuration["translation"]["discriminator"]
+    if size < 2 ** (discriminator["scales"] - 1 + discriminator["layers"]):
+        yield (
+            f"cropping.size: {size} is too small for translation.discriminator ({discriminator['scales']} scales, "
+            f"{discriminator['layers']} layers)."
+        )
+    for section in ("localisation", "segmentation"):
+        weights, expected = configuration[section]["class_weights"], 1 + len(codes)
+        if len(weights) != expected:
+            yield (
+                f"{section}.class_weights: {len(weights)} weights; expected {expected}, the background's and one a "
+                f"structure of {known}."
+            )
+    for section in ("localisation", "cropping"):
+        low, high = configuration[section]["percentiles"]
+        if low >= high:
+            yield f"{section}.percentiles: [{low}, {high}]; expected the lower one first."
+    for name in configuration["postprocessing"]["morphology"]["order"]:
+        if name not in codes:
+            yield f"postprocessing.morphology.order: {name} is not in {known}."
+    clinical = configuration["clinical"] or {}
+    for key, name in clinical.items():
+        if name not in codes:
+            yield f"clinical.{key}: {name} is not in {known}; or `clinical: null`."
+    if clinical and clinical["cavity"] == clinical["myocardium"]:
+        yield "clinical: cavity and myocardium are one structure; expected two."

@@ -1,0 +1,209 @@
+"""The loop around every long training: progress, history, checkpoints, resumption, a clean stop on SIGTERM.
+
+A step must depend on nothing but the iteration number and the state of what is trained (it derives its own random
+draws), so that a resumed run gives what an uninterrupted one gives.
+"""
+
+import csv
+import fcntl
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from cardioseg.core import checkpoints
+
+log = logging.getLogger(__name__)
+
+SAVE_EVERY_S = 120.0
+REPORTS = 50
+_ADVICE = "The last good state is kept; lower the learning rate or look at the input images."
+
+
+class Stateful(Protocol):
+    """What a checkpoint must hold: networks, optimisers, schedulers."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+class Preempted(SystemExit):
+    """SIGTERM came; the state is saved and the same command continues from it."""
+
+
+def running_average(network: nn.Module, share: float) -> AveragedModel | None:
+    """A running average of a network's weights and statistics, the past having that share in [0, 1); none where 0.
+
+    It smooths what single steps at a constant learning rate do to a short training's result.
+    """
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(share), use_buffers=True) if share else None
+
+
+def fingerprint(settings: Mapping[str, Any], files: Iterable[Path | str]) -> str:
+    """Identify a training by its settings (plain values) and the contents of its input files, in order."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in files:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def train(
+    step: Callable[[int], dict[str, torch.Tensor]],
+    parts: Mapping[str, Stateful],
+    iterations: int,
+    state_folder: Path,
+    identity: str,
+    name: str,
+) -> list[dict[str, float]]:
+    """Run step(0 .. iterations - 1), going on from the state in state_folder if it is of the same identity.
+
+    step: one optimisation step, returning its losses as scalars on the device. parts: everything that learns. Returns
+    the history, the mean of each loss since the last report. One process at a time works in a folder; on SIGTERM the
+    state is saved and Preempted raised. Raises FloatingPointError as soon as a reported loss is not finite, the last
+    good state being kept. The caller removes the folder (`forget`) once its result is safe.
+    """
+    path = state_folder / "state.pt"
+    with _only_process(state_folder), _termination() as terminated:
+        first, since, sums, history = _restore(path, parts, identity)
+        if first:
+            log.info("%s: continues after iteration %d of %d", name, first, iterations)
+        every = max(1, iterations // REPORTS)
+        began = saved = time.monotonic()
+        for done in range(first + 1, iterations + 1):
+            for key, value in step(done - 1).items():
+                sums[key] = sums[key] + value.detach() if key in sums else value.detach()
+            since += 1
+            if done % every == 0 or done == iterations:
+                losses = {key: float(value) / since for key, value in sums.items()}
+                _check_finite(name, done, losses)
+                history.append({"iteration": done, **losses})
+                sums, since = {}, 0
+                _report(name, done, iterations, losses, (time.monotonic() - began) / (done - first))
+            if terminated() or time.monotonic() - saved > SAVE_EVERY_S:
+                learnt = {key: part.state_dict() for key, part in parts.items()}
+                _check_finite(name, done, {key: float(value) for key, value in sums.items()})
+                _check_learnt(name, done, learnt)
+                state = {"identity": identity, "done": done, "since": since, "sums": sums, "history": history}
+                checkpoints.save(path, state | {"parts": learnt})
+                saved = time.monotonic()
+                if terminated():
+                    log.info(
+                        "%s: stopped at iteration %d, its state saved; the same command continues from there",
+                        name,
+                        done,
+                    )
+                    raise Preempted(128 + signal.SIGTERM)
+    return history
+
+
+def forget(state_folder: Path) -> None:
+    """Remove a finished training's state, unless another process has gone on with it meanwhile: it removes its own."""
+    if state_folder.exists():
+        with (state_folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            shutil.rmtree(state_folder, ignore_errors=True)
+
+
+def write_history(path: Path | str, history: list[dict[str, float]]) -> None:
+    """Write a history as CSV, one row a report."""
+    with Path(path).open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["iteration"])
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def _restore(
+    path: Path, parts: Mapping[str, Stateful], identity: str
+) -> tuple[int, int, dict[str, torch.Tensor], list[dict[str, float]]]:
+    """Iterations done, those since the last report, their summed losses, history; none without a fitting state."""
+    if not path.exists():
+        return 0, 0, {}, []
+    state = checkpoints.load(path)
+    if state["identity"] != identity:
+        log.info("the state in %s belongs to another configuration, code or input: starting anew", path.parent)
+        return 0, 0, {}, []
+    for key, part in parts.items():
+        part.load_state_dict(state["parts"][key])
+    return state["done"], state["since"], state["sums"], state["history"]
+
+
+@contextmanager
+def _only_process(folder: Path) -> Iterator[None]:
+    """Make the folder and hold its lock; the operating system releases it when the process ends, however it ends."""
+    path = folder / "lock"
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("another process trains in %s: waiting for it to end", folder)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # Who held it may have removed the folder: then this lock keeps nobody else out.
+            if _in_place(file, path):
+                yield
+                return
+
+
+def _in_place(file: IO, path: Path) -> bool:
+    """Whether an open file is still the one of that path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _termination() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM into a question that the loop asks, and restore the handler afterwards."""
+    received = []
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _check_finite(name: str, iteration: int, losses: Mapping[str, float]) -> None:
+    bad = [key for key, value in losses.items() if not math.isfinite(value)]
+    if bad:
+        raise FloatingPointError(f"{name}: loss {', '.join(bad)} is not finite at iteration {iteration}. {_ADVICE}")
+
+
+def _check_learnt(name: str, iteration: int, state: Mapping[str, Any]) -> None:
+    """A step of finite losses may have left weights that are not."""
+    bad = [key for key, value in state.items() if not _all_finite(value)]
+    if bad:
+        raise FloatingPointError(f"{name}: {', '.join(bad)} not finite after iteration {iteration}. {_ADVICE}")
+
+
+def _all_finite(state: Any) -> bool:
+    """Whether every number in the floating-point tensors of nested dictionaries and lists is finite."""
+    if isinstance(state, torch.Tensor):
+        return not state.is_floating_point() or bool(state.isfinite().all())
+    if isinstance(state, Mapping):
+        return all(map(_all_finite, state.values()))
+    return all(map(_all_finite, state)) if isinstance(state, list | tuple) else True
+
+
+def _report(name: str, done: int, iterations: int, losses: Mapping[str, float], seconds: float) -> None:
+    shown = "  ".join(f"{key} {value:.4g}" for key, value in losses.items())
+    left = timedelta(seconds=round((iterations - done) * seconds))
+    log.info("%s: %d/%d  %s  %.3g it/s, %s left", name, done, iterations, shown, 1 / max(seconds, 1e-9), left)

@@ -1,0 +1,402 @@
+"""The paper's Table 1: Dice and ASD of every method, with their spread, as a table, Markdown, HTML and LaTeX."""
+
+import html as markup
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pandas as pd
+
+from cardioseg.evaluation import significance
+
+# The rows, in the paper's order.
+METHODS = {
+    "registration": "Registration",
+    "unet": "U-Net",
+    "unet_ft": "U-Net (FT)",
+    "cascade_ft": "Cascaded U-Net (FT)",
+    "cascade_ft_pp": "Cascaded U-Net (FT) + PP",
+    "ensemble_pp": "Ensemble + PP",
+}
+# Below them, what each step of a method does on its own.
+PARTS = {
+    "registration_none": "Registration: none",
+    "registration_rigid": "Registration: rigid",
+    "registration_affine": "Registration: rigid, affine",
+    "cascade_ft_crf": "Cascaded U-Net (FT) + CRF",
+    "cascade_ft_morphology": "Cascaded U-Net (FT) + morphology",
+    "ensemble": "Ensemble",
+}
+PART_COMPARISONS = [
+    ("registration_rigid", "registration_none"),
+    ("registration_affine", "registration_rigid"),
+    ("registration", "registration_affine"),
+    ("cascade_ft_crf", "cascade_ft"),
+    ("cascade_ft_morphology", "cascade_ft"),
+    ("ensemble_pp", "ensemble"),
+]
+MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)"}
+DECIMALS = {"dice": 3, "asd_mm": 2}
+AVERAGE = "AVG"
+LOW_DICE = 0.7
+SIGNIFICANT = 0.05
+# Chen et al. 2019, Table 1 (validation) and section 3.3 (test phase, averages not given), on MS-CMRSeg.
+PUBLISHED_COLUMNS = [(measure, name) for measure in MEASURES for name in ("LV", "MYO", "RV", AVERAGE)]
+PUBLISHED = {
+    ("validation", "registration"): "0.819 0.665 0.831 0.772 2.56 1.65 2.11 2.11",
+    ("validation", "unet"): "0.624 0.441 0.577 0.547 10.03 6.07 N/A N/A",
+    ("validation", "unet_ft"): "0.874 0.781 0.896 0.850 1.78 1.50 1.28 1.52",
+    ("validation", "cascade_ft"): "0.895 0.812 0.898 0.868 1.41 1.46 1.23 1.37",
+    ("validation", "cascade_ft_pp"): "0.897 0.816 0.895 0.869 1.17 1.42 1.18 1.26",
+    ("test", "ensemble_pp"): "0.92 0.83 0.88 - 1.66 1.76 2.16 -",
+}
+PARTS_TITLE = "Parts of a method"
+NOTHING = "No patient with labels: nothing evaluated."
+
+COLUMNS = ["split", "method", "source", "patients", "seeds"]
+# How the symbols of the notes and cells are written in LaTeX.
+LATEX = {
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+    **{
+        "<": "$<$",
+        ">": "$>$",
+        "±": r"$\pm$",
+        "†": r"$^\dagger$",
+        "‡": r"$^\ddagger$",
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+    },
+}
+
+
+STYLE = (
+    "body { font-family: sans-serif; font-size: 14px } table { border-collapse: collapse }"
+    " th, td { padding: 4px 10px; text-align: center; border-bottom: 1px solid #ddd }"
+    " th:first-child, td:first-child { text-align: left; white-space: nowrap }"
+    " .spread { font-size: 11px; color: #555; white-space: nowrap } .published td { font-style: italic }"
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A mean, its marks and its spread as printed."""
+
+    mean: str
+    marks: str = ""
+    spread: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method, or under its name in italics what is published of it."""
+
+    title: str
+    cells: list[Cell]
+    reported: bool = True
+    published: bool = False
+
+
+def values(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Dice and ASD of every mask, with their average over structures, one a row.
+
+    metrics: the columns method, split, patient, structure, seed, dice, asd_mm, volume_truth_ml.
+
+    Returns the columns split, patient, structure, due, method, seed ("" for a method without), measure, value. A value
+    is due where the manual mask has the structure. Every method gets a row for every patient of a split; one that it
+    was not evaluated on is not available (NaN). The average, of the structure `AVERAGE`, is over the structures with a
+    value, and not available where one that is due is not.
+    """
+    metrics = metrics.assign(seed=metrics["seed"].astype("string").fillna("").astype(object))
+    case = ["split", "patient", "structure"]
+    cases = metrics.groupby(case, sort=False)["volume_truth_ml"].max().gt(0).rename("due").reset_index()
+    grid = cases.merge(metrics[["method", "seed"]].drop_duplicates(), how="cross")
+    grid = grid.merge(metrics[[*case, "method", "seed", *MEASURES]], how="left", on=[*case, "method", "seed"])
+    long = grid.melt([*case, "due", "method", "seed"], list(MEASURES), "measure", "value")
+    average = (
+        long.assign(missing=long["due"] & long["value"].isna())
+        .groupby(["split", "patient", "method", "seed", "measure"], sort=False)
+        .agg(due=("due", "any"), missing=("missing", "any"), value=("value", "mean"))
+        .reset_index()
+    )
+    average["value"] = average["value"].mask(average["missing"])
+    return pd.concat([long, average.assign(structure=AVERAGE)[long.columns]], ignore_index=True)
+
+
+def aggregate(values: pd.DataFrame) -> pd.DataFrame:
+    """What a cell of the table holds, indexed by split, method, measure and structure.
+
+    values: as from `values`.
+
+    mean: over the seeds of each seed's mean over patients. sd_seeds: sample standard deviation of the seeds' means.
+    sd_patients: that of the patients' means over the seeds. Either is NaN for a single one. Values that are not
+    available are left out; available counts those that remain, over patients and seeds, and due those that there
+    should be.
+    """
+    cell = ["split", "method", "measure", "structure"]
+    by_seed = values.groupby([*cell, "seed"], sort=False)["value"].mean().groupby(level=cell, sort=False)
+    by_patient = values.groupby([*cell, "patient"], sort=False)["value"].mean().groupby(level=cell, sort=False)
+    available = values["value"].notna()
+    counts = values.assign(available=available, due=values["due"] | available).groupby(cell, sort=False)
+    return pd.DataFrame(
+        {
+            "mean": by_seed.mean(),
+            "sd_patients": by_patient.std(),
+            "sd_seeds": by_seed.std(),
+            "available": counts["available"].sum(),
+            "due": counts["due"].sum(),
+        }
+    )
+
+
+def comparisons(values: pd.DataFrame) -> pd.DataFrame:
+    """Significance of the differences between methods (see `significance.compare`).
+
+    Each method of the table against the one above it, the last one against every other, and the parts of a method
+    against what they refine.
+    """
+    methods = [method for method in METHODS if (values["method"] == method).any()]
+    pairs = [(method, above) for above, method in pairwise(methods)]
+    pairs += [(methods[-1], method) for method in methods[:-2]]
+    return significance.compare(values, pairs + PART_COMPARISONS)
+
+
+def table1(metrics: pd.DataFrame, published: bool) -> pd.DataFrame:
+    """The table as numbers, a row a split and method: first the means, then how they spread and what they rest on.
+
+    metrics: as for `values`. published: whether the paper's own figures stand below the methods (column source).
+    """
+    if metrics.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    found = values(metrics)
+    cells = aggregate(found)
+    rows = []
+    for split, of_split in found.groupby("split", sort=False):
+        for method in _ordered(found):
+            seeds = found.loc[found["method"] == method, "seed"].nunique()
+            row = {"split": split, "method": method, "source": "this cohort"}
+            row |= {"patients": of_split["patient"].nunique(), "seeds": seeds}
+            for column in cells:
+                suffix = "" if column == "mean" else f"_{column}"
+                row |= {"_".join(name) + suffix: cells.at[(split, method, *name), column] for name in _names(found)}
+            rows.append(row)
+            if published and (split, method) in PUBLISHED:
+                figures = {"_".join(name): text for name, text in _published(found, split, method).items()}
+                about = {"split": split, "method": method, "source": "Chen et al. 2019"}
+                rows.append(about | {name: pd.to_numeric(text, errors="coerce") for name, text in figures.items()})
+    table = pd.DataFrame(rows)
+    whole = [name for name in table if name in ("patients", "seeds") or name.endswith(("_available", "_due"))]
+    return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def markdown(metrics: pd.DataFrame, published: bool) -> str:
+    """Table 1 as Markdown, a table a split; see `table1`."""
+    lines = ["# Table 1"]
+    if metrics.empty:
+        return "\n".join([*lines, "", NOTHING, ""])
+    found = values(metrics)
+    header = [f"{MEASURES[measure]} {structure}" for measure, structure in _names(found)]
+    for split, of_split in found.groupby("split", sort=False):
+        lines += ["", f"## {_heading(split, of_split)}", "", _line(["Method", *header])]
+        lines.append(_line(["---", *([":---:"] * len(header))]))
+        rows = list(_rows(found, split, published))
+        for index, row in enumerate(rows):
+            if _begins_parts(rows, index):
+                lines.append(_line([f"*{PARTS_TITLE}*", *([""] * len(header))]))
+            title = f"*{row.title}*" if row.published else row.title.replace("_", r"\_")
+            lines.append(_line([title, *(_markdown_cell(cell, row.published) for cell in row.cells)]))
+        lines += ["", *(f"- {note}" for note in _notes(of_split, published))]
+    return "\n".join(lines) + "\n"
+
+
+def html(metrics: pd.DataFrame, published: bool) -> str:
+    """Table 1 as an HTML page, a table a split; see `table1`."""
+    head = f"<head><meta charset='utf-8'/><title>Table 1</title><style>{STYLE}</style></head>"
+    page = f"<!DOCTYPE html><html>{head}<body>"
+    if metrics.empty:
+        return f"{page}<p>{NOTHING}</p></body></html>\n"
+    found = values(metrics)
+    header = ["Method", *(f"{MEASURES[measure]} {structure}" for measure, structure in _names(found))]
+    parts = [page]
+    for split, of_split in found.groupby("split", sort=False):
+        parts += [f"<h2>{markup.escape(_heading(split, of_split))}</h2>", "<table>", _html_line(header, "th")]
+        rows = list(_rows(found, split, published))
+        for index, row in enumerate(rows):
+            if _begins_parts(rows, index):
+                parts.append(f"<tr><td colspan='{len(header)}'><em>{PARTS_TITLE}</em></td></tr>")
+            parts.append(_html_line([markup.escape(row.title), *map(_html_cell, row.cells)], "td", row.published))
+        parts += [
+            "</table>",
+            "<ul>",
+            *(f"<li>{markup.escape(note)}</li>" for note in _notes(of_split, published)),
+            "</ul>",
+        ]
+    return "\n".join([*parts, "</body></html>"]) + "\n"
+
+
+def latex(metrics: pd.DataFrame, published: bool) -> str:
+    """Table 1 as LaTeX, a table environment a split; needs the packages booktabs and graphicx. See `table1`."""
+    if metrics.empty:
+        return f"% {NOTHING}\n"
+    found = values(metrics)
+    names = _names(found)
+    width = len(names) // len(MEASURES)
+    first = [2 + index * width for index in range(len(MEASURES))]
+    lines = ["% Needs the packages booktabs and graphicx."]
+    for split, of_split in found.groupby("split", sort=False):
+        lines += [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{Dice and ASD (mm). {_heading(split, of_split)}.}}",
+            rf"\label{{tab:{split}}}",
+            r"\resizebox{\textwidth}{!}{%",
+            rf"\begin{{tabular}}{{l{'c' * len(names)}}}",
+            r"\toprule",
+            _latex_line(["", *(rf"\multicolumn{{{width}}}{{c}}{{{title}}}" for title in MEASURES.values())]),
+            " ".join(rf"\cmidrule(lr){{{column}-{column + width - 1}}}" for column in first),
+            _latex_line(["Method", *(_escape(structure) for _, structure in names)]),
+            r"\midrule",
+        ]
+        rows = list(_rows(found, split, published))
+        for index, row in enumerate(rows):
+            if _begins_parts(rows, index):
+                lines += [r"\midrule", rf"\multicolumn{{{1 + len(names)}}}{{l}}{{\emph{{{PARTS_TITLE}}}}} \\"]
+            style = r"\emph{%s}" if row.published else "%s"
+            lines.append(_latex_line([style % _escape(row.title), *(_latex_mean(cell, style) for cell in row.cells)]))
+            if any(cell.spread for cell in row.cells):
+                spreads = (rf"{{\scriptsize {_escape(cell.spread)}}}" if cell.spread else "" for cell in row.cells)
+                lines.append(_latex_line(["", *spreads]))
+        lines += [r"\bottomrule", r"\end{tabular}}", r"\par\smallskip\raggedright\footnotesize"]
+        lines += [*map(_escape, _notes(of_split, published)), r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _names(values: pd.DataFrame) -> list[tuple[str, str]]:
+    """Measure and structure of each column."""
+    return [(measure, structure) for measure in MEASURES for structure in dict.fromkeys(values["structure"])]
+
+
+def _ordered(values: pd.DataFrame) -> list[str]:
+    """The methods that there are: the paper's, the parts, then what neither knows."""
+    found = dict.fromkeys(values["method"])
+    known = [method for method in [*METHODS, *PARTS] if method in found]
+    return known + [method for method in found if method not in known]
+
+
+def _published(values: pd.DataFrame, split: str, method: str) -> dict[tuple[str, str], str]:
+    """The paper's figures, as printed there, in the table's columns; nothing for structures that it does not have."""
+    figures = dict(zip(PUBLISHED_COLUMNS, PUBLISHED[split, method].split(), strict=True))
+    return {name: figures.get(name, "") for name in _names(values)}
+
+
+def _rows(found: pd.DataFrame, split: str, published: bool) -> Iterator[Row]:
+    """The rows of a split's table."""
+    cells = aggregate(found).loc[split]
+    tests = comparisons(found).set_index(["split", "measure", "structure", "method", "compared_with"])["p_holm"]
+    above = None
+    for method in _ordered(found):
+        reported = method in METHODS
+        row = []
+        for measure, structure in _names(found):
+            cell = cells.loc[(method, measure, structure)]
+            marks = ""
+            if measure == "dice" and round(cell["mean"], DECIMALS[measure]) < LOW_DICE:
+                marks += "†"
+            if reported and above and tests[split, measure, structure, method, above] < SIGNIFICANT:
+                marks += "‡"
+            if cell["available"] < cell["due"] and cell["available"]:
+                marks += f" [{cell['available']:.0f}/{cell['due']:.0f}]"
+            spreads = [_number(measure, cell["sd_patients"], "± {}"), _number(measure, cell["sd_seeds"], "({})")]
+            best = reported and _is_best(cells, method, measure, structure)
+            row.append(Cell(_number(measure, cell["mean"]) or "N/A", marks, " ".join(filter(None, spreads)), best))
+        yield Row({**METHODS, **PARTS}.get(method, method), row, reported)
+        if published and (split, method) in PUBLISHED:
+            row = [Cell(figure) for figure in _published(found, split, method).values()]
+            yield Row("as published", row, reported, published=True)
+        above = method
+
+
+def _is_best(cells: pd.DataFrame, method: str, measure: str, structure: str) -> bool:
+    """Whether none of the reported methods has a better mean, as printed; only means of all that is due compete."""
+    column = cells.xs((measure, structure), level=["measure", "structure"])
+    column = column[column.index.isin(METHODS) & (column["available"] == column["due"])]
+    means = column["mean"].round(DECIMALS[measure])
+    best = means.max() if measure == "dice" else means.min()
+    return bool(method in means and means[method] == best)
+
+
+def _number(measure: str, value: float, style: str = "{}") -> str:
+    """A value as printed; nothing where it is not available."""
+    return "" if pd.isna(value) else style.format(f"{value:.{DECIMALS[measure]}f}")
+
+
+def _heading(split: str, of_split: pd.DataFrame) -> str:
+    def count(column: str, what: str) -> str:
+        number = of_split.loc[of_split[column] != "", column].nunique()
+        return f"{number} {what}{'' if number == 1 else 's'}"
+
+    seeds = f", {count('seed', 'seed')}" if (of_split["seed"] != "").any() else ""
+    return f"{split.capitalize()}: {count('patient', 'patient')}{seeds}"
+
+
+def _notes(of_split: pd.DataFrame, published: bool) -> list[str]:
+    patients = of_split["patient"].nunique()
+    notes = [
+        "Mean over the patients, ± their standard deviation; of several seeds the mean over the seeds, with the "
+        "standard deviation over the seeds in parentheses.",
+        "AVG: over the structures of each patient.",
+        f"Bold: best of the methods as printed, the parts aside. †: Dice under {LOW_DICE:.3f}.",
+        "A structure that a method misses has Dice 0 and no ASD. [m/n]: the mean is over the m of n masks that have a "
+        "value. Such a mean flatters, the paper gives N/A for it, and it is never marked best.",
+    ]
+    if patients < significance.FEWEST_PATIENTS:
+        notes.append(f"Differences between methods are not tested: fewer than {significance.FEWEST_PATIENTS} patients.")
+    else:
+        notes.append(
+            "‡: differs from the method above (Wilcoxon signed-rank over patients, Holm-corrected, "
+            f"p < {SIGNIFICANT}). The smallest p that {patients} patients can give, uncorrected, is "
+            f"{2.0 ** (1 - patients):.2g}."
+        )
+    if published:
+        notes.append(
+            "As published: Chen et al. 2019, Table 1 (5 patients) and section 3.3 (test phase, 40 patients), for "
+            "orientation."
+        )
+    return notes
+
+
+def _begins_parts(rows: list[Row], index: int) -> bool:
+    return index > 0 and rows[index - 1].reported and not rows[index].reported
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_cell(cell: Cell, published: bool) -> str:
+    mean = f"**{cell.mean}**" if cell.best else f"*{cell.mean}*" if published and cell.mean else cell.mean
+    return f"{mean}{cell.marks} {cell.spread}".rstrip()
+
+
+def _html_line(cells: list[str], tag: str, published: bool = False) -> str:
+    style = " class='published'" if published else ""
+    return f"<tr{style}>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
+
+
+def _html_cell(cell: Cell) -> str:
+    mean = f"<strong>{cell.mean}</strong>" if cell.best else cell.mean
+    spread = f"<br/><span class='spread'>{markup.escape(cell.spread)}</span>" if cell.spread else ""
+    return f"{mean}{markup.escape(cell.marks)}{spread}"
+
+
+def _latex_line(cells: list[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+def _latex_mean(cell: Cell, style: str) -> str:
+    mean = rf"\textbf{{{cell.mean}}}" if cell.best else style % _escape(cell.mean) if cell.mean else ""
+    return mean + _escape(cell.marks)
+
+
+def _escape(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)

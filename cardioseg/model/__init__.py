@@ -1,0 +1,1 @@
+"""The trained ensemble as one object, for new images."""

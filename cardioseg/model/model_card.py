@@ -1,0 +1,95 @@
+"""A trained ensemble's description for who is to use it, as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from cardioseg.model.ensemble import Ensemble
+from cardioseg.model.review import LEAST_AGREEMENT, VOLUME_MARGIN
+
+
+def text(model: Ensemble, onnx: str | None) -> str:
+    """The card. onnx: what the check of the ONNX networks found, None where there are none."""
+    cohort = model.cohort
+    names = ", ".join(model.structures)
+    codes = ", ".join(f"{code} {name}" for name, code in model.structures.items())
+    patients = cohort["patients"]
+    low, high = cohort["spacing_mm"]
+    parts = [
+        f"# Segmentation of {names} in {cohort['target']} images",
+        f"An ensemble of {len(model.members)} cascades of two networks each, trained by cardioseg on labelled "
+        f"{cohort['source']} images in the style of {cohort['target']} images (Chen et al., STACOM 2019); no labels of "
+        f"{cohort['target']} images were used for training.",
+        "## Use",
+        "```sh\ncardioseg segment IMAGE... --model ensemble.pt --out DIR\n```",
+        f"Input: {cohort['target']} images, a stack of slices a file. Output: masks in the image's geometry, with "
+        f"the codes 0 background, {codes}.",
+        _orientation(cohort["directions"]),
+        "For research. It is no medical device, and its results do not replace a physician's. Others than the training "
+        "cohort's scanners, protocols and diseases may be segmented worse, and not every failure is flagged.",
+        "## Training cohort",
+        _table(
+            ("", ""),
+            [
+                (f"{cohort['source']} images with labels", patients.get("labelled", 0)),
+                (f"{cohort['source']} images for the translation", patients.get("translation_source", 0)),
+                (f"{cohort['target']} images for the translation", patients.get("translation_target", 0)),
+                (f"slices of {cohort['target']} images", f"{cohort['slices'][0]} to {cohort['slices'][1]}"),
+                (
+                    f"voxels of {cohort['target']} images (z, y, x)",
+                    f"{_size(low)} to {_size(high)} mm",
+                ),
+                *(
+                    (f"{name} in the labels", f"{least:.0f} to {most:.0f} ml")
+                    for name, (least, most) in cohort["volumes_ml"].items()
+                ),
+            ],
+        ),
+        "## How well it did",
+        _performance(cohort),
+        "## What is flagged",
+        "Results that a person should look at: no structures found; one that is missing, or whose volume is beyond "
+        f"those of the labels by more than a factor of {VOLUME_MARGIN:g}, or on which the members disagree (mean Dice "
+        f"between them below {LEAST_AGREEMENT:g}); a segmentation that reaches the crop's edge.",
+        "## What is done to an image",
+        f"```yaml\n{yaml.safe_dump(model.settings, sort_keys=False, default_flow_style=None)}```",
+        "## Made with",
+        _table(("component", "version"), list(model.versions.items())),
+        "## Files",
+        "`ensemble.pt`: weights and all of the above, as tensors and plain values; reading it runs no code.",
+        *([f"`onnx/`: the networks for programs without torch. {onnx}"] if onnx else []),
+        "## Licence",
+        model.licence,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _orientation(directions: Sequence[Sequence[float]] | None) -> str:
+    if directions is None:
+        return "The training images' headers tell no common orientation: images are taken as they are stored."
+    x, y = ("(" + ", ".join(f"{part:.2f}" for part in direction) + ")" for direction in directions)
+    return (
+        f"Columns of the training images run towards {x}, rows towards {y} (right, anterior, superior), on average; an "
+        "image that is stored another way round is turned for inference, its mask turned back."
+    )
+
+
+def _performance(cohort: Mapping[str, Any]) -> str:
+    if not cohort["dice"]:
+        return "Not measured: no test patient of the training workflow had labels."
+    rows = [(name, f"{mean:.3f} ({deviation:.3f})", count) for name, (mean, deviation, count) in cohort["dice"].items()]
+    return (
+        f"Against manual masks of the workflow's test patients; of {cohort['seen']} of these {cohort['source']} images "
+        "with labels were in the training set.\n\n"
+        + _table(("structure", "Dice, mean (standard deviation)", "patients"), rows)
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _size(spacing: Sequence[float]) -> str:
+    return " x ".join(f"{mm:.3g}" for mm in spacing)

@@ -1,0 +1,87 @@
+"""An ensemble's networks as ONNX, for programs without torch, and the proof that they give the same masks.
+
+Needs the packages onnx, onnxruntime and onnxscript: the optional extra `onnx`.
+"""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Volume
+from cardioseg.model import ensemble
+from cardioseg.model.ensemble import Ensemble
+
+# Rounding may turn voxels where two classes are equally probable; more than this share of the structures is a fault.
+TOLERANCE = 1e-4
+
+
+class Session(nn.Module):
+    """A network that onnxruntime computes, on the CPU: slices (n, 1, y, x) to class scores (n, classes, y, x)."""
+
+    def __init__(self, path: Path, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def forward(self, image: Tensor) -> Tensor:
+        (scores,) = self.session.run(None, {"image": image.numpy()})
+        return torch.from_numpy(scores)
+
+
+def write(model: Ensemble, folder: Path) -> Ensemble:
+    """Write `localiser.onnx` and a `cascade_seed*.onnx` a member; returns the ensemble as onnxruntime computes it.
+
+    Each network takes `image`, slices (n, 1, y, x) in [-1, 1], and gives `scores` (n, classes, y, x), of which the
+    softmax over the classes are the probabilities. y and x are multiples of the network's stride.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stride = int(model.localiser.stride)  # type: ignore[arg-type]
+    size = model.settings["cropping"]["size"]
+    members: dict[int, nn.Module] = {}
+    _export(model.localiser, 4 * stride, folder / "localiser.onnx")
+    for seed, member in model.members.items():
+        path = folder / f"cascade_seed{seed}.onnx"
+        _export(member, size, path)
+        members[seed] = Session(path, stride)
+    return replace(model, localiser=Session(folder / "localiser.onnx", stride), members=members)
+
+
+def check(model: Ensemble, computed: Ensemble, images: Sequence[Volume]) -> tuple[int, int]:
+    """Segment images by both; returns how many voxels differ, and how many the structures have.
+
+    Raises InputError where more than `TOLERANCE` of the structures' voxels differ.
+    """
+    differing = voxels = 0
+    for image in images:
+        expected, found = (ensemble.segment(image, one, torch.device("cpu")).labels for one in (model, computed))
+        differing += int(np.count_nonzero(expected != found))
+        voxels += int(np.count_nonzero(expected))
+    if differing > TOLERANCE * voxels:
+        raise InputError(
+            f"onnxruntime {onnxruntime.__version__} gives other masks than torch {torch.__version__}: {differing} of "
+            f"{voxels} voxels of the structures differ. Export with other versions of onnxruntime and onnxscript."
+        )
+    return differing, voxels
+
+
+def _export(network: nn.Module, size: int, path: Path) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of every optional package that is not there
+    with warnings.catch_warnings(action="ignore"):  # of what torch itself will change
+        torch.onnx.export(
+            network.cpu().eval(),
+            (torch.zeros(2, 1, size, size),),
+            path,
+            input_names=["image"],
+            output_names=["scores"],
+            dynamic_shapes=({0: "slices", 2: "rows", 3: "columns"},),
+            external_data=False,
+            verbose=False,
+        )

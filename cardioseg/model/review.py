@@ -1,0 +1,56 @@
+"""Which results a person should look at, and why."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from cardioseg.evaluation.metrics import dice
+
+# The Dice between members follows that against a manual mask (Roy et al., NeuroImage 2019;195:11-22), and is rather
+# the higher of the two.
+LEAST_AGREEMENT = 0.7
+# Beyond the training cohort's smallest or largest volume by more than this factor, a volume is implausible.
+VOLUME_MARGIN = 1.5
+
+
+def agreement(members: np.ndarray, structures: Sequence[str]) -> dict[str, float]:
+    """Mean Dice between any two members' labels (members, z, y, x), by structure; label k + 1 is `structures[k]`.
+
+    A pair of members that both miss a structure does not count. NaN where no pair counts, as with one member.
+    """
+    return {
+        name: _mean([dice(one == label, other == label) for one, other in combinations(members, 2)])
+        for label, name in enumerate(structures, start=1)
+    }
+
+
+def reasons(
+    volumes_ml: Mapping[str, float],
+    known_ml: Mapping[str, Sequence[float]],
+    agreements: Mapping[str, float],
+    members: np.ndarray,
+    found: bool,
+) -> list[str]:
+    """Why a person should look at a result; empty where nothing stands out.
+
+    volumes_ml: by structure. known_ml: the training cohort's smallest and largest. agreements: see `agreement`.
+    members: their labels (members, z, y, x) on the crop's grid. found: whether the structures were located.
+    """
+    why = [] if found else ["no structures found: the crop is centred on the image"]
+    for name, volume in volumes_ml.items():
+        least, most = known_ml[name]
+        if volume == 0:
+            why.append(f"{name} is missing")
+        elif not least / VOLUME_MARGIN <= volume <= most * VOLUME_MARGIN:
+            why.append(f"{name} of {volume:.0f} ml is implausible (trained on {least:.0f} to {most:.0f} ml)")
+        if agreements[name] < LEAST_AGREEMENT:
+            why.append(f"the ensemble disagrees on {name} (Dice {agreements[name]:.2f} between its members)")
+    if members[..., [0, -1], :].any() or members[..., [0, -1]].any():
+        why.append("the segmentation reaches the edge of the crop")
+    return why
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")

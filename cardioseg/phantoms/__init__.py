@@ -1,0 +1,1 @@
+"""Digital phantoms, in the place of data."""

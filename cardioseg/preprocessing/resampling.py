@@ -1,0 +1,101 @@
+"""In-plane resampling, and the way back to the raw grid. Slices are never resampled."""
+
+import numpy as np
+
+from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Volume
+
+
+def interpolation_matrix(inputs: int, outputs: int, scale: float, offset: float) -> np.ndarray:
+    """Linear interpolation along one axis as a matrix (outputs, inputs), float32.
+
+    Output i lies at input index offset + scale * i. Where scale > 1 the triangular kernel is widened by it, so that
+    nothing aliases. Rows sum to 1, or are all 0 for outputs beyond the field of view.
+    """
+    position = offset + scale * np.arange(outputs)
+    distance = np.abs(position[:, None] - np.arange(inputs)[None, :]) / max(1.0, scale)
+    weights = np.clip(1.0 - distance, 0.0, None)
+    weights[(position < -0.5 - 1e-6) | (position > inputs - 0.5 + 1e-6)] = 0.0
+    total = weights.sum(axis=1, keepdims=True)
+    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0).astype(np.float32)
+
+
+def resample(volume: Volume, spacing_mm: float) -> Volume:
+    """Resample each slice to square pixels of spacing_mm (paper 3.2: 1.25 mm), centred on the same field of view."""
+    rows, row_scale, row_offset = _centred(volume.array.shape[-2], volume.spacing[1], spacing_mm)
+    columns, column_scale, column_offset = _centred(volume.array.shape[-1], volume.spacing[2], spacing_mm)
+    vertical = interpolation_matrix(volume.array.shape[-2], rows, row_scale, row_offset)
+    horizontal = interpolation_matrix(volume.array.shape[-1], columns, column_scale, column_offset)
+    array = vertical @ volume.array.astype(np.float32) @ horizontal.T
+    return Volume(array, sub_grid(volume.affine, (row_scale, column_scale), (row_offset, column_offset)))
+
+
+def labels_on_grid(labels: Volume, grid: Volume, classes: int) -> np.ndarray:
+    """Labels (z, y, x; uint8) resampled in-plane onto the grid of another volume of the same slices.
+
+    Each class is resampled as a map, then the largest counts; background where the labels do not reach.
+    """
+    return most_probable(Volume(one_hot(labels.array, classes), labels.affine), grid.array.shape[-3:], grid.affine)
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Labels (z, y, x) as float32 maps (classes, z, y, x)."""
+    return (labels[None] == np.arange(classes).reshape(-1, 1, 1, 1)).astype(np.float32)
+
+
+def most_probable(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Class (z, y, x; uint8) of which the map is largest, maps (classes, z, y, x) being resampled in-plane onto a grid.
+
+    Where the maps do not reach is background. See `on_grid`.
+    """
+    resampled, rows, columns = _onto(maps, shape, affine)
+    labels = np.zeros(shape, np.uint8)
+    labels[:, rows, columns] = resampled.argmax(axis=0)
+    return labels
+
+
+def on_grid(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Maps (channels, z, y, x) resampled in-plane onto a grid (shape, affine) with the same slices, float32.
+
+    Where the maps do not reach is 0. Raises InputError where the two grids do not share slices and in-plane axes.
+    """
+    resampled, rows, columns = _onto(maps, shape, affine)
+    array = np.zeros((len(maps.array), *shape), np.float32)
+    array[:, :, rows, columns] = resampled
+    return array
+
+
+def _onto(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> tuple[np.ndarray, slice, slice]:
+    """Maps resampled onto the rows and columns of a grid that they reach: a crop reaches a small part of an image."""
+    mapping = np.linalg.inv(maps.affine) @ affine
+    scale_x, scale_y, scale_z = np.diag(mapping)[:3]
+    straight = np.allclose(mapping[:3, :3], np.diag([scale_x, scale_y, scale_z]), atol=1e-3)
+    if not straight or abs(scale_z - 1) > 1e-3 or abs(mapping[2, 3]) > 1e-2 or maps.array.shape[1] != shape[0]:
+        raise InputError(
+            "the two grids do not share their slices: the volume was not made from this image. Make it again."
+        )
+    vertical = interpolation_matrix(maps.array.shape[-2], shape[1], mapping[1, 1], mapping[1, 3])
+    horizontal = interpolation_matrix(maps.array.shape[-1], shape[2], mapping[0, 0], mapping[0, 3])
+    rows, columns = _reached(vertical), _reached(horizontal)
+    return vertical[rows] @ maps.array.astype(np.float32) @ horizontal[columns].T, rows, columns
+
+
+def _reached(matrix: np.ndarray) -> slice:
+    """Outputs of an interpolation that lie within the field of view."""
+    reached = np.flatnonzero(matrix.any(axis=1))
+    return slice(reached[0], reached[-1] + 1) if len(reached) else slice(0)
+
+
+def _centred(length: int, spacing: float, new_spacing: float) -> tuple[int, float, float]:
+    """New length, scale and offset (in old pixels) of an axis resampled about its centre."""
+    scale = new_spacing / spacing
+    new_length = max(1, round(length / scale))
+    return new_length, scale, ((length - 1) - (new_length - 1) * scale) / 2
+
+
+def sub_grid(affine: np.ndarray, scale: tuple[float, float], offset: tuple[float, float]) -> np.ndarray:
+    """Affine of the grid whose in-plane index i lies at index offset + scale * i of the old one; both (y, x)."""
+    step = np.eye(4)
+    step[0, 0], step[1, 1] = scale[1], scale[0]
+    step[0, 3], step[1, 3] = offset[1], offset[0]
+    return affine @ step

@@ -1,0 +1,1 @@
+"""The cascaded segmentation networks and their training (paper 2.2)."""

@@ -1,0 +1,52 @@
+"""The cascaded U-Net (paper 2.2): U-Net 1 sees the image, U-Net 2 the image and U-Net 1's probabilities."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cardioseg.segmentation.segresnet import segresnet
+from cardioseg.segmentation.unet import UNet
+
+
+def unet(inputs: int, classes: int, settings: Mapping[str, Any]) -> nn.Module:
+    """The paper's network (Fig. 3)."""
+    return UNet(inputs, classes, settings["width"], settings["depth"], "batch", settings["dropout"])
+
+
+# By the name in the configuration: what makes a network of some channels in and scores of some classes out (before the
+# softmax) at the image's size, which is a multiple of 2 ** `depth`. Settings: `width`, `depth`, `dropout`.
+NETWORKS: dict[str, Callable[[int, int, Mapping[str, Any]], nn.Module]] = {"unet": unet, "segresnet": segresnet}
+
+
+def first_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
+    """U-Net 1, or what `network` names in its place: one channel, the image."""
+    return NETWORKS[settings["network"]](1, classes, settings)
+
+
+def second_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
+    """U-Net 2, or what `network` names: image and the probabilities of every class (5 channels for the heart)."""
+    return NETWORKS[settings["network"]](1 + classes, classes, settings)
+
+
+def with_shape_prior(first: nn.Module) -> Callable[[Tensor], Tensor]:
+    """U-Net 2's input from an image (n, 1, y, x): the image and the fixed U-Net 1's softmax (n, 1 + classes, y, x)."""
+    first.eval().requires_grad_(False)
+
+    def inputs(image: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([image, first(image).softmax(dim=1)], dim=1)
+
+    return inputs
+
+
+class Cascade(nn.Module):
+    """Both networks as one: slices (n, 1, y, x) to U-Net 2's class scores (n, classes, y, x)."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.second(with_shape_prior(self.first)(image))

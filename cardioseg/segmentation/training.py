@@ -1,0 +1,90 @@
+"""Fitting a segmentation network to labelled slices with the composite loss, augmented on the device."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cardioseg.core import precision, training_loop
+from cardioseg.core.devices import send
+from cardioseg.core.randomness import derive
+from cardioseg.segmentation.augmentation import augment
+from cardioseg.segmentation.losses import composite_loss
+from cardioseg.segmentation.unet import image_alone
+
+
+def fit(
+    network: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    settings: Mapping[str, Any],
+    *,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+    name: str,
+    device: torch.device,
+    state_folder: Path,
+    identity: str,
+    inputs: Callable[[Tensor], Tensor] = image_alone,
+) -> list[dict[str, float]]:
+    """Train `network` in place on slices (n, y, x) in [-1, 1] and labels (n, y, x) for a number of epochs with Adam.
+
+    settings: `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`, `averaging`:
+    where above 0, the network ends as the running average of its weights, see `training_loop.running_average`. inputs: from
+    augmented images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the
+    last incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
+    `training_loop.train`.
+    """
+    network.to(device).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
+    average = training_loop.running_average(network, settings["averaging"])
+    all_images = torch.from_numpy(images)[:, None].to(device)
+    all_labels = torch.from_numpy(labels).to(device)
+    class_weights = torch.tensor(settings["class_weights"], dtype=torch.float32, device=device)
+    count, size = len(images), settings["batch_size"]
+    iterations = -(-epochs * count // size)
+
+    def step(iteration: int) -> dict[str, Tensor]:
+        draws = torch.Generator().manual_seed(derive(seed, name, "draws", iteration))
+        # Dropout draws from the device's own generator.
+        torch.manual_seed(derive(seed, name, "dropout", iteration))
+        chosen = send(_batch(iteration, size, count, derive(seed, name, "order")), device)
+        batch, truth = augment(all_images[chosen], all_labels[chosen], settings["augmentation"], draws)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        with precision.forward_pass(settings["precision"], device):
+            scores = network(inputs(batch))
+        loss = composite_loss(precision.full(scores), truth.long(), class_weights, settings["edge_weight"])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        if average:
+            average.update_parameters(network)
+        return {"loss": loss.detach()}
+
+    parts: dict[str, training_loop.Stateful] = {"network": network, "optimiser": optimiser}
+    if average:
+        parts["average"] = average
+    with precision.products(settings["precision"]):
+        history = training_loop.train(step, parts, iterations, state_folder, identity, name)
+    if average:
+        network.load_state_dict(average.module.state_dict())
+    network.eval()
+    return history
+
+
+def _batch(iteration: int, size: int, count: int, seed: int) -> Tensor:
+    """Indices (size,) of a step's slices: the iteration-th stretch of the endless row of shuffled epochs."""
+    first = iteration * size
+    orders: dict[int, Tensor] = {}
+    chosen = []
+    for position in range(first, first + size):
+        epoch = position // count
+        if epoch not in orders:
+            orders[epoch] = torch.randperm(count, generator=torch.Generator().manual_seed(derive(seed, epoch)))
+        chosen.append(orders[epoch][position % count])
+    return torch.stack(chosen)

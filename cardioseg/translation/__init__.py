@@ -1,0 +1,1 @@
+"""Unpaired translation of source images into the target's appearance (paper 2.1)."""

@@ -1,0 +1,386 @@
+import warnings
+
+import highdicom
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from pydicom.uid import JPEGLosslessSV1, RLELossless
+
+import dicom_files
+from cardioseg.cohort import dicom
+from cardioseg.core import volumes
+from cardioseg.core.errors import InputError
+from grids import affine
+
+SHAPE = (5, 36, 40)
+CODES = {"LV": 500, "MYO": 200, "RV": 600}
+SLOPE, INTERCEPT = 0.37, -12.5
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "study"
+
+
+def stored(shape=SHAPE, seed=0):
+    return np.random.default_rng(seed).integers(0, 4096, shape).astype(np.uint16)
+
+
+def labels(shape=SHAPE, seed=1):
+    return np.random.default_rng(seed).integers(0, 4, shape).astype(np.uint8)
+
+
+def stack_affine(spacing=(8.0, 1.25, 1.1)):
+    """Oblique, anisotropic, right-handed."""
+    return affine(spacing)
+
+
+def failure(path):
+    with pytest.raises(InputError) as caught:
+        dicom.read_series(path)
+    return str(caught.value)
+
+
+def rewrite(file, **values):
+    header = pydicom.dcmread(file)
+    for name, value in values.items():
+        setattr(header, name, value)
+    header.save_as(file)
+
+
+def cut(file, part):
+    content = file.read_bytes()
+    file.write_bytes(content[: int(part * len(content))])
+
+
+def placed(segmentation_file):
+    """A segmentation as highdicom reads it: its label (0 for none) at each position (RAS, mm, to 1e-3) of its grid."""
+    volume = highdicom.seg.segread(segmentation_file).get_volume(combine_segments=True)
+    index = np.indices(volume.array.shape).reshape(3, -1).T
+    positions = volume.map_indices_to_reference(index) * (-1, -1, 1)
+    return dict(zip(map(tuple, np.rint(positions * 1e3).astype(int)), volume.array.ravel(), strict=True))
+
+
+def expected_placed(array, matrix):
+    z, y, x = np.indices(array.shape).reshape(3, -1)
+    positions = (matrix @ np.stack((x, y, z, np.ones_like(x))))[:3].T
+    return dict(zip(map(tuple, np.rint(positions * 1e3).astype(int)), array.ravel(), strict=True))
+
+
+# Series
+
+
+@pytest.mark.parametrize("turn", [(False, False, False), (True, False, True), (False, True, True), (True, True, False)])
+def test_equals_the_same_image_in_nifti(folder, tmp_path, turn):
+    array, matrix = dicom_files.right_handed(*dicom_files.permuted(stored(), stack_affine(), *turn))
+    dicom_files.write_series(folder / "a" / "b", array, matrix, slope=SLOPE, intercept=INTERCEPT)
+    (folder / "notes.txt").write_text("no DICOM")
+    (folder / "a" / ".hidden").write_bytes(b"\0" * 200)
+    image = nib.Nifti1Image((array * SLOPE + INTERCEPT).astype(np.float32).T, matrix)
+    nib.save(image, tmp_path / "image.nii")
+    nifti = volumes.read_image(tmp_path / "image.nii")
+    volume = dicom.read_series(folder).volume
+    assert volume.array.dtype == np.float32
+    np.testing.assert_array_equal(volume.array, nifti.array)
+    np.testing.assert_allclose(volume.affine, nifti.affine, atol=1e-4)
+    assert volume.notes == ()
+
+
+def test_equals_what_another_library_reads(folder):
+    dicom_files.write_series(folder, stored(), stack_affine(), slope=SLOPE, intercept=INTERCEPT)
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    image = reader.Execute()
+    volume = dicom.read_series(folder).volume
+    np.testing.assert_allclose(volume.array, SimpleITK.GetArrayFromImage(image), atol=1e-3)
+    for index in [(0, 0, 0), (39, 0, 0), (0, 35, 0), (3, 7, 4)]:
+        position = np.array(image.TransformIndexToPhysicalPoint(index)) * (-1, -1, 1)
+        np.testing.assert_allclose((volume.affine @ (*index, 1))[:3], position, atol=1e-4)
+
+
+def test_enhanced_multi_frame(folder):
+    slopes = np.linspace(0.5, 2, len(stored()))
+    file = dicom_files.write_enhanced(folder / "enhanced", stored(), stack_affine(), slopes=slopes, intercept=-3)
+    for path in (folder, file):
+        volume = dicom.read_series(path).volume
+        np.testing.assert_allclose(volume.array, stored() * slopes[:, None, None] - 3, rtol=1e-6)
+        np.testing.assert_allclose(volume.affine, stack_affine(), atol=1e-4)
+
+
+def test_signed_values_and_no_rescaling(folder):
+    def change(index, header):
+        header.PixelRepresentation = 1
+        del header.RescaleSlope, header.RescaleIntercept
+
+    values = stored().astype(np.int16) - 2000
+    dicom_files.write_series(folder, values.view(np.uint16), stack_affine(), change=change)
+    np.testing.assert_array_equal(dicom.read_series(folder).volume.array, values)
+
+
+def test_file_stands_for_its_series(folder):
+    first = dicom_files.write_series(folder, stored(), stack_affine())
+    names = [f"other{index}" for index in range(4)]
+    second = dicom_files.write_series(folder, stored((4, 40, 44), 5), stack_affine(), names=names, series="1.2.3.7")
+    np.testing.assert_array_equal(dicom.read_series(first[2]).volume.array, stored())
+    np.testing.assert_array_equal(dicom.read_series(second[0]).volume.array, stored((4, 40, 44), 5))
+    message = failure(folder)
+    assert "2 MR series" in message and "(5 files)" in message and "other0 (4 files)" in message
+
+
+def test_breath_holds_of_one_slice_each(folder, tmp_path):
+    def change(index, header):
+        header.SeriesInstanceUID = f"1.2.3.{50 + index}"
+
+    dicom_files.write_series(folder, stored(), stack_affine(), change=change)
+    series = dicom.read_series(folder)
+    np.testing.assert_array_equal(series.volume.array, stored())
+    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, series)
+    assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
+    referred = highdicom.seg.segread(tmp_path / "mask.dcm").get_source_image_uids()
+    assert {str(uid) for *_, uid in referred} == {f"1.2.3.1.{index + 1}" for index in range(5)}
+
+
+def test_series_that_are_no_mr_images_are_passed_over(folder, tmp_path):
+    dicom_files.write_series(folder, stored(), stack_affine())
+    dicom.write_segmentation(folder / "mask", labels(), CODES, dicom.read_series(folder))
+    np.testing.assert_array_equal(dicom.read_series(folder).volume.array, stored())
+
+
+@pytest.mark.parametrize("syntax", ["RLE", "JPEG"])
+def test_compressed_series(folder, tmp_path, syntax):
+    """JPEG: lossless, as archives store images; written by SimpleITK, which has the encoder."""
+    for file in dicom_files.write_series(folder, stored(), stack_affine()):
+        if syntax == "RLE":
+            header = pydicom.dcmread(file)
+            header.compress(RLELossless)
+            header.save_as(file)
+            continue
+        writer = SimpleITK.ImageFileWriter()
+        writer.SetImageIO("GDCMImageIO")
+        writer.SetFileName(str(tmp_path / "compressed.dcm"))
+        writer.UseCompressionOn()
+        writer.SetCompressor("JPEG")
+        writer.Execute(SimpleITK.GetImageFromArray(pydicom.dcmread(file).pixel_array))
+        compressed, header = pydicom.dcmread(tmp_path / "compressed.dcm"), pydicom.dcmread(file)
+        assert compressed.file_meta.TransferSyntaxUID == JPEGLosslessSV1
+        header.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+        header.PixelData = compressed.PixelData
+        header["PixelData"].is_undefined_length = True
+        header.save_as(file)
+    np.testing.assert_array_equal(dicom.read_series(folder).volume.array, stored())
+
+
+# Faults
+
+
+def duplicate(files):
+    """A second phase: every slice once more, with the same position."""
+    for number, file in enumerate(files):
+        header = pydicom.dcmread(file)
+        header.SOPInstanceUID = f"1.2.3.1.{100 + number}"
+        header.save_as(file.with_name(f"second{number}"))
+
+
+def colour(file):
+    rewrite(file, PhotometricInterpretation="RGB", SamplesPerPixel=3, PlanarConfiguration=0)
+
+
+def compressed(file):
+    header = pydicom.dcmread(file)
+    header.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    header.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8 no picture \xff\xd9"])
+    header["PixelData"].is_undefined_length = True
+    header.save_as(file)
+
+
+def without(file, name):
+    header = pydicom.dcmread(file)
+    delattr(header, name)
+    header.save_as(file)
+
+
+def with_slope(file, value):
+    file.write_bytes(file.read_bytes().replace(b"DS\x04\x000.37", b"DS\x04\x00" + value))
+
+
+def shifted(file, millimetres):
+    position = pydicom.dcmread(file).ImagePositionPatient
+    rewrite(file, ImagePositionPatient=[position[0] + millimetres, *position[1:]])
+
+
+FAULTS_OF_A_FILE = {
+    "orientation": (lambda file: rewrite(file, ImageOrientationPatient=[1, 0, 0, 0, 0, 1]), "its orientation differs"),
+    "pixel spacing": (lambda file: rewrite(file, PixelSpacing=[1.25, 1.3]), "its pixel spacing differs"),
+    "matrix": (lambda file: rewrite(file, Rows=18, Columns=80), "its matrix differs"),
+    "frame of reference": (lambda file: rewrite(file, FrameOfReferenceUID="1.2.9"), "its frame of reference differs"),
+    "colour": (colour, "RGB; expected grey values"),
+    "compressed": (compressed, "compressed as JPEG Lossless"),
+    "empty": (lambda file: file.write_bytes(b""), "is empty"),
+    "truncated pixels": (lambda file: cut(file, 0.7), "truncated or damaged"),
+    "truncated header": (lambda file: cut(file, 0.1), "Copy"),
+    "no pixels": (lambda file: without(file, "PixelData"), "no pixel data"),
+    "no position": (lambda file: without(file, "ImagePositionPatient"), "no valid ImagePositionPatient"),
+    "no orientation": (lambda file: rewrite(file, ImageOrientationPatient=None), "no valid ImageOrientationPatient"),
+    "short spacing": (lambda file: rewrite(file, PixelSpacing="1.25"), "no valid PixelSpacing"),
+    "bad slope": (lambda file: with_slope(file, b"abc "), "no valid RescaleSlope"),
+    "no identifier": (lambda file: without(file, "StudyInstanceUID"), "no StudyInstanceUID"),
+    "zero spacing": (lambda file: rewrite(file, PixelSpacing=[0, 1.1]), "expected mm above 0"),
+    "skewed": (lambda file: rewrite(file, ImageOrientationPatient=[1, 0, 0, 1, 1, 0]), "two perpendicular"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_A_FILE)
+def test_fault_of_a_file(folder, fault):
+    spoil, expected = FAULTS_OF_A_FILE[fault]
+    file = dicom_files.write_series(folder, stored(), stack_affine(), slope=SLOPE)[2]
+    spoil(file)
+    message = failure(folder)
+    assert expected in message
+    assert str(file) in message
+
+
+FAULTS_OF_A_SERIES = {
+    "several phases": (duplicate, "10 images at 5 slice positions"),
+    "missing slice": (lambda files: files[2].unlink(), "8 mm apart but 16 mm between"),
+    "uneven": (lambda files: shifted(files[2], 1.0), "off an evenly spaced, straight stack"),
+    "one image": (lambda files: [file.unlink() for file in files[1:]], "one image"),
+    "no DICOM": (lambda files: [file.write_text("text") for file in files], "no MR image"),
+    "another modality": (lambda files: [rewrite(file, Modality="CT") for file in files], "no MR image"),
+    "constant": (lambda files: [rewrite(file, RescaleSlope=0) for file in files], "every voxel is 0"),
+    "coarse pixels": (lambda files: [rewrite(file, PixelSpacing=[9, 9]) for file in files], "pixels of 9 x 9 mm"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_A_SERIES)
+def test_fault_of_a_series(folder, fault):
+    spoil, expected = FAULTS_OF_A_SERIES[fault]
+    spoil(dicom_files.write_series(folder, stored(), stack_affine()))
+    message = failure(folder)
+    assert expected in message
+    assert str(folder) in message
+
+
+def test_file_that_is_no_image(folder):
+    dicom_files.write_series(folder, stored(), stack_affine())
+    (folder / "notes.txt").write_text("no DICOM")
+    assert "notes.txt: no MR image" in failure(folder / "notes.txt")
+
+
+def test_any_truncation_is_told(folder):
+    """Cut anywhere, a file is an error that names it, and never a slice that is silently missing."""
+    file = dicom_files.write_series(folder, stored(), stack_affine())[-1]
+    content = file.read_bytes()
+    for length in [*range(132, len(content) - 2000, 97), len(content) - 1]:
+        file.write_bytes(content[:length])
+        assert str(file) in failure(folder), length
+
+
+# Segmentations
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_segmentation_reads_back(folder, tmp_path, enhanced):
+    if enhanced:
+        dicom_files.write_enhanced(folder / "enhanced", stored(), stack_affine(), slopes=[1] * 5)
+    else:
+        dicom_files.write_series(folder, stored(), stack_affine())
+    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+    assert [file.name for file in tmp_path.glob("*mask*")] == ["mask.dcm"]
+    assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
+    segmentation = highdicom.seg.segread(tmp_path / "mask.dcm")
+    assert [segmentation.get_segment_description(number).segment_label for number in (1, 2, 3)] == list(CODES)
+    instances = {str(uid) for *_, uid in segmentation.get_source_image_uids()}
+    assert instances == ({"1.2.3.2.1"} if enhanced else {f"1.2.3.1.{index + 1}" for index in range(5)})
+    if not enhanced:
+        referred = segmentation.get_pixels_by_source_instance(
+            [f"1.2.3.1.{z + 1}" for z in range(5)], combine_segments=True
+        )
+        np.testing.assert_array_equal(referred, labels())
+
+
+def test_enhanced_files_of_a_few_frames_each(folder, tmp_path):
+    """Of one series, two slices in the first file and three in the second."""
+    array = stored()
+    dicom_files.write_enhanced(folder / "first", array[:2], stack_affine(), slopes=[1, 1])
+    above = stack_affine() @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]])
+    dicom_files.write_enhanced(folder / "second", array[2:], above, slopes=[1, 1, 1])
+    rewrite(folder / "second", SOPInstanceUID="1.2.3.2.2")
+    series = dicom.read_series(folder)
+    np.testing.assert_array_equal(series.volume.array, array)
+    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, series)
+    assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
+
+
+def test_segmentation_of_what_is_no_mr_image(folder, tmp_path):
+    def change(index, header):
+        header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = "1.3.46.670589.11.0.0.12.1"
+
+    dicom_files.write_series(folder, stored(), stack_affine(), change=change)
+    with pytest.raises(InputError, match=r"mask\.dcm: cannot be written"):
+        dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+
+
+def test_segmentation_belongs_to_patient_and_study(folder, tmp_path):
+    dicom_files.write_series(folder, stored(), stack_affine())
+    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+    header = pydicom.dcmread(tmp_path / "mask.dcm")
+    for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber"):
+        assert header[name].value == dicom_files.PATIENT[name]
+    assert header.StudyInstanceUID == "1.2.3"
+    assert header.FrameOfReferenceUID == "1.2.3.9"
+    assert header.SeriesInstanceUID != "1.2.3.1"
+
+
+def test_name_of_a_patient_in_any_script(folder, tmp_path):
+    def change(index, header):
+        header.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+        header.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+
+    dicom_files.write_series(folder, stored(), stack_affine(), change=change)
+    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+    assert pydicom.dcmread(tmp_path / "mask.dcm").PatientName == "Yamada^Tarou=山田^太郎=やまだ^たろう"
+
+
+def test_segmentation_without_any_structure(folder, tmp_path):
+    dicom_files.write_series(folder, stored(), stack_affine())
+    nothing = np.zeros(SHAPE, np.uint8)
+    dicom.write_segmentation(tmp_path / "mask.dcm", nothing, CODES, dicom.read_series(folder))
+    assert placed(tmp_path / "mask.dcm") == expected_placed(nothing, stack_affine())
+
+
+def test_segmentation_of_a_stripped_and_malformed_series(folder, tmp_path, capfd):
+    """Such as anonymisers leave; what is malformed is left out, and nothing of it printed."""
+
+    def change(index, header):
+        del header.StudyID, header.AccessionNumber, header.SliceThickness
+        header.PatientName = "Zweistein, Alberta"
+        header.StudyTime = "about noon, and longer than times are"
+        header.add_new("PatientBirthDate", "DA", "00000000")
+        header.add_new("PatientSex", "CS", "W")
+        header.add_new("StudyDate", "DA", "14 March 2021")
+
+    with pydicom.config.disable_value_validation():
+        dicom_files.write_series(folder, stored(), stack_affine(), change=change)
+    with warnings.catch_warnings(record=True) as caught:
+        dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+    assert not caught
+    assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
+    header = pydicom.dcmread(tmp_path / "mask.dcm")
+    assert header.PatientBirthDate == header.PatientSex == header.StudyTime == header.StudyDate == ""
+    assert header.PatientID == dicom_files.PATIENT["PatientID"]
+    assert capfd.readouterr() == ("", "")
+
+
+# Privacy
+
+
+def test_nothing_of_the_patient_gets_into_nifti(folder, tmp_path):
+    dicom_files.write_series(folder, stored(), stack_affine())
+    volume = dicom.read_series(folder).volume
+    volumes.write(tmp_path / "image.nii", volume.array, volume.affine)
+    content = (tmp_path / "image.nii").read_bytes() + repr(volume).encode()
+    for value in dicom_files.PATIENT.values():
+        if len(value) > 1:
+            assert value.encode() not in content

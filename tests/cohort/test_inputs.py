@@ -1,0 +1,106 @@
+import sys
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+
+import cardioseg.cohort
+import dicom_files
+from cardioseg.cohort import inputs
+from cardioseg.core import volumes
+from cardioseg.core.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("one/lge.nii.gz", "one/._lge.nii.gz", "one/notes.txt", "two/deep/lge.nii", "other.nii.gz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_files_are_named_by_their_names(folder):
+    found = inputs.find([folder / "one" / "lge.nii.gz", folder / "other.nii.gz"])
+    assert found == {"lge": folder / "one" / "lge.nii.gz", "other": folder / "other.nii.gz"}
+
+
+def test_files_of_one_name_are_named_by_their_folders(folder):
+    assert list(inputs.find([folder])) == ["one/lge", "other", "two/deep/lge"]
+
+
+def test_named_twice_is_found_once(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert inputs.find(["one", "one/lge.nii.gz", folder / "one"]) == {"lge": folder / "one" / "lge.nii.gz"}
+
+
+def test_compressed_and_not(folder):
+    (folder / "other.nii").touch()
+    with pytest.raises(InputError, match=r"other\.nii is there twice"):
+        inputs.find([folder])
+
+
+def test_nothing_there(folder):
+    with pytest.raises(InputError, match="three: no such file or folder"):
+        inputs.find([folder / "three"])
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match="no image in this folder"):
+        inputs.find([folder / "one", folder / "empty"])
+
+
+def test_written_in_the_images_own_geometry(tmp_path):
+    """Slices along the file's second axis, an oblique affine: the mask and the map lie on the image's voxels."""
+    stored = np.random.default_rng(0).integers(0, 99, (40, 6, 36)).astype(np.int16)
+    affine = np.array([[0, -6.4, 0.9, 9], [1.2, 0, 0, 3], [0, 4.8, 1.2, 1], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(stored, affine), tmp_path / "lge.nii")
+    image = inputs.read(tmp_path / "lge.nii")
+    bright = image.volume.array > 50
+    mask = inputs.write_labels(tmp_path / "masks" / "a.b", bright.astype(np.uint8), {"LV": 500}, image)
+    shown = inputs.write_map(tmp_path / "maps" / "a.b", image.volume.array / 4, image)
+    assert (mask.name, shown.name) == ("a.b.nii.gz", "a.b.nii.gz")
+    for path, expected in ((mask, 500 * (stored > 50)), (shown, stored / 4)):
+        written = nib.load(path)
+        np.testing.assert_array_equal(written.get_fdata(), expected)
+        np.testing.assert_allclose(written.affine, affine, atol=1e-6)
+
+
+# DICOM
+
+
+def phantom_series(folder):
+    stored = np.random.default_rng(0).integers(0, 999, (5, 40, 44)).astype(np.uint16)
+    affine = np.array([[1.2, 0, 0, 9], [0, 0.96, -4.8, 3], [0, 0.72, 6.4, 1], [0, 0, 0, 1]])
+    return stored, affine, dicom_files.write_series(folder, stored, affine)
+
+
+def test_folder_of_a_series_is_an_image(tmp_path):
+    stored, affine, files = phantom_series(tmp_path / "patient.7" / "deep")
+    (tmp_path / "patient.7" / "notes.txt").write_text("none of it")
+    assert inputs.find([tmp_path / "patient.7"]) == {"patient.7": tmp_path / "patient.7"}
+    assert inputs.find([files[1]]) == {files[1].name: files[1]}
+    image = inputs.read(tmp_path / "patient.7")
+    np.testing.assert_array_equal(image.volume.array, stored)
+    mask = inputs.write_labels(tmp_path / "mask", np.ones_like(stored, np.uint8), {"LV": 500}, image)
+    shown = inputs.write_map(tmp_path / "map", image.volume.array / 4, image)
+    for path, expected in ((mask, np.full_like(stored, 500)), (shown, stored / 4)):
+        written = nib.load(path)
+        np.testing.assert_array_equal(written.get_fdata().T, expected)
+        np.testing.assert_allclose(written.affine, affine, atol=1e-4)
+    inputs.write_for_archive(tmp_path / "archive", np.ones_like(stored, np.uint8), ["LV"], image)
+    assert pydicom.dcmread(tmp_path / "archive.dcm").Modality == "SEG"
+
+
+def test_nifti_has_no_archive(folder, tmp_path):
+    image = inputs.Image(folder / "other.nii.gz", volumes.Volume(np.ones((4, 40, 44)), np.eye(4)))
+    inputs.write_for_archive(tmp_path / "archive", np.ones((4, 40, 44), np.uint8), ["LV"], image)
+    assert not (tmp_path / "archive.dcm").exists()
+
+
+@pytest.mark.parametrize("package", ["pydicom", "highdicom"])
+def test_dicom_without_its_packages(tmp_path, monkeypatch, package):
+    phantom_series(tmp_path / "patient")
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "cardioseg.cohort.dicom", raising=False)
+    monkeypatch.delattr(cardioseg.cohort, "dicom", raising=False)
+    with pytest.raises(InputError, match=f"patient: is DICOM, for which {package} is missing; install pydicom"):
+        inputs.read(tmp_path / "patient")

@@ -1,0 +1,276 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cardioseg.core import configuration
+from cardioseg.core.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
+MISSING = object()
+
+
+def changed(**changes):
+    """The paper's configuration with keys changed: cropping__size=100."""
+    config = copy.deepcopy(PAPER)
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        section = config
+        for part in sections:
+            section = section[part]
+        if value is MISSING:
+            del section[key]
+        else:
+            section[key] = value
+    return config
+
+
+def overlaid(base, overlay):
+    merged = dict(base)
+    for key, value in overlay.items():
+        merged[key] = overlaid(base[key], value) if isinstance(value, dict) and key in base else value
+    return merged
+
+
+def failure(config):
+    with pytest.raises(InputError) as caught:
+        configuration.check(config)
+    message = str(caught.value)
+    assert message.startswith("configuration: ")
+    return message
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["config.yaml", "tests/workflow/config.yaml", *(f"demo/{path.name}" for path in sorted(ROOT.glob("demo/*.yaml")))],
+)
+def test_configurations_of_the_project(path):
+    configuration.check(overlaid(PAPER, yaml.safe_load((ROOT / path).read_text())))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": "/data/ms cmrseg/Jürgen"},
+        {"ensemble": [0]},
+        {"seed": 2**40},
+        {"cropping__size": 64},
+        {"cohort__splits__validation": []},
+        {"cohort__splits__validation": [1, "2", "3-5", "Jane Doe"]},
+        {"seed": 0},
+        {"compute__device": "cuda:3"},
+        {"postprocessing__morphology__order": []},
+        {"clinical": None},
+        {"clinical": {"cavity": "RV", "myocardium": "MYO"}},
+        {"translation__weights__cycle": 0},
+        {"translation__learning_rate": 1},
+        {"translation__precision": "bfloat16", "segmentation__precision": "tf32"},
+    ],
+)
+def test_possible_values(changes):
+    configuration.check(changed(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"dta": 1}, "unknown key dta; did you mean data?"),
+        ({"cropping__sise": 192}, "unknown key cropping.sise; did you mean size?"),
+        ({"translation__generator__widht": 64}, "unknown key translation.generator.widht; did you mean width?"),
+        ({"cohort__splits__training": ["1-5"]}, "unknown key cohort.splits.training; known here: labelled,"),
+        ({"segmentation__finetuning__xyz": 1}, "known here: epochs, learning_rate, with_source"),
+        ({"cropping__7": 1}, "unknown key cropping.7; known here: size, percentiles"),
+    ],
+)
+def test_unknown_key(changes, expected):
+    assert expected in failure(changed(**changes))
+
+
+def test_every_unknown_key_is_named():
+    message = failure(changed(dta=1, sede=2, cropping__sise=3))
+    for key in ("dta", "sede", "cropping.sise"):
+        assert f"unknown key {key};" in message
+    assert len(message.splitlines()) == 3
+
+
+def test_keys_that_are_no_text():
+    config = changed()
+    config[7] = 1
+    config[None] = 2
+    message = failure(config)
+    assert "unknown key 7;" in message
+    assert "unknown key None;" in message
+
+
+@pytest.mark.parametrize("key", ["data", "cohort__splits__test", "translation__weights__cycle", "postprocessing__crf"])
+def test_missing_key(key):
+    assert f"key {key.replace('__', '.')} is missing" in failure(changed(**{key: MISSING}))
+
+
+def test_every_missing_key_is_named():
+    message = failure({})
+    assert all(f"key {key} is missing" in message for key in PAPER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"translation__iterations": "abc"}, "translation.iterations: 'abc' is not a whole number."),
+        ({"translation__iterations": 20000.0}, "translation.iterations: 20000.0 is not a whole number."),
+        ({"translation__iterations": True}, "translation.iterations: True is not a whole number."),
+        (
+            {"translation__learning_rate": "1e-4"},
+            "translation.learning_rate: '1e-4' is not a number. YAML takes 1e-4 for",
+        ),
+        ({"translation__learning_rate": "fast"}, "translation.learning_rate: 'fast' is not a number."),
+        ({"translation__learning_rate": float("nan")}, "translation.learning_rate: nan is not a number."),
+        ({"segmentation__edge_weight": float("inf")}, "segmentation.edge_weight: inf is not a number."),
+        ({"segmentation__finetuning__with_source": "yes"}, "with_source: 'yes' is not true or false."),
+        ({"data": 5}, "data: 5 is not text or nothing."),
+        ({"cohort": None}, "cohort: None is not a section of keys."),
+        ({"ensemble": 4}, "ensemble: 4 is not a list."),
+        ({"cohort__splits__test": "1-5"}, "cohort.splits.test: '1-5' is not a list."),
+        ({"cohort__splits__test": ["1-5", 6.5]}, "cohort.splits.test.1: 6.5 is not text or a whole number."),
+        ({"cohort__structures": {"LV": "500"}}, "cohort.structures.LV: '500' is not a whole number or nothing."),
+        ({"cohort__structures": {False: 500}}, "cohort.structures: False is not text."),  # `NO: 500` in YAML
+        ({"cropping__percentiles": ["low", 99]}, "cropping.percentiles.0: 'low' is not a number."),
+    ],
+)
+def test_wrong_type(changes, expected):
+    assert expected in failure(changed(**changes))
+
+
+@pytest.mark.parametrize("config", [None, [], "data"])
+def test_no_mapping_at_all(config):
+    assert "the file: " in failure(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"seed": -1}, "seed: -1"),
+        ({"data": ""}, "data: ''"),
+        ({"ensemble": []}, "ensemble: []"),
+        ({"synthesis__samples": 0}, "synthesis.samples: 0"),
+        ({"segmentation__dropout": 1}, "segmentation.dropout: 1"),
+        ({"segmentation__depth": 0}, "segmentation.depth: 0"),
+        ({"segmentation__network": "vnet"}, "segmentation.network: 'vnet'; expected one of ['unet', 'segresnet']"),
+        ({"translation__learning_rate": 0}, "translation.learning_rate: 0"),
+        (
+            {"translation__precision": "float16"},
+            "translation.precision: 'float16'; expected one of ['float32', 'tf32', 'bfloat16']",
+        ),
+        ({"translation__betas": [0.5, 1]}, "translation.betas.1: 1"),
+        ({"translation__betas": [0.5]}, "translation.betas: [0.5]"),
+        ({"translation__weights__image": -1}, "translation.weights.image: -1"),
+        ({"cropping__percentiles": [-1, 99]}, "cropping.percentiles.0: -1"),
+        ({"cropping__percentiles": [1, 50, 99]}, "cropping.percentiles: [1, 50, 99]"),
+        ({"resampling__spacing_mm": 0}, "resampling.spacing_mm: 0"),
+        ({"compute__device": "gpu"}, "compute.device: 'gpu'"),
+        ({"compute__threads__prediction": 0}, "compute.threads.prediction: 0"),
+        ({"cohort__source__name": "b SSFP"}, "cohort.source.name: 'b SSFP'"),
+        ({"cohort__target__name": "../LGE"}, "cohort.target.name: '../LGE'"),
+        ({"cohort__structures": {}}, "cohort.structures: {}"),
+        ({"cohort__structures": {"LV": 0}}, "cohort.structures.LV: 0"),
+        ({"cohort__structures": {"L/V": 1}}, "cohort.structures: 'L/V'"),
+        ({"postprocessing__morphology__order": ["LV", "LV"]}, "postprocessing.morphology.order: ['LV', 'LV']"),
+        ({"postprocessing__morphology__radius_mm": [5, 2]}, "postprocessing.morphology.radius_mm: [5, 2]"),
+    ],
+)
+def test_out_of_range(changes, key):
+    assert key in failure(changed(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"cropping__size": 100},
+            "cropping.size: 100 is not divisible by the network's stride 16 (segmentation.depth); 96 is.",
+        ),
+        ({"cropping__size": 200, "segmentation__depth": 6}, "stride 64 (segmentation.depth); 192 is."),
+        ({"cropping__size": 17, "segmentation__depth": 5}, "(segmentation.depth); 32 is."),
+        (
+            {"cropping__size": 98, "segmentation__depth": 1},
+            "stride 4 (translation.generator.downsamplings); 96 is.",
+        ),
+        ({"cropping__size": 48}, "cropping.size: 48 is too small for translation.discriminator (3 scales, 4 layers)"),
+        ({"cropping__percentiles": [99, 1]}, "cropping.percentiles: [99, 1]; expected the lower one first"),
+        ({"localisation__percentiles": [5, 5]}, "localisation.percentiles: [5, 5]"),
+        ({"ensemble": [1, 2, 1]}, "ensemble: a seed occurs twice"),
+        ({"cohort__source__name": "LGE"}, "cohort.source.name and cohort.target.name are equal"),
+        ({"cohort__source__name": "labels"}, "cohort.source.name: 'labels' is the name of a folder"),
+        (
+            {"cohort__structures": {"LV": 1, "MYO": 1, "RV": 2}},
+            "cohort.structures (LV, MYO, RV): two structures share a code",
+        ),
+        ({"cohort__source__image": "*_C0.nii.gz"}, "cohort.source.image: expected {patient} exactly once, got '*_C0"),
+        (
+            {"cohort__target__labels": "{patient}/{patient}.nii.gz"},
+            "cohort.target.labels: expected {patient} exactly once",
+        ),
+        (
+            {"cohort__target__image": PAPER["cohort"]["source"]["image"]},
+            "cohort.target.image: the pattern of cohort.source.image",
+        ),
+        ({"cohort__structures": {"LV": None}}, "cohort.structures: no structure has a code"),
+        (
+            {"cohort__structures__LV": None},
+            "segmentation.class_weights: 4 weights; expected 3, the background's and one a structure of "
+            "cohort.structures (MYO, RV).",
+        ),
+        ({"cohort__structures__LV": None}, "postprocessing.morphology.order: LV is not in"),
+        ({"cohort__structures__LV": None}, "clinical.cavity: LV is not in"),
+        ({"segmentation__class_weights": [1, 1, 1]}, "segmentation.class_weights: 3 weights; expected 4"),
+        ({"localisation__class_weights": [1] * 5}, "localisation.class_weights: 5 weights; expected 4"),
+        (
+            {"postprocessing__morphology__order": ["LVM"]},
+            "postprocessing.morphology.order: LVM is not in cohort.structures",
+        ),
+        (
+            {"clinical__cavity": "LVM"},
+            "clinical.cavity: LVM is not in cohort.structures (LV, MYO, RV); or `clinical: null`.",
+        ),
+        ({"clinical__cavity": "MYO"}, "clinical: cavity and myocardium are one structure"),
+    ],
+)
+def test_contradictions(changes, expected):
+    assert expected in failure(changed(**changes))
+
+
+def test_a_structure_is_left_out_by_null():
+    overlay = {
+        "cohort": {"structures": {"RV": None, "scar": 700, "LV": 1}},
+        "postprocessing": {"morphology": {"order": ["scar", "LV"]}},
+    }
+    config = overlaid(PAPER, overlay)
+    configuration.check(config)
+    assert list(configuration.structures(config).items()) == [("LV", 1), ("MYO", 200), ("scar", 700)]
+
+
+def test_all_contradictions_are_told_at_once():
+    message = failure(changed(cropping__size=100, ensemble=[1, 1], cropping__percentiles=[9, 8]))
+    assert len(message.splitlines()) == 3
+
+
+@pytest.mark.parametrize(("size", "depth"), [(197, 3), (70, 1), (100, 6), (201, 5), (127, 4)])
+def test_advised_size_can_be_used(size, depth):
+    message = failure(changed(cropping__size=size, segmentation__depth=depth))
+    assert len(message.splitlines()) == 1
+    configuration.check(changed(cropping__size=int(message.split()[-2]), segmentation__depth=depth))
+
+
+def test_key_given_twice(tmp_path):
+    path = tmp_path / "overlay.yaml"
+    path.write_text("seed: 1\ncohort:\n  splits: {test: [1], validation: [], test: [2]}\nseed: 2\n")
+    with pytest.raises(InputError, match=r"overlay.yaml: key cohort.splits.test, seed is given twice"):
+        configuration.check_file(path)
+
+
+@pytest.mark.parametrize("text", ["", "seed: 1", "cohort: {source: {name: A}, target: {name: A}}", "{}"])
+def test_every_key_once(tmp_path, text):
+    path = tmp_path / "overlay.yaml"
+    path.write_text(text)
+    configuration.check_file(path)

@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from cardioseg.core import precision
+
+
+def allowed():
+    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+
+
+@pytest.mark.parametrize(("name", "expected"), [("float32", "ieee"), ("bfloat16", "ieee"), ("tf32", "tf32")])
+def test_tf32_only_where_asked_for(name, expected):
+    before = allowed()
+    with pytest.raises(ZeroDivisionError), precision.products(name):
+        assert allowed() == (expected, expected)
+        raise ZeroDivisionError
+    assert allowed() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("tf32", torch.float32)]
+)
+def test_what_a_forward_pass_gives(name, expected):
+    with precision.forward_pass(name, torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == expected
+    assert precision.full(product).dtype == torch.float32
+
+
+def test_full_keeps_what_is_more_exact():
+    assert precision.full(torch.ones(1, dtype=torch.float64)).dtype == torch.float64

@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from cardioseg.cohort import orientation
+from cardioseg.core import checkpoints, volumes
+from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Volume
+from cardioseg.model import ensemble
+from trained import small_patient, write_results
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    return small_patient(tmp_path_factory.mktemp("patient"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, patient):
+    return write_results(tmp_path_factory.mktemp("results"), patient.affine)
+
+
+@pytest.fixture(scope="module")
+def model(results):
+    return ensemble.load(results)
+
+
+def test_segmentation_lies_on_the_images_grid(model, patient):
+    found = ensemble.segment(patient, model, CPU)
+    assert found.labels.shape == found.entropy.shape == patient.array.shape
+    assert found.labels.dtype == np.uint8
+    assert found.labels.any()
+    assert found.members.shape[:2] == (2, len(patient.array))
+    assert not found.turned
+    assert 0 < found.entropy.max() <= 1
+
+
+@pytest.mark.parametrize("turn", orientation.TURNS[1:])
+def test_image_stored_another_way_round(model, patient, turn):
+    expected = ensemble.segment(patient, model, CPU)
+    found = ensemble.segment(turn.apply(patient), model, CPU)
+    assert found.turned
+    np.testing.assert_array_equal(found.labels, turn.apply(Volume(expected.labels, patient.affine)).array)
+    np.testing.assert_allclose(turn.undo(found.entropy), expected.entropy, atol=1e-5)
+
+
+def test_image_of_unknown_geometry_is_not_turned(model, patient):
+    stored = Volume(patient.array, np.diag([-1.5, 1.5, 8, 1]), (volumes.NO_GEOMETRY,))
+    assert not ensemble.segment(stored, model, CPU).turned
+
+
+def test_saved_ensemble_is_the_same(model, patient, tmp_path):
+    ensemble.save(tmp_path / "model.pt", model)
+    loaded = ensemble.load(tmp_path / "model.pt")
+    for name in ensemble.ABOUT:
+        assert getattr(loaded, name) == getattr(model, name)
+    assert list(loaded.members) == [1, 2]
+    expected, found = ensemble.segment(patient, model, CPU), ensemble.segment(patient, loaded, CPU)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.entropy, expected.entropy)
+
+
+def test_weights_are_those_of_the_results(model, results):
+    second = checkpoints.load(results / "segmentation" / "seed2" / "cascade_finetuned.pt")["weights"]
+    torch.testing.assert_close(model.members[2].second.head.weight, second["head.weight"], rtol=0, atol=0)
+    assert not torch.equal(model.members[1].second.head.weight, second["head.weight"])
+
+
+def test_no_model(tmp_path):
+    with pytest.raises(InputError, match="no such model"):
+        ensemble.load(tmp_path / "model.pt")
+    with pytest.raises(InputError, match="run to its end"):
+        ensemble.load(tmp_path)
+    (tmp_path / "model.pt").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="not a complete checkpoint"):
+        ensemble.load(tmp_path / "model.pt")
+
+
+def test_file_of_another_kind(tmp_path, results):
+    with pytest.raises(InputError, match="Export the ensemble anew"):
+        ensemble.load(results / "localisation" / "network.pt")
+
+
+def test_file_whose_weights_do_not_fit(model, tmp_path):
+    ensemble.save(tmp_path / "model.pt", model)
+    content = checkpoints.load(tmp_path / "model.pt")
+    content["about"]["settings"]["segmentation"]["width"] = 8
+    checkpoints.save(tmp_path / "model.pt", content)
+    with pytest.raises(InputError, match="Export the ensemble anew"):
+        ensemble.load(tmp_path / "model.pt")
+
+
+def test_results_with_a_faulty_configuration(tmp_path, patient):
+    folder = write_results(tmp_path, patient.affine)
+    path = folder / "provenance.json"
+    path.write_text(path.read_text().replace('"width"', '"breadth"'))
+    with pytest.raises(InputError, match=r"provenance\.json.*unknown key"):
+        ensemble.load(folder)
+
+
+def test_structure_that_the_configuration_leaves_out(tmp_path, patient):
+    folder = write_results(tmp_path, patient.affine)
+    path = folder / "provenance.json"
+    provenance = json.loads(path.read_text())
+    structures = provenance["configuration"]["cohort"]["structures"]
+    provenance["configuration"]["cohort"]["structures"] = {"atrium": None} | structures
+    path.write_text(json.dumps(provenance))
+    loaded = ensemble.load(folder)
+    assert list(loaded.structures) == list(loaded.cohort["volumes_ml"]) == ["LV", "MYO", "RV"]

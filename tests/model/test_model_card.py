@@ -1,0 +1,44 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cardioseg.model import ensemble, model_card
+from trained import write_results
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return ensemble.load(write_results(tmp_path_factory.mktemp("results"), np.diag([-1.0, 1.0, 8.0, 1.0])))
+
+
+def test_card(model):
+    text = model_card.text(model, None)
+    for told in (
+        "# Segmentation of LV, MYO, RV in LGE images",
+        "An ensemble of 2 cascades",
+        "0 background, 500 LV, 200 MYO, 600 RV",
+        "towards (-1.00, 0.00, 0.00), rows towards (0.00, 1.00, 0.00)",
+        "| bSSFP images with labels | 2 |",
+        "| voxels of LGE images (z, y, x) | 5 x 0.7 x 0.75 to 6 x 0.8 x 0.75 mm |",
+        "of 1 of these bSSFP images with labels",
+        "| LV | 0.850 (0.071) | 2 |",
+        "spacing_mm: 2.5",
+        "| torch | 9.9 |",
+    ):
+        assert told in text
+    assert "onnx" not in text
+    assert text.endswith(f"## Licence\n\n{ensemble.LICENCE}\n")
+
+
+def test_card_with_networks_as_onnx(model):
+    assert "`onnx/`: the networks for programs without torch. 0 of 9 voxels differ." in model_card.text(
+        model, "0 of 9 voxels differ."
+    )
+
+
+def test_card_without_what_is_not_known(model):
+    unknown = dataclasses.replace(model, cohort=model.cohort | {"dice": {}, "directions": None})
+    text = model_card.text(unknown, None)
+    assert "Not measured" in text
+    assert "images are taken as they are stored" in text

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from cardioseg.model import review
+
+KNOWN = {"LV": [60, 240], "RV": [100, 200]}
+CERTAIN = {"LV": 0.95, "RV": 0.9}
+
+
+def members(*widths):
+    """Labels of one member each: an LV of that many pixels' width in the crop's middle."""
+    labels = np.zeros((len(widths), 2, 12, 12), np.uint8)
+    for member, width in zip(labels, widths, strict=True):
+        member[:, 4:6, 1 : 1 + width] = 1
+    return labels
+
+
+def reasons(**changes):
+    given = {"volumes_ml": {"LV": 120.0, "RV": 150.0}, "agreements": CERTAIN, "members": members(4, 4), "found": True}
+    return review.reasons(known_ml=KNOWN, **given | changes)
+
+
+def test_agreement_is_the_mean_dice_of_pairs():
+    # Widths 2, 4, 4: Dice 2 * 2 / 6 twice, and 1.
+    assert review.agreement(members(2, 4, 4), ["LV"])["LV"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+
+
+def test_structure_that_members_miss():
+    assert review.agreement(members(0, 4), ["LV"]) == {"LV": 0}
+    assert np.isnan(review.agreement(members(4, 4), ["LV", "RV"])["RV"])
+
+
+def test_one_member_agrees_with_nobody():
+    assert np.isnan(review.agreement(members(4), ["LV"])["LV"])
+    assert not reasons(agreements={"LV": float("nan"), "RV": float("nan")})
+
+
+def test_nothing_stands_out():
+    assert reasons() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"found": False}, "no structures found: the crop is centred on the image"),
+        ({"volumes_ml": {"LV": 0.0, "RV": 150.0}}, "LV is missing"),
+        ({"volumes_ml": {"LV": 39.0, "RV": 150.0}}, "LV of 39 ml is implausible (trained on 60 to 240 ml)"),
+        ({"volumes_ml": {"LV": 120.0, "RV": 301.0}}, "RV of 301 ml is implausible (trained on 100 to 200 ml)"),
+        (
+            {"agreements": {"LV": 0.95, "RV": 0.6}},
+            "the ensemble disagrees on RV (Dice 0.60 between its members)",
+        ),
+        ({"members": members(4, 11)}, "the segmentation reaches the edge of the crop"),
+    ],
+)
+def test_what_stands_out(changes, expected):
+    assert reasons(**changes) == [expected]
+
+
+def test_volumes_a_little_beyond_those_known_are_plausible():
+    assert reasons(volumes_ml={"LV": 41.0, "RV": 299.0}) == []

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from cardioseg.core import volumes
+from cardioseg.model import training_cohort
+from trained import COHORT, configuration, write_results
+
+AFFINE = np.diag([-2.0, 2.0, 10.0, 1.0])
+
+
+@pytest.fixture
+def results(tmp_path):
+    return write_results(tmp_path, AFFINE)
+
+
+def summary(results):
+    return training_cohort.summarise(results, configuration()["cohort"], ["LV", "MYO", "RV"])
+
+
+def test_summary(results):
+    found = summary(results)
+    assert (found["source"], found["target"]) == ("bSSFP", "LGE")
+    assert found["patients"] == {"labelled": 2, "translation_source": 1, "translation_target": 2, "test": 1}
+    assert found["seen"] == 1
+    assert found["slices"] == [12, 16]
+    assert found["spacing_mm"] == [[5, 0.7, 0.75], [6, 0.8, 0.75]]
+    # 10 x 10 and 20 x 20 pixels of 0.04 ml.
+    assert found["volumes_ml"] == {name: [pytest.approx(4), pytest.approx(16)] for name in ("LV", "MYO", "RV")}
+    assert found["directions"] == [[-1, 0, 0], [0, 1, 0]]
+    assert found["dice"] == {"LV": [pytest.approx(0.85), pytest.approx(0.0707, abs=1e-4), 2]}
+
+
+def test_no_patient_is_named(results):
+    assert not any(name in repr(summary(results)) for name in ("anna", "bert", "carl", "dora"))
+
+
+def test_directions_that_differ(results):
+    labels = volumes.read(results / "cropped" / "labels" / "anna.nii.gz")
+    volumes.write(results / "cropped" / "labels" / "anna.nii.gz", labels.array, AFFINE @ np.diag([-1, -1, 1, 1]))
+    assert summary(results)["directions"] is None
+
+
+def test_directions_that_no_header_tells(results):
+    notes = f"yes,yes,b.nii.gz: {volumes.NO_GEOMETRY},b.nii.gz"
+    (results / "cohort" / "cohort.csv").write_text(COHORT.replace("yes,yes,,b.nii.gz", notes))
+    assert summary(results)["directions"] is None

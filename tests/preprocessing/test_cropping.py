@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Volume
+from cardioseg.preprocessing import cropping
+
+AFFINE = np.diag([1.25, 1.25, 8.0, 1.0])
+SETTINGS = {"size": 32, "percentiles": [0, 100]}
+
+
+def test_crop_is_normalised_by_what_it_shows():
+    array = np.full((2, 60, 60), 1e5, np.float32)
+    array[:, 20:52, 14:46] = np.linspace(100, 300, 32)
+    crop = cropping.crop_and_normalise(Volume(array, AFFINE), (36.0, 30.0), SETTINGS)
+    assert crop.array.shape == (2, 32, 32)
+    assert crop.array.dtype == np.float32
+    np.testing.assert_allclose(crop.array, np.broadcast_to(np.linspace(-1, 1, 32), (2, 32, 32)), atol=1e-5)
+    np.testing.assert_allclose(crop.affine[:3, 3], [14 * 1.25, 20 * 1.25, 0])
+
+
+def test_padding_is_not_seen_by_the_percentiles():
+    """All intensities are far above 0: with the padding counted, the image would be squeezed into the upper end."""
+    array = 1000 + np.random.default_rng(0).uniform(0, 10, (3, 20, 20)).astype(np.float32)
+    crop = cropping.crop_and_normalise(Volume(array, AFFINE), (10, 10), SETTINGS)
+    inside = np.zeros(crop.array.shape, bool)
+    inside[:, 6:26, 6:26] = True
+    assert (crop.array[~inside] == -1).all()
+    assert crop.array[inside].min() == -1
+    assert crop.array[inside].max() == 1
+    np.testing.assert_allclose(crop.array[inside], 2 * (array - array.min()).ravel() / np.ptp(array) - 1, atol=1e-4)
+
+
+def test_crop_beyond_the_image():
+    array = np.random.default_rng(0).uniform(0, 10, (3, 40, 40)).astype(np.float32)
+    with pytest.raises(InputError, match="outside of the image"):
+        cropping.crop_and_normalise(Volume(array, AFFINE), (200, 20), SETTINGS)
+
+
+def test_crop_of_nothing_but_air():
+    array = np.zeros((3, 80, 80), np.float32)
+    array[:, 60:] = 100
+    with pytest.raises(InputError, match="constant"):
+        cropping.crop_and_normalise(Volume(array, AFFINE), (20, 20), SETTINGS)

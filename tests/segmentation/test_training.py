@@ -1,0 +1,221 @@
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cardioseg.core import training_loop
+from cardioseg.evaluation import metrics
+from cardioseg.segmentation import training
+from cardioseg.segmentation.cascade import first_network, second_network, with_shape_prior
+from cardioseg.segmentation.unet import predict
+from tiny_trainings import NETWORK
+from tiny_trainings import SEGMENTATION as SETTINGS
+from tiny_trainings import discs as slices
+
+CPU = torch.device("cpu")
+
+
+def unet(make=first_network, seed=1):
+    torch.manual_seed(seed)
+    return make(NETWORK, 3)
+
+
+def fit(network, folder, data=None, precision="float32", averaging=0.0, **changes):
+    keywords = {
+        "epochs": 4,
+        "learning_rate": 0.01,
+        "seed": 5,
+        "name": "first",
+        "device": CPU,
+        "state_folder": folder,
+        "identity": "a",
+    }
+    settings = SETTINGS | {"precision": precision, "averaging": averaging}
+    return training.fit(network, *(data or slices()), settings, **(keywords | changes))
+
+
+def weights(network):
+    return {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 100))
+def test_an_epoch_is_every_slice_once(size, count, seed):
+    epochs = 3
+    iterations = -(-epochs * count // size)
+    batches = [training._batch(iteration, size, count, seed) for iteration in range(iterations)]
+    assert all(batch.shape == (size,) for batch in batches)
+    row = torch.cat(batches)
+    for epoch in range(epochs):
+        assert row[epoch * count : (epoch + 1) * count].sort().values.tolist() == list(range(count))
+
+
+def test_epochs_are_shuffled_anew():
+    epochs = [tuple(training._batch(epoch, 20, 20, 3).tolist()) for epoch in range(5)]
+    assert len(set(epochs)) == 5
+    assert tuple(range(20)) not in epochs
+    assert tuple(training._batch(0, 20, 20, 4).tolist()) != epochs[0]
+
+
+@pytest.mark.parametrize(("epochs", "iterations"), [(2, 3), (3, 5)])
+def test_sees_each_slice_in_every_epoch(tmp_path, monkeypatch, epochs, iterations):
+    seen = []
+
+    def augment(images, labels, settings, generator):
+        seen.extend(images[:, 0, 0, 0].tolist())
+        return images, labels
+
+    monkeypatch.setattr(training, "augment", augment)
+    images, labels = slices()
+    images[:, 0, 0] = np.linspace(-1, 1, 6)
+    history = fit(unet(), tmp_path, (images, labels), epochs=epochs)
+    assert history[-1]["iteration"] == iterations
+    assert len(seen) == iterations * SETTINGS["batch_size"]
+    for epoch in range(epochs):
+        assert sorted(seen[6 * epoch : 6 * (epoch + 1)]) == images[:, 0, 0].tolist()
+
+
+def test_learns(tmp_path):
+    network, data = unet(), slices(12)
+    history = fit(network, tmp_path, data, epochs=40)
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert not network.training
+    images, labels = slices(8, seed=9)
+    predicted = predict(network, images, CPU).argmax(axis=0)
+    assert (predicted == labels).mean() > 0.9
+
+
+def test_same_twice_and_not_with_another_seed(tmp_path):
+    networks = [unet() for _ in range(4)]
+    histories = [
+        fit(networks[0], tmp_path / "0"),
+        fit(networks[1], tmp_path / "1"),
+        fit(networks[2], tmp_path / "2", seed=6),
+        fit(networks[3], tmp_path / "3", name="other"),
+    ]
+    assert weights(networks[0]) == weights(networks[1])
+    assert histories[0] == histories[1]
+    assert len({weights(network)["head.weight"] for network in networks}) == 3
+
+
+def test_average_of_weights_and_statistics(tmp_path):
+    averaged, plain, states = unet(), unet(), []
+
+    def watched(image):
+        states.append({name: tensor.clone() for name, tensor in plain.state_dict().items()})
+        return image
+
+    history = fit(plain, tmp_path / "plain", inputs=watched)
+    assert fit(averaged, tmp_path / "averaged", averaging=0.75) == history
+    after = [*states[1:], plain.state_dict()]
+    for name, tensor in averaged.state_dict().items():
+        if tensor.is_floating_point():
+            expected = after[0][name]
+            for state in after[1:]:
+                expected = 0.75 * expected + 0.25 * state[name]
+            torch.testing.assert_close(tensor, expected)
+    assert not torch.equal(averaged.head.weight, plain.head.weight)
+
+
+@pytest.mark.parametrize(
+    ("call", "changes"), [(1, {}), (3, {"averaging": 0.5}), (6, {}), (3, {"precision": "bfloat16"})]
+)
+def test_resumed_is_uninterrupted(tmp_path, call, changes):
+    """Weights, batch-norm statistics, dropout and order of the slices included."""
+    expected = unet()
+    expected_history = fit(expected, tmp_path / "uninterrupted", **changes)
+    calls = []
+
+    def terminating(image):
+        calls.append(image)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return image
+
+    with pytest.raises(training_loop.Preempted):
+        fit(unet(), tmp_path / "state", inputs=terminating, **changes)
+    resumed = unet(seed=2)  # what it starts with no longer matters
+    torch.manual_seed(99)
+    assert fit(resumed, tmp_path / "state", **changes) == expected_history
+    assert weights(resumed) == weights(expected)
+
+
+def test_bfloat16_stays_near_float32(tmp_path):
+    """Factors of 8 bits leave a loss, a mean over many pixels, two digits; each step's rounding adds to it."""
+    histories, networks = {}, {}
+    for precision in ("float32", "bfloat16", "tf32"):
+        networks[precision] = unet()
+        history = fit(networks[precision], tmp_path / precision, precision=precision)
+        histories[precision] = [row["loss"] for row in history]
+        assert {parameter.dtype for parameter in networks[precision].parameters()} == {torch.float32}
+    assert histories["bfloat16"] == pytest.approx(histories["float32"], rel=0.03)
+    assert histories["bfloat16"] != histories["float32"]
+    # TF32 is a GPU's.
+    assert weights(networks["tf32"]) == weights(networks["float32"])
+
+
+@pytest.mark.slow
+def test_dice_of_bfloat16_is_within_the_spread_over_seeds(tmp_path):
+    images, labels = slices(8, seed=9)
+    dice = {}
+    for precision in ("float32", "bfloat16"):
+        dice[precision] = []
+        for seed in range(5, 9):
+            network = unet(seed=seed)
+            fit(network, tmp_path / f"{precision} {seed}", slices(12), precision, epochs=20, seed=seed)
+            rows = metrics.evaluate(predict(network, images, CPU).argmax(axis=0), labels, (1, 1, 1), ["a", "b"])
+            dice[precision].append(np.mean([row["dice"] for row in rows]))
+    spread = max(dice["float32"]) - min(dice["float32"])
+    assert 0 < spread < 0.1
+    assert abs(np.mean(dice["bfloat16"]) - np.mean(dice["float32"])) < spread
+
+
+def test_second_network_learns_in_bfloat16(tmp_path):
+    second = unet(second_network, seed=2)
+    before = weights(second)
+    fit(second, tmp_path, inputs=with_shape_prior(unet()), epochs=1, precision="bfloat16")
+    after = weights(second)
+    assert [name for name in after if after[name] == before[name]] == []
+
+
+def test_first_network_stays_fixed_while_the_second_learns(tmp_path):
+    first, second = unet(), unet(second_network, seed=2)
+    fit(first, tmp_path / "first", epochs=1)
+    before, before_second = weights(first), weights(second)
+    first.zero_grad()
+    first.train()
+    inputs = with_shape_prior(first)
+    seen_so_far = []
+
+    def watched(image):
+        seen_so_far.append((image, inputs(image)))
+        return seen_so_far[-1][1]
+
+    fit(second, tmp_path / "second", inputs=watched, name="second")
+    assert weights(first) == before
+    assert not first.training
+    assert all(parameter.grad is None for parameter in first.parameters())
+    after = weights(second)
+    unchanged = [name for name in after if after[name] == before_second[name]]
+    assert unchanged == []
+    # What the second network saw: the augmented image and what the first makes of that.
+    image, seen = seen_so_far[-1]
+    assert seen.shape == (4, 1 + 3, 16, 16)
+    assert torch.equal(seen[:, :1], image)
+    with torch.no_grad():
+        torch.testing.assert_close(seen[:, 1:], first(image).softmax(dim=1))
+
+
+def test_pretrained_weights_are_the_start(tmp_path):
+    network = unet()
+    fit(network, tmp_path / "pretraining", epochs=2)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fit(network, tmp_path / "finetuning", epochs=1, learning_rate=1e-5, name="finetuning")
+    for name, parameter in network.named_parameters():
+        change = (parameter - before[name]).abs().max()
+        assert 0 < change < 1e-4
+    # The network came from its first training ready to predict, and learns nonetheless.
+    assert all(not torch.equal(tensor, before[name]) for name, tensor in network.named_buffers())

@@ -1,0 +1,72 @@
+"""Calls of the workflow at its smallest size."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "tests" / "workflow" / "config.yaml"
+REGISTRATIONS = ["registration_none", "registration_rigid", "registration_affine", "registration"]
+PARTS = ["cascade_ft_crf", "cascade_ft_morphology"]
+METHODS = [*REGISTRATIONS, "unet", "unet_ft", "cascade_ft", *PARTS, "cascade_ft_pp", "ensemble", "ensemble_pp"]
+
+
+def call(
+    folder: Path,
+    *arguments: str,
+    data: Path | str | None = None,
+    example: str = "",
+    overlay: str = "",
+    code: Path = ROOT,
+) -> list[str]:
+    """The command that runs the tiny workflow in a folder.
+
+    data: raw cohort in place of the phantom. example: name of a configuration in demo/, beneath the tiny one. overlay:
+    YAML with the keys of the configuration to change. code: the repository's folder.
+    """
+    (folder.parent / "overlay.yaml").write_text(overlay)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(code / "Snakefile"), "--directory", str(folder)]
+    command += ["--cores", str(min(4, os.cpu_count() or 1)), *arguments]
+    command += [
+        "--configfile",
+        *([str(ROOT / "demo" / example)] if example else []),
+        str(TINY),
+        *([str(folder.parent / "overlay.yaml")] if overlay else []),
+    ]
+    return command + (["--config", f"data={data}"] if data else [])
+
+
+def snakemake(folder: Path, *arguments: str, **options: Path | str | None) -> subprocess.CompletedProcess[str]:
+    """Run the tiny workflow; arguments as those of `call`."""
+    return subprocess.run(call(folder, *arguments, **options), capture_output=True, text=True, timeout=900)
+
+
+def planned(folder: Path, *arguments: str, **options: Path | str | None) -> Counter[str]:
+    """How many jobs of which rule a run would have now; arguments as those of `call`."""
+    plan = snakemake(folder, *arguments, "--dry-run", "--quiet", "rules", **options)
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    counts = re.findall(r"^(\w+) +(\d+)$", plan.stdout + plan.stderr, re.MULTILINE)
+    return Counter({rule: int(count) for rule, count in counts if rule not in ("all", "total")})
+
+
+def artifacts(folder: Path) -> dict[str, str]:
+    """Checksum of every file of results, but logs and timings, by its path there."""
+    results = folder / "results"
+    paths = [path.relative_to(results) for path in sorted(results.rglob("*")) if path.is_file()]
+    return {
+        str(path): hashlib.sha256((results / path).read_bytes()).hexdigest()
+        for path in paths
+        if path.parts[0] not in ("logs", "benchmarks") and path.name != "resources.csv"
+    }
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a running process has made a path."""
+    while not path.exists():
+        assert process.poll() is None, "ended too early"
+        time.sleep(0.02)

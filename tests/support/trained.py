@@ -1,0 +1,77 @@
+"""The results folder of a workflow with networks that were never trained, at the smallest size."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from cardioseg.core import checkpoints, volumes
+from cardioseg.phantoms import heart
+from cardioseg.preprocessing import localisation
+from cardioseg.segmentation import cascade
+
+ROOT = Path(__file__).parents[2]
+COHORT = """\
+modality,patient,splits,slices,matrix,spacing_mm,labels,located,notes,image
+bSSFP,anna,labelled translation_source,10,64x64,8.000 1.200 1.250,yes,yes,,a.nii.gz
+bSSFP,bert,labelled,8,64x64,9.000 1.200 1.250,yes,yes,,b.nii.gz
+LGE,bert,translation_target test,12,64x64,5.000 0.700 0.750,yes,yes,,c.nii.gz
+LGE,dora,translation_target,16,64x64,6.000 0.800 0.750,no,yes,,d.nii.gz
+"""
+METRICS = """\
+method,split,patient,structure,dice
+ensemble_pp,test,carl,LV,0.9
+ensemble_pp,test,erik,LV,0.8
+ensemble_pp,validation,anna,LV,0.1
+ensemble_pp,test,carl,RV,N/A
+unet,test,carl,LV,0.2
+"""
+
+
+def configuration() -> dict:
+    """The tiny workflow's configuration."""
+
+    def overlaid(below: dict, above: dict) -> dict:
+        merged = {
+            key: overlaid(below[key], value) if isinstance(value, dict) and key in below else value
+            for key, value in above.items()
+        }
+        return below | merged
+
+    tiny = yaml.safe_load((ROOT / "tests" / "workflow" / "config.yaml").read_text())
+    return overlaid(yaml.safe_load((ROOT / "config.yaml").read_text()), tiny)
+
+
+def small_patient(folder: Path) -> volumes.Volume:
+    """The target image of a phantom patient, drawn small into a folder."""
+    heart.write_patient(folder, 60, seed=1, matrix_scale=0.25)
+    return volumes.read_image(heart.release_files(folder, 60)["LGE"])
+
+
+def write_results(folder: Path, affine: np.ndarray) -> Path:
+    """Write what `ensemble.load` reads; affine: of the training labels."""
+    settings = configuration()
+    record = {"configuration": settings, "versions": {"torch": "9.9"}, "code": {"commit": "abc", "modified": False}}
+    torch.manual_seed(0)
+    checkpoints.save_weights(folder / "localisation" / "network.pt", localisation.network(settings["localisation"], 4))
+    for seed in settings["ensemble"]:
+        of_seed = folder / "segmentation" / f"seed{seed}"
+        first = cascade.first_network(settings["segmentation"], 4)
+        second = cascade.second_network(settings["segmentation"], 4)
+        checkpoints.save_weights(of_seed / "unet_finetuned.pt", first)
+        checkpoints.save_weights(of_seed / "cascade_finetuned.pt", second)
+    for patient, size in (("anna", 10), ("bert", 20)):
+        labels = np.zeros((4, 32, 32), np.uint8)
+        for label in (1, 2, 3):
+            labels[label, :size, :size] = label
+        volumes.write(folder / "cropped" / "labels" / f"{patient}.nii.gz", labels, affine)
+    for path, text in (
+        ("provenance.json", json.dumps(record)),
+        ("cohort/cohort.csv", COHORT),
+        ("metrics.csv", METRICS),
+    ):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder

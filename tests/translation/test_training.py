@@ -1,0 +1,163 @@
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from cardioseg.core import training_loop
+from cardioseg.translation import munit, training
+from tiny_trainings import SOURCE, TARGET, noise
+from tiny_trainings import TRANSLATION as SETTINGS
+
+CPU = torch.device("cpu")
+
+
+def train(folder, seed=1, **changes):
+    return training.train(SOURCE, TARGET, SETTINGS | changes, seed, CPU, folder, "a")
+
+
+def weights(network):
+    return {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """What each iteration is given."""
+    calls, step = [], munit.step
+
+    def watch(network, generators, discriminators, source, target, styles, *rest):
+        rates = [optimiser.param_groups[0]["lr"] for optimiser in (generators, discriminators)]
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        call = {"images": (source, target), "styles": [*styles[0], *styles[1]], "rates": rates, "weights": before}
+        calls.append(call)
+        return step(network, generators, discriminators, source, target, styles, *rest)
+
+    monkeypatch.setattr(munit, "step", watch)
+    return calls
+
+
+def test_history(tmp_path):
+    history = train(tmp_path)[1]
+    assert [row["iteration"] for row in history] == [1, 2, 3]
+    losses = {"discriminator", "generator", "adversarial", "image", "style", "content", "cycle"}
+    assert all(row.keys() == {"iteration", *losses} for row in history)
+    row = history[0]
+    weighted = sum(weight * row[name] for name, weight in SETTINGS["weights"].items())
+    assert row["generator"] == pytest.approx(weighted, rel=1e-5)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_shared_start(tmp_path, watched, shared):
+    train(tmp_path, shared_start=shared)
+    first, last = watched[0]["weights"], watched[-1]["weights"]
+    names = [name.removeprefix("source.") for name in first if name.startswith("source.") and "weight" in name]
+    equal = [torch.equal(first[f"source.{name}"], first[f"target.{name}"]) for name in names]
+    assert all(equal) if shared else not any(equal)
+    assert not torch.equal(last["source.decode.head.weight"], last["target.decode.head.weight"])
+
+
+def test_average_of_the_weights(tmp_path, watched):
+    averaged = train(tmp_path / "averaged", averaging=0.75)[0].state_dict()
+    final = train(tmp_path / "plain")[0].state_dict()
+    after = [watched[1]["weights"], watched[2]["weights"], final]
+    for name, tensor in averaged.items():
+        expected = 0.75 * (0.75 * after[0][name] + 0.25 * after[1][name]) + 0.25 * after[2][name]
+        torch.testing.assert_close(tensor, expected)
+    assert not torch.equal(averaged["target.decode.head.weight"], final["target.decode.head.weight"])
+
+
+def test_same_twice_and_not_with_another_seed(tmp_path):
+    networks = [train(tmp_path / str(index), seed)[0] for index, seed in enumerate((1, 1, 2))]
+    assert weights(networks[0]) == weights(networks[1])
+    assert weights(networks[0])["source.content.stem.weight"] != weights(networks[2])["source.content.stem.weight"]
+
+
+@pytest.mark.parametrize(("iteration", "precision"), [(0, "float32"), (1, "float32"), (1, "bfloat16")])
+def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration, precision):
+    expected, expected_history = train(tmp_path / "uninterrupted", averaging=0.5, precision=precision)
+    step, calls = munit.step, []
+
+    def terminating(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1 + iteration:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(training_loop.Preempted):
+        patch.setattr(munit, "step", terminating)
+        train(tmp_path / "state", averaging=0.5, precision=precision)
+    resumed, history = train(tmp_path / "state", averaging=0.5, precision=precision)
+    assert history == expected_history
+    assert weights(resumed) == weights(expected)
+
+
+def test_every_iteration_has_its_own_images_and_styles(tmp_path, watched):
+    train(tmp_path)
+    for call in watched:
+        for images, known in zip(call["images"], (SOURCE, TARGET), strict=True):
+            assert images.shape == (2, 1, 32, 32)
+            for image in images[:, 0].numpy():
+                assert any(np.array_equal(image, other) or np.array_equal(image[:, ::-1], other) for other in known)
+    styles = [style for call in watched for style in call["styles"]]
+    assert all(style.shape == (2, 3) for style in styles)
+    assert len({tuple(row.tolist()) for style in styles for row in style}) == 3 * 4 * 2
+
+
+def test_learning_rate_is_halved_in_steps(tmp_path, watched):
+    train(tmp_path, iterations=5)
+    assert [call["rates"] for call in watched] == [[rate, rate] for rate in (1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4)]
+
+
+def test_batches_take_every_slice_and_flip_half_of_them():
+    images = torch.arange(5.0).view(5, 1, 1, 1) + torch.tensor([0.0, 0.25]).view(1, 1, 1, 2)
+    draws = torch.Generator().manual_seed(0)
+    batch = torch.cat([training._batch(images, 4, draws) for _ in range(500)]).view(2000, 2)
+    flipped = batch[:, 0] > batch[:, 1]
+    assert flipped.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert torch.equal(batch.diff(dim=1)[:, 0], torch.where(flipped, -0.25, 0.25))
+    counts = batch.floor()[:, 0].long().bincount()
+    assert counts.shape == (5,)
+    assert counts.min() > 330
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return munit.Munit(SETTINGS["generator"], SETTINGS["discriminator"])
+
+
+def test_synthesis_is_the_targets_decoder_on_the_sources_content(network):
+    images = noise(11, 2)
+    styles = np.stack([training.sample_style(3, 1, "7", sample) for sample in (1, 2)])
+    rendered = training.synthesise(network, images, styles, CPU)
+    assert (rendered.shape, rendered.dtype) == ((2, *images.shape), np.float32)
+    assert np.abs(rendered).max() <= 1
+    assert np.array_equal(training.synthesise(network, images, styles, CPU), rendered)
+    for style, volume in zip(styles, rendered, strict=True):
+        for image, result in zip(images, volume, strict=True):
+            with torch.no_grad():
+                content = network.source.content(torch.from_numpy(image)[None, None])
+                expected = network.target.decode(content, torch.from_numpy(style)[None])[0, 0]
+            np.testing.assert_allclose(result, expected.numpy(), atol=1e-5)
+    assert np.abs(rendered[0] - rendered[1]).max() > 1e-2
+
+
+def test_one_style_for_a_volume_and_sample():
+    known = training.sample_style(8, 1, "7", 1)
+    assert (known.shape, known.dtype) == ((8,), np.float32)
+    assert np.array_equal(training.sample_style(8, 1, "7", 1), known)
+    others = [
+        training.sample_style(8, *which)
+        for which in ((2, "7", 1), (1, "8", 1), (1, "7", 2), (1, "71", 1), (1, "7", 11))
+    ]
+    assert not any(np.array_equal(other, known) for other in others)
+
+
+def test_styles_are_standard_normal():
+    styles = np.array(
+        [training.sample_style(8, 1, str(patient), sample) for patient in range(100) for sample in range(5)]
+    )
+    assert stats.kstest(styles.ravel(), "norm").pvalue > 0.01
+    assert np.abs(np.corrcoef(styles.T) - np.eye(8)).max() < 0.2

@@ -1,0 +1,206 @@
+import ast
+import re
+
+import pytest
+
+from support import fingerprints
+
+SCRIPTS, LIBRARY = fingerprints.SCRIPTS, fingerprints.LIBRARY
+
+FILES = {
+    "workflow_scripts/train.py": """
+        # Trains.
+        from cardioseg import first, second as other
+        from helper import run
+        import numpy as np
+
+        with run():
+            first.fit(other.data)
+        """,
+    "workflow_scripts/evaluate.py": """
+        import cardioseg.third
+
+        cardioseg.third.evaluate()
+        """,
+    "workflow_scripts/helper.py": """
+        def run():
+            '''Run.'''
+        """,
+    "cardioseg/__init__.py": "",
+    "cardioseg/first.py": """
+        '''Fitting.'''
+        from cardioseg.deep import value
+
+        class Network:
+            '''A network.'''
+
+            def forward(self):
+                '''Go.'''
+                return value
+
+        def fit(data):
+            '''Fit.
+
+            Until done.
+            '''
+            from cardioseg import lazy  # only here
+            return value + 1
+        """,
+    "cardioseg/second.py": "data = 1\n",
+    "cardioseg/deep.py": """
+        import cardioseg.second
+        from cardioseg import first  # a circle
+        value = 3
+        """,
+    "cardioseg/lazy.py": "answer = 42\n",
+    "cardioseg/third.py": "def evaluate():\n    return 1\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        lines = text.split("\n")
+        margin = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
+        path.write_text("\n".join(line[margin:] for line in lines))
+    monkeypatch.setattr(fingerprints, "SCRIPTS", tmp_path / "workflow_scripts")
+    monkeypatch.setattr(fingerprints, "LIBRARY", tmp_path / "cardioseg")
+    return tmp_path
+
+
+def hashes():
+    """Of both scripts, as a new process would compute them."""
+    for function in (fingerprints.code, fingerprints._imports, fingerprints._normalised):
+        function.cache_clear()
+    return fingerprints.code("train.py"), fingerprints.code("evaluate.py")
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    yield
+    for function in (fingerprints.code, fingerprints._imports, fingerprints._normalised):
+        function.cache_clear()
+
+
+def edit(tree, name, old, new):
+    path = tree / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("workflow_scripts/train.py", "# Trains.", "# Trains a network."),
+        ("workflow_scripts/train.py", "first.fit(other.data)", "first.fit( other.data, )  # go"),
+        ("workflow_scripts/helper.py", "'''Run.'''", "return 1"),  # logging, shared by the scripts
+        ("cardioseg/first.py", "'''Fitting.'''", "'''Fitting a network.'''"),
+        ("cardioseg/first.py", "'''Fitting.'''", ""),
+        ("cardioseg/first.py", "'''A network.'''", "'''The network.'''"),
+        ("cardioseg/first.py", "'''Go.'''", "'''Go on.'''"),
+        ("cardioseg/first.py", "    Until done.", "    Until well done."),
+        ("cardioseg/first.py", "# only here", "# here alone"),
+        ("cardioseg/deep.py", "value = 3", "\n\n\nvalue = (\n    3\n)"),
+        ("cardioseg/third.py", "return 1", "return 2"),  # not train.py's
+    ],
+)
+def test_what_does_not_matter(tree, name, old, new):
+    before, _ = hashes()
+    edit(tree, name, old, new)
+    assert hashes()[0] == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("workflow_scripts/train.py", "other.data", "other.data + 1"),
+        ("cardioseg/first.py", "value + 1", "value + 2"),  # imported
+        ("cardioseg/first.py", "return value\n", "return -value\n"),
+        ("cardioseg/second.py", "data = 1", "data = 1.0"),  # imported under another name
+        ("cardioseg/deep.py", "value = 3", "value = 4"),  # imported by what is imported
+        ("cardioseg/lazy.py", "42", "43"),  # within a function
+    ],
+)
+def test_what_matters(tree, name, old, new):
+    train, evaluate = hashes()
+    edit(tree, name, old, new)
+    changed = hashes()
+    assert changed[0] != train
+    assert changed[1] == evaluate
+
+
+def test_new_module_in_the_library(tree):
+    before = hashes()
+    (tree / "cardioseg/new.py").write_text("x = 1\n")
+    assert hashes() == before
+    edit(tree, "workflow_scripts/evaluate.py", "import cardioseg.third", "import cardioseg.third\nimport cardioseg.new")
+    after = hashes()
+    assert after[0] == before[0]
+    edit(tree, "cardioseg/new.py", "x = 1", "x = 2")
+    assert hashes()[1] != after[1] != before[1]
+
+
+def test_place_of_the_tree_does_not_matter(tree, tmp_path, monkeypatch):
+    before = hashes()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("workflow_scripts", "cardioseg"):
+        (tree / name).rename(moved / name)
+    monkeypatch.setattr(fingerprints, "SCRIPTS", moved / "workflow_scripts")
+    monkeypatch.setattr(fingerprints, "LIBRARY", moved / "cardioseg")
+    assert hashes() == before
+
+
+def test_missing_script(tree):
+    with pytest.raises(FileNotFoundError):
+        fingerprints.code("trian.py")
+
+
+# The project's own
+
+
+def modules(script):
+    """Names of the library's modules in a script's closure."""
+    closure = fingerprints._closure(SCRIPTS / script) - {SCRIPTS / script}
+    return {".".join(path.relative_to(LIBRARY).with_suffix("").parts) for path in closure}
+
+
+def test_closures_of_the_project():
+    assert modules("resample.py") == {"core.errors", "core.files", "core.volumes", "preprocessing.resampling"}
+    assert "segmentation.cascade" not in modules("crop.py") | modules("train_localiser.py") | modules("train_munit.py")
+    training = modules("train_munit.py")
+    assert {"translation.munit", "translation.training", "core.training_loop", "core.volumes"} <= training
+    others = ("cohort", "evaluation", "figures", "inference", "phantoms")
+    assert not [name for name in training if name.startswith(others)]
+    assert "core.configuration" not in training
+    figure = {"core.errors", "core.files", "core.volumes", "figures.style", "figures.worst"}
+    assert modules("figure_worst.py") == figure
+    assert not [name for name in modules("evaluate.py") if name.startswith(("segmentation", "translation"))]
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted([*SCRIPTS.glob("*.py"), *LIBRARY.rglob("*.py")]),
+    ids=lambda path: path.relative_to(LIBRARY.parent).as_posix(),
+)
+def test_every_import_is_one_that_is_followed(path):
+    """Imports are absolute and of modules, so that none escapes the closure; found here by their text."""
+    text = path.read_text()
+    assert not re.search(r"^\s*from\s+\.", text, re.MULTILINE)
+    assert "import_module" not in text
+    assert not re.search(r"^\s*import cardioseg\.", text, re.MULTILINE)
+    names = set(re.findall(r"^\s*from cardioseg\.(\w+\.\w+) import", text, re.MULTILINE))
+    for folder, found in re.findall(r"^\s*from cardioseg\.(\w+) import (\([^)]+\)|.+)$", text, re.MULTILINE):
+        names |= {f"{folder}.{name.split(' as ')[0].strip()}" for name in found.strip("()").rstrip(",\n").split(",")}
+    files = {LIBRARY.joinpath(*name.split(".")).with_suffix(".py") for name in names}
+    assert all(file.exists() for file in files)
+    assert files == set(fingerprints._imports(path))
+
+
+def test_package_itself_holds_no_code():
+    """Importing any module runs it, and no closure has it."""
+    for path in LIBRARY.rglob("__init__.py"):
+        assert all(isinstance(node, ast.Expr | ast.Assign) for node in ast.parse(path.read_text()).body)

@@ -1,0 +1,279 @@
+import copy
+import dataclasses
+import errno
+import importlib.util
+import json
+import os
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from cardioseg.core.errors import InputError
+from cardioseg.phantoms import heart
+from support import planning
+
+PAPER = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def configured(data=None, **splits):
+    config = copy.deepcopy(PAPER)
+    config["data"] = data
+    config["cohort"]["splits"] |= splits
+    return config
+
+
+def everybody(*patients):
+    splits = {split: list(patients) for split in ("labelled", "translation_source", "translation_target", "test")}
+    return splits | {"validation": []}
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "my data"
+    rng = np.random.default_rng(0)
+    for patient in (6, 7):
+        for key, path in heart.release_files(folder, patient).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shape = (32, 34, 3)
+            array = rng.choice([0, 500, 200, 600], shape) if key.endswith("labels") else rng.integers(0, 99, shape)
+            nib.save(nib.Nifti1Image(array.astype(np.int16), np.diag([1.25, 1.25, 8, 1])), path)
+    return str(folder)
+
+
+MEMORY = Path("results/cohort/checked.json")
+
+
+@pytest.mark.parametrize(
+    ("example", "expected"), [(None, True), ("bssfp_to_t2", False), ("lge_to_bssfp", False), ("brain", False)]
+)
+def test_published_figures_are_those_of_the_papers_cohort(example, expected):
+    config = configured("/data/release")
+    if example:
+        overlay = yaml.safe_load((Path(__file__).parents[2] / "demo" / f"{example}.yaml").read_text())["cohort"]
+        config["cohort"] = {key: value | overlay.get(key, {}) for key, value in config["cohort"].items()}
+    assert planning.on_mscmrseg(config) is expected
+    assert not planning.on_mscmrseg(config | {"data": None})
+    config["cohort"]["structures"] |= {"scar": 700}
+    assert not planning.on_mscmrseg(config)
+
+
+def test_phantom_of_the_paper():
+    found = planning.plan(PAPER, check=True)
+    assert found.splits["labelled"] == [str(number) for number in range(6, 36)]
+    assert found.splits["translation_target"] == [str(number) for number in range(6, 46)]
+    assert found.splits["validation"] == ["1", "2", "3", "4", "5"]
+    assert found.notes == []
+    assert found.volumes["bSSFP", "40"].labels is None
+    assert not Path("results").exists()
+
+
+def test_phantom_is_found_where_it_is_drawn():
+    """The planned names are those that the phantom writes."""
+    found = planning.plan(PAPER, check=False)
+    for patient in (1, 6, 36):
+        files = heart.release_files(Path("results/phantom"), patient)
+        assert found.volumes["LGE", str(patient)].image == files["LGE"]
+        assert found.volumes["LGE", str(patient)].labels == files["LGE_labels"]
+        if patient > 5:
+            assert found.volumes["bSSFP", str(patient)].image == files["bSSFP"]
+            assert found.volumes["bSSFP", str(patient)].labels == files.get("bSSFP_labels")
+
+
+def test_phantom_patients():
+    splits = {"labelled": ["6-8", 7], "test": [2, "11"]}
+    assert planning.phantom_patients(splits) == [2, 6, 7, 8, 11]
+
+
+@pytest.mark.parametrize("name", ["Jane", "6a", "-3", "5²", "1.5"])
+def test_phantom_has_numbers_alone(name):
+    with pytest.raises(InputError, match=r"cohort.splits: the phantom has no patient"):
+        planning.plan(configured(test=[name]), check=True)
+
+
+def test_phantom_has_no_patient_zero():
+    with pytest.raises(InputError, match="no patient 0"):
+        planning.plan(configured(test=["0-5"], validation=[]), check=True)
+
+
+@pytest.mark.parametrize("like", [1, 6, 36])
+def test_phantom_files(like):
+    names = planning.phantom_files("some/folder", "{patient}", like)
+    assert [name.replace("{patient}", str(like)) for name in names] == [
+        path.as_posix() for path in heart.release_files(Path("some/folder"), like).values()
+    ]
+    assert all(name.count("{patient}") == 1 for name in names)
+
+
+def test_phantom_is_drawn_in_the_modalities_of_the_cohort():
+    files = planning.phantom_files("", "7", 7, ["T2"])
+    assert [Path(name).name for name in files] == ["patient7_T2.nii.gz", "patient7_T2_manual.nii.gz"]
+    config = configured()
+    assert planning.phantom_modalities(planning.plan(config, check=False)) == ["bSSFP", "LGE"]
+    config["cohort"]["target"] = {"name": "dark", "image": "**/p*t{patient}_T2.nii.gz", "labels": "{patient}.nii.gz"}
+    assert planning.phantom_modalities(planning.plan(config, check=False)) == ["bSSFP", "T2"]
+
+
+def test_structure_without_a_code_is_left_out(data):
+    config = configured(data, **everybody(6, 7))
+    config["cohort"]["structures"] |= {"RV": None, "wall": 600}
+    planning.plan(config, check=True)
+    checked = [key for key in json.loads(MEMORY.read_text())["volumes"] if "LV" in key]
+    assert checked
+    assert all("'wall': 600}" in key and "RV" not in key for key in checked)
+
+
+def test_checked_data_is_remembered(data, monkeypatch):
+    config = configured(data, **everybody("6-7"))
+    found = planning.plan(config, check=True)
+    assert found.patients("LGE") == ["6", "7"]
+    assert all("codes of another convention?" in note for note in found.oddities)
+    assert found.oddities
+    remembered = json.loads(MEMORY.read_text())
+    # Four volumes, two pairs, and twice the whole.
+    assert len(remembered["volumes"]) == 8
+    assert list(MEMORY.parent.iterdir()) == [MEMORY]
+
+    def read(*_):
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(planning.cohort_plan, "check_volume", read)
+    again = planning.plan(config, check=True)
+    assert again == dataclasses.replace(found, oddities=[])
+    assert json.loads(MEMORY.read_text()) == remembered
+
+
+def test_other_code_checks_again(data, monkeypatch):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    before = json.loads(MEMORY.read_text())
+    monkeypatch.setattr(planning.cohort_plan, "check_volume", lambda *_: ["odd"])
+    planning.plan(config, check=True)
+    assert json.loads(MEMORY.read_text()) == before
+    planning.plan(config, check=True, code="other")
+    assert json.loads(MEMORY.read_text())["volumes"] != before["volumes"]
+
+
+def test_jobs_do_not_check_again(data, monkeypatch):
+    monkeypatch.setattr(planning.cohort_plan, "check_volumes", None)
+    planning.plan(configured(data, **everybody("6-7")), check=False)
+    assert not Path("results").exists()
+
+
+def test_missing_extra_is_told_before_any_job(data, monkeypatch):
+    config = configured(data, **everybody("6-7"))
+    config["segmentation"] = config["segmentation"] | {"network": "segresnet"}
+    planning.plan(config, check=True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"segmentation\.network: segresnet comes with MONAI, which is not installed"):
+        planning.plan(config, check=True)
+
+
+def test_bad_data_leaves_nothing(data):
+    path = heart.release_files(Path(data), 7)["LGE"]
+    path.write_bytes(path.read_bytes()[:800])
+    with pytest.raises(InputError, match=r"patient7_LGE\.nii\.gz: voxels cannot be read"):
+        planning.plan(configured(data, **everybody("6-7")), check=True)
+    assert not Path("results").exists()
+
+
+def test_changed_file_is_checked_again(data):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    path = heart.release_files(Path(data), 6)["LGE_labels"]
+    nib.save(nib.Nifti1Image(np.full((32, 34, 3), 7, np.int16), np.diag([1.25, 1.25, 8, 1])), path)
+    with pytest.raises(InputError, match="label value 7"):
+        planning.plan(config, check=True)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "null", "{}", "\udcff"])
+def test_damaged_memory_is_made_anew(data, content):
+    MEMORY.parent.mkdir(parents=True)
+    MEMORY.write_bytes(content.encode("utf-8", "surrogateescape"))
+    planning.plan(configured(data, **everybody("6-7")), check=True)
+    assert len(json.loads(MEMORY.read_text())["volumes"]) == 8
+
+
+def test_unused_files_are_not_checked(data):
+    path = heart.release_files(Path(data), 7)["LGE"]
+    path.write_bytes(b"")
+    planning.plan(configured(data, **everybody("6")), check=True)
+
+
+def test_missing_folder():
+    with pytest.raises(InputError, match="data: nowhere is no folder"):
+        planning.plan(configured("nowhere"), check=True)
+
+
+@pytest.mark.parametrize("folder", ["results", "results/masks/unet"])
+def test_folder_that_may_not_be_written_to_is_named(folder, tmp_path, monkeypatch):
+    (tmp_path / "results" / "masks" / "unet").mkdir(parents=True)
+    planning.check_writable(Path("results"))
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != Path(folder))  # root may write anywhere
+    with pytest.raises(InputError, match=f"{folder}: cannot be written to"):
+        planning.check_writable(Path("results"))
+
+
+def test_results_to_come_can_be_written():
+    planning.check_writable(Path("results"))
+
+
+def test_what_was_checked_need_not_be_remembered(data, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert planning.plan(configured(data, **everybody("6-7")), check=True).patients("LGE") == ["6", "7"]
+    assert not MEMORY.exists()
+
+
+def labels_of(data):
+    return heart.release_files(Path(data), 6)["bSSFP_labels"]
+
+
+def replace(path, seconds):
+    """Change a voxel's label, and set the time."""
+    image = nib.load(path)
+    values = np.asarray(image.dataobj).copy()
+    values[0, 0, 0] = 500 if values[0, 0, 0] == 0 else 0
+    nib.save(nib.Nifti1Image(values, image.affine), path)
+    os.utime(path, (seconds, seconds))
+
+
+def test_file_replaced_by_one_of_an_old_time_is_refused_until_touched(data):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    memory = MEMORY.read_text()
+    replace(labels_of(data), 1e9)
+    for _ in range(2):
+        with pytest.raises(InputError, match=re.escape(f"touch '{labels_of(data)}'")):
+            planning.plan(config, check=True)
+    assert MEMORY.read_text() == memory
+    labels_of(data).touch()
+    planning.plan(config, check=True)
+
+
+@pytest.mark.parametrize("seconds", [1e9, 4e9])
+def test_time_alone_is_no_change(data, seconds):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    os.utime(labels_of(data), (seconds, seconds))
+    planning.plan(config, check=True)
+
+
+def test_file_replaced_by_one_of_a_later_time_is_taken(data):
+    config = configured(data, **everybody("6-7"))
+    planning.plan(config, check=True)
+    before = json.loads(MEMORY.read_text())["checksums"]
+    replace(labels_of(data), 4e9)
+    planning.plan(config, check=True)
+    after = json.loads(MEMORY.read_text())["checksums"]
+    assert [path for path in after if after[path] != before[path]] == [str(labels_of(data))]

@@ -1,0 +1,1 @@
+"""What the scripts share, and what the rules need to plan."""

@@ -1,0 +1,98 @@
+"""What every script does around its work: logging, and errors that speak to the user."""
+
+import errno
+import logging
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cardioseg.core.errors import InputError
+
+# As torch, CUDA's libraries and numpy say it.
+NO_MEMORY = re.compile(r"out of memory|ALLOC_FAILED|can't allocate memory|Unable to allocate")
+# The section of the configuration that sizes a training.
+SECTIONS = {
+    "train_localiser": "localisation",
+    "translate": "translation",
+    **dict.fromkeys(["pretrain_unet", "finetune_unet", "pretrain_cascade", "finetune_cascade"], "segmentation"),
+}
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[None]:
+    """Log to the rule's log file and the terminal; end with a message alone where the code is not at fault."""
+    logging.raiseExceptions = False  # a log that cannot be written is no news where the disk is full
+    try:
+        path = Path(snakemake.log[0])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(
+            level=logging.INFO,
+            format="%(asctime)s %(message)s",
+            datefmt="%H:%M:%S",
+            handlers=[logging.FileHandler(path, "w"), logging.StreamHandler(sys.stderr)],
+            force=True,
+        )
+        yield
+    except (InputError, FloatingPointError) as error:
+        logging.error("Error: %s", error)
+        sys.exit(1)
+    except Exception as error:
+        explanation = _explanation(error, snakemake)
+        if explanation:
+            logging.error("Error: %s: %s", snakemake.rule, explanation)
+        else:
+            logging.exception("%s failed", snakemake.rule)
+        sys.exit(1)
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put the file's name before the message of an error in what was read from it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _explanation(error: BaseException, snakemake: Any) -> str:
+    """What to do about an error for want of memory or disk, or of the right to write; nothing for any other."""
+    for each in _chain(error):
+        if isinstance(each, MemoryError) or NO_MEMORY.search(str(each)):
+            return _memory(str(each), snakemake)
+        if isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return (
+                f"{each.filename or _some(snakemake.output)}: {each.strerror}. "
+                "Make room and run the same command again: what is finished is kept."
+            )
+        if isinstance(each, OSError) and each.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return f"{each.filename}: {each.strerror}. Make it accessible and run the same command again."
+    return ""
+
+
+def _some(paths: Sequence[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]}, or another of the step's files"
+
+
+def _memory(text: str, snakemake: Any) -> str:
+    advice = []
+    if section := SECTIONS.get(snakemake.rule):
+        size = snakemake.config[section]["batch_size"]
+        advice.append(f"lower {section}.batch_size (now {size})" if size > 1 else "lower cropping.size")
+    if re.search("CUDA|CUBLAS|CUDNN|GPU", text):
+        where = "the GPU's memory does not suffice"
+        advice += ["leave the GPU to one job at a time (--resources gpu=1)", "set compute.device: cpu"]
+    else:
+        where = "the memory does not suffice"
+        advice.append("run fewer jobs at a time (--cores)")
+    reason = text.partition("\n")[0].partition(". ")[0] or "no more to be had"
+    return f"{where} ({reason}). What helps: {', or '.join(advice)}."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it was raised from or while handling."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__

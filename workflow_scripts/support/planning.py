@@ -1,0 +1,120 @@
+"""What the workflow must know before its first job: the cohort, checked."""
+
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cardioseg.cohort import plan as cohort_plan
+from cardioseg.core import checksums, configuration, files
+from cardioseg.core.errors import InputError
+from cardioseg.phantoms import heart
+from cardioseg.segmentation import segresnet
+
+PHANTOM = "results/phantom"
+
+
+def on_mscmrseg(config: Mapping[str, Any]) -> bool:
+    """Whether a cohort is the paper's, which its file names and label codes tell: LGE of MS-CMRSeg from its bSSFP."""
+    settings = config["cohort"]
+    return (
+        config["data"] is not None
+        and configuration.structures(config) == {"LV": 500, "MYO": 200, "RV": 600}
+        and settings["source"]["image"] == "**/patient{patient}_C0.nii.gz"
+        and settings["target"]["image"] == "**/patient{patient}_LGE.nii.gz"
+    )
+
+
+def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
+    """The patients to draw where no data is given: every number that a split names."""
+    names = {name for entries in splits.values() for entry in entries for name in cohort_plan.expand(entry)}
+    wrong = sorted(name for name in names if not name.isdecimal() or int(name) == 0)
+    if wrong:
+        raise InputError(
+            f"cohort.splits: the phantom has no patient {wrong[0]}, its patients are numbers from 1. Give "
+            "`data`, or numbers."
+        )
+    return sorted(map(int, names))
+
+
+def phantom_files(
+    folder: str, patient: str, like: int, modalities: Sequence[heart.Modality] = heart.MODALITIES
+) -> list[str]:
+    """The phantom's files of a patient, whose modalities are labelled as those of patient `like`."""
+    return [
+        path.as_posix().replace(f"patient{like}_", f"patient{patient}_")
+        for key, path in heart.release_files(Path(folder), like).items()
+        if key.removesuffix("_labels") in modalities
+    ]
+
+
+def phantom_modalities(found: cohort_plan.Cohort) -> list[heart.Modality]:
+    """Which of the phantom's modalities a cohort on it uses."""
+    used = {files.image for files in found.volumes.values()}
+    drawn = [heart.release_files(Path(PHANTOM), int(patient)) for _, patient in found.volumes]
+    return [modality for modality in heart.MODALITIES if any(files[modality] in used for files in drawn)]
+
+
+def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.Cohort:
+    """The cohort of a configuration. With `check` every file is read once; what was read is remembered in results.
+
+    code: fingerprint of the code that checks; where it has changed, every file is checked again. Raises InputError for
+    data that cannot be used, and for a network whose package is not installed.
+    """
+    settings = config["cohort"]
+    if config["segmentation"]["network"] == "segresnet":
+        segresnet.check_installed()
+    if config["data"] is None:
+        patients = phantom_patients(settings["splits"])
+        names = [name for patient in patients for name in phantom_files("", str(patient), like=patient)]
+        return cohort_plan.find(PHANTOM, names, settings)
+    found = cohort_plan.find(config["data"], cohort_plan.relative_files(config["data"]), settings)
+    if check:
+        memory = Path("results/cohort/checked.json")
+        remembered, before = _remembered(memory, code)
+        codes = {"structures": configuration.structures(config)}
+        checked = cohort_plan.check_volumes(found, settings | codes, remembered, config["clinical"])
+        if checked != remembered:
+            paths = [path for volume in found.volumes.values() for path in (volume.image, volume.labels) if path]
+            now = checksums.sha256(paths)
+            _check_times(before, now, memory)
+            # Results that are only looked at may be read-only.
+            with suppress(OSError), files.whole(memory) as file:
+                file.write(json.dumps({"code": code, "volumes": checked, "checksums": now}, indent=1).encode())
+        oddities = [note for key, notes in checked.items() if key not in remembered for note in notes]
+        return replace(found, oddities=oddities)
+    return found
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError unless files can be made in a folder, and in all folders in it, so far as there are any."""
+    for path in (folder, *folder.rglob("*/")):
+        if path.exists() and not os.access(path, os.W_OK | os.X_OK):
+            raise InputError(
+                f"{path.absolute()}: cannot be written to; expected a folder for what the workflow makes. Make it "
+                "writable, or run elsewhere (--directory)."
+            )
+
+
+def _check_times(before: Mapping[str, str], now: Mapping[str, str], memory: Path) -> None:
+    """Raise InputError for files of another content than before whose times do not tell: Snakemake goes by time."""
+    late = memory.stat().st_mtime if memory.exists() else 0
+    hidden = [path for path in now if before.get(path, now[path]) != now[path] and Path(path).stat().st_mtime < late]
+    if hidden:
+        raise InputError(
+            "these files have changed, but their times are from before that, so that results of the old ones would "
+            f"stay. Run: touch {' '.join(map(shlex.quote, hidden))}"
+        )
+
+
+def _remembered(memory: Path, code: str) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """What the same code has checked, and the checksums of the files; nothing where the memory is damaged."""
+    try:
+        stored = json.loads(memory.read_text())
+        return dict(stored["volumes"]) if stored["code"] == code else {}, dict(stored["checksums"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return {}, {}
