@@ -28,6 +28,7 @@ include: "rules/metrics.smk"
 include: "rules/translation_quality.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/model.smk"
 include: "rules/provenance.smk"
 
 

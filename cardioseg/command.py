@@ -16,7 +16,6 @@ from cardioseg.core import checksums, files
 from cardioseg.core.errors import InputError
 
 DONE, FAILED, REVIEW, INTERRUPTED = 0, 1, 3, 130
-CHECKED = 3  # images on which the ONNX networks are checked
 WRITTEN = """\
 Segment images by a trained ensemble.
 
@@ -36,9 +35,8 @@ exit status:
   {REVIEW}  all images are segmented, and a person should look at some of the results
 """
 EXPORTED = """\
-Write a trained ensemble to the folder of --out, for `cardioseg segment` on any machine: ensemble.pt (weights,
-preprocessing, labels, versions and a summary of the training cohort without names), and MODEL_CARD.md, which describes
-it. With --onnx also the networks alone, in onnx/.
+Write a trained ensemble to the folder of --out, to be passed on: ensemble.pt, with the licence given here, and
+MODEL_CARD.md, which describes it. With --onnx also the networks alone, in onnx/.
 """
 
 
@@ -76,17 +74,23 @@ def _parser() -> argparse.ArgumentParser:
         help="NIfTI file, folder of such files, folder of a DICOM series, or one of its files",
     )
     segment.add_argument(
-        "--model", type=Path, required=True, help="file made by `cardioseg export`, or the workflow's results folder"
+        "--model", type=Path, required=True, help="the workflow's file model/ensemble.pt, or its folder of results"
     )
     segment.add_argument("--out", type=Path, required=True, help="folder to write to")
     segment.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, ...")
-    segment.add_argument("--threads", type=_count, help="of the CPU; unless told as many as it has cores")
+    segment.add_argument("--threads", type=_count, help="number of CPU threads; by default one a core")
     segment.set_defaults(run=_segment)
-    export = commands.add_parser("export", help="pass a trained ensemble on as one file", description=EXPORTED)
-    export.add_argument("results", type=Path, metavar="RESULTS", help="the workflow's results folder, finished")
+    export = commands.add_parser("export", help="pass a trained ensemble on", description=EXPORTED)
+    export.add_argument("model", type=Path, metavar="MODEL", help="model file, or the workflow's folder of results")
     export.add_argument("--out", type=Path, required=True, help="folder to write to")
     export.add_argument("--licence", metavar="TEXT", help="who may use the weights for what")
-    export.add_argument("--onnx", action="store_true", help="write the networks as ONNX, too, and check their masks")
+    export.add_argument(
+        "--onnx",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="also write the networks as ONNX, and check that they give the same masks of these images",
+    )
     export.set_defaults(run=_export)
     return parser
 
@@ -102,7 +106,8 @@ def _segment(given: argparse.Namespace) -> int:
     device = devices.choose(given.device)
     if given.threads:
         torch.set_num_threads(given.threads)
-    statuses = batch.segment(found, ensemble.load(given.model), device, given.out, _about(given.model))
+    path = ensemble.find(given.model)
+    statuses = batch.segment(found, ensemble.load(path), device, given.out, _about(path))
     counts = {status: statuses.count(status) for status in ("review", "failed")}
     print(
         f"{len(statuses) - counts['failed']} segmented, {counts['review']} of them to be looked at, "
@@ -112,32 +117,27 @@ def _segment(given: argparse.Namespace) -> int:
 
 
 def _about(model: Path) -> dict[str, str]:
-    """What tells a model from others: its checksum, where it is a file."""
-    about = {"model": str(model.absolute())}
-    if model.is_file():
-        about["model_sha256"] = checksums.sha256([model])[str(model)]
-    return about
+    """What tells a model file from others."""
+    return {"model": str(model.absolute()), "model_sha256": checksums.sha256([model])[str(model)]}
 
 
 def _export(given: argparse.Namespace) -> int:
-    from cardioseg.core import volumes
+    from cardioseg.cohort import inputs
     from cardioseg.model import ensemble, model_card
 
-    if not given.results.is_dir():
-        raise InputError(f"{given.results}: no such folder; expected the results of a finished workflow.")
     onnx_export = _onnx_export() if given.onnx else None
-    model = ensemble.load(given.results)
+    model = ensemble.load(given.model)
     if given.licence:
         model = dataclasses.replace(model, licence=given.licence)
     found = None
     if onnx_export:
+        images = [inputs.read(path).volume for path in inputs.find(given.onnx).values()]
         given.out.mkdir(parents=True, exist_ok=True)
-        paths = sorted((given.results / "resampled" / model.cohort["target"]).glob("*.nii.gz"))[:CHECKED]
         with tempfile.TemporaryDirectory(dir=given.out) as aside:
             computed = onnx_export.write(model, Path(aside))
-            differing, voxels = onnx_export.check(model, computed, [volumes.read(path) for path in paths])
+            differing, voxels = onnx_export.check(model, computed, images)
             shutil.copytree(aside, given.out / "onnx", dirs_exist_ok=True)
-        found = f"onnxruntime's masks of {len(paths)} of the cohort's images: {differing} of {voxels} voxels differ."
+        found = f"onnxruntime's masks of {len(images)} images: {differing} of {voxels} voxels differ."
         print(found)
     ensemble.save(given.out / "ensemble.pt", model)
     files.write_text(given.out / "MODEL_CARD.md", model_card.text(model, found))

@@ -3,6 +3,8 @@
 RESULTS = [
     "results/cohort/cohort.csv",
     "results/metrics.csv",
+    "results/model/ensemble.pt",
+    "results/model/MODEL_CARD.md",
     "results/translation.csv",
     "results/significance.csv",
     "results/clinical.csv",

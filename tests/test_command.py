@@ -134,18 +134,18 @@ def test_exported_ensemble_gives_the_same_masks(cohort, results, tmp_path):
     assert told["model_sha256"] == hashlib.sha256((tmp_path / "model" / "ensemble.pt").read_bytes()).hexdigest()
 
 
-def test_export_of_what_is_no_finished_workflow(tmp_path, capsys):
+def test_export_without_a_model(tmp_path, capsys):
     assert export(tmp_path / "nowhere", tmp_path / "out") == command.FAILED
-    assert "expected the results of a finished workflow" in capsys.readouterr().err
+    assert "nowhere: no such model" in capsys.readouterr().err
     assert export(tmp_path, tmp_path / "out") == command.FAILED
-    assert "run to its end" in capsys.readouterr().err
+    assert "ensemble.pt: no such model" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_export_as_onnx_without_its_packages(results, tmp_path, capsys, monkeypatch):
+def test_export_as_onnx_without_its_packages(cohort, results, tmp_path, capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "cardioseg.model.onnx_export", raising=False)
     monkeypatch.delattr("cardioseg.model.onnx_export", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert export(results, tmp_path / "out", "--onnx") == command.FAILED
+    assert export(results, tmp_path / "out", "--onnx", str(cohort / "60.nii.gz")) == command.FAILED
     assert "Install the packages onnx, onnxruntime and onnxscript." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

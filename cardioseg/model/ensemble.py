@@ -1,6 +1,5 @@
-"""The trained ensemble as one object: gathered from a finished workflow, kept in one file, applied to a new image."""
+"""The trained ensemble as one object: gathered from its networks, kept in one file, applied to a new image."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,22 @@ import torch
 from torch import nn
 
 from cardioseg.cohort import orientation
-from cardioseg.core import checkpoints, configuration, volumes
+from cardioseg.core import checkpoints, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.inference import postprocessing, raw_labels, uncertainty
-from cardioseg.model import training_cohort
 from cardioseg.preprocessing import cropping, localisation, resampling
 from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
 from cardioseg.segmentation.unet import predict
 
-FORMAT = "cardioseg ensemble 1"
+FORMAT = "cardioseg ensemble 2"
+# Where the model file lies in a folder of results.
+FILE = Path("model", "ensemble.pt")
 # The sections of the configuration that say what is done to an image.
 SECTIONS = ("resampling", "localisation", "cropping", "segmentation", "postprocessing", "clinical")
 # What a file holds beside the weights.
-ABOUT = ("settings", "structures", "cohort", "versions", "licence")
+ABOUT = ("settings", "structures", "cohort", "versions", "sources", "licence")
 LICENCE = (
     "None is stated. What was learnt from patients' images is bound by the terms of the training cohort: ask its owner "
     "before you pass this on."
@@ -38,7 +38,8 @@ class Ensemble:
 
     settings: the configuration's sections of `SECTIONS`. structures: codes in masks, in the order of the classes.
     localiser: finds the heart, has a `stride`. members: the cascades, by seed, from slices to class scores. cohort: see
-    `training_cohort.summarise`. versions: of what it was trained with, by component. licence: who may use it for what.
+    `training_cohort.summarise`. versions: of what it was trained with, by component.
+    sources: SHA-256 of the files it was made from, by name. licence: who may use it for what.
     """
 
     settings: dict[str, Any]
@@ -47,6 +48,7 @@ class Ensemble:
     members: dict[int, nn.Module]
     cohort: dict[str, Any]
     versions: dict[str, str]
+    sources: dict[str, str]
     licence: str
 
 
@@ -65,12 +67,70 @@ class Segmentation:
     turned: bool
 
 
-def load(path: Path | str) -> Ensemble:
-    """The ensemble of a folder that the workflow has finished, or of a file made by `save`; InputError for others."""
+def gather(
+    settings: Mapping[str, Any],
+    structures: Mapping[str, int],
+    localiser: Path | str,
+    members: Mapping[int, tuple[Path | str, Path | str]],
+    cohort: Mapping[str, Any],
+    versions: Mapping[str, str],
+    sources: Mapping[str, str],
+) -> Ensemble:
+    """Build an ensemble from the weights of its trained networks.
+
+    Parameters
+    ----------
+    settings
+        The configuration, or at least its sections of `SECTIONS`.
+    structures
+        Codes in masks, in the order of the networks' classes.
+    localiser
+        File with the localiser's weights.
+    members
+        By seed, the files with the weights of the cascade's first and second network.
+    cohort, versions, sources
+        As in `Ensemble`.
+
+    Raises
+    ------
+    InputError
+        A file of weights is missing or damaged, or does not fit the settings.
+    """
+    locating, cascades = _networks(settings, 1 + len(structures), list(members))
+    checkpoints.load_weights(localiser, locating)
+    for seed, (first, second) in members.items():
+        checkpoints.load_weights(first, cascades[seed].first)
+        checkpoints.load_weights(second, cascades[seed].second)
+    return Ensemble(
+        settings={name: settings[name] for name in SECTIONS},
+        structures=dict(structures),
+        localiser=locating,
+        members=dict(cascades),
+        cohort=dict(cohort),
+        versions=dict(versions),
+        sources=dict(sources),
+        licence=LICENCE,
+    )
+
+
+def find(path: Path | str) -> Path:
+    """Return the model file that a path stands for: the file itself, or `FILE` in the results folder of a workflow.
+
+    Raises InputError where there is no such file.
+    """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such model; expected a file made by `cardioseg export`, or a folder of results.")
-    return _from_results(path) if path.is_dir() else _from_file(path)
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(
+            f"{file}: no such model; expected the file {FILE.name} that the workflow writes at its end, or the folder "
+            f"of results that has it as {FILE}. Run the workflow to its end."
+        )
+    return file
+
+
+def load(path: Path | str) -> Ensemble:
+    """Read the ensemble that `save` wrote. Raises InputError where the file is missing, damaged or of another kind."""
+    return _from_file(find(path))
 
 
 def save(path: Path | str, ensemble: Ensemble) -> None:
@@ -122,37 +182,6 @@ def _turn(image: Volume, directions: list[list[float]] | None) -> orientation.Tu
     return orientation.nearest(image.affine, np.array(directions))
 
 
-def _from_results(folder: Path) -> Ensemble:
-    path = folder / "provenance.json"
-    if not path.exists():
-        raise InputError(
-            f"{path}: no such file; expected the results of a workflow that has run to its end, or a file made by "
-            "`cardioseg export`."
-        )
-    record = json.loads(path.read_text())
-    settings = record["configuration"]
-    try:
-        configuration.check(settings)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    structures = configuration.structures(settings)
-    localiser, members = _networks(settings, 1 + len(structures), settings["ensemble"])
-    checkpoints.load_weights(folder / "localisation" / "network.pt", localiser)
-    for seed, member in members.items():
-        trained = folder / "segmentation" / f"seed{seed}"
-        checkpoints.load_weights(trained / "unet_finetuned.pt", member.first)
-        checkpoints.load_weights(trained / "cascade_finetuned.pt", member.second)
-    return Ensemble(
-        settings={name: settings[name] for name in SECTIONS},
-        structures=structures,
-        localiser=localiser,
-        members=dict(members),
-        cohort=training_cohort.summarise(folder, settings["cohort"], list(structures)),
-        versions={"code": str(record["code"]["commit"]), **record["versions"]},
-        licence=LICENCE,
-    )
-
-
 def _from_file(path: Path) -> Ensemble:
     content = checkpoints.load(path)
     try:
@@ -166,7 +195,8 @@ def _from_file(path: Path) -> Ensemble:
         return Ensemble(localiser=localiser, members=dict(members), **about)
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"{path}: is no ensemble of this version of cardioseg ({FORMAT!r}). Export the ensemble anew."
+            f"{path}: is no ensemble of this version of cardioseg ({FORMAT!r}). Run the workflow again: it "
+            "exports the ensemble anew."
         ) from error
 
 

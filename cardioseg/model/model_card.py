@@ -56,6 +56,8 @@ def text(model: Ensemble, onnx: str | None) -> str:
         f"```yaml\n{yaml.safe_dump(model.settings, sort_keys=False, default_flow_style=None)}```",
         "## Made with",
         _table(("component", "version"), list(model.versions.items())),
+        "## Made from",
+        _table(("file", "SHA-256"), list(model.sources.items())),
         "## Files",
         "`ensemble.pt`: weights and all of the above, as tensors and plain values; reading it runs no code.",
         *([f"`onnx/`: the networks for programs without torch. {onnx}"] if onnx else []),

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ from cardioseg.core import checkpoints, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.model import ensemble
-from trained import small_patient, write_results
+from trained import configuration, member_files, small_patient, summary, write_results
 
 CPU = torch.device("cpu")
 
@@ -73,7 +71,7 @@ def test_weights_are_those_of_the_results(model, results):
 def test_no_model(tmp_path):
     with pytest.raises(InputError, match="no such model"):
         ensemble.load(tmp_path / "model.pt")
-    with pytest.raises(InputError, match="run to its end"):
+    with pytest.raises(InputError, match=r"model/ensemble\.pt: no such model.*to its end"):
         ensemble.load(tmp_path)
     (tmp_path / "model.pt").write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a complete checkpoint"):
@@ -81,7 +79,7 @@ def test_no_model(tmp_path):
 
 
 def test_file_of_another_kind(tmp_path, results):
-    with pytest.raises(InputError, match="Export the ensemble anew"):
+    with pytest.raises(InputError, match="exports the ensemble anew"):
         ensemble.load(results / "localisation" / "network.pt")
 
 
@@ -90,24 +88,24 @@ def test_file_whose_weights_do_not_fit(model, tmp_path):
     content = checkpoints.load(tmp_path / "model.pt")
     content["about"]["settings"]["segmentation"]["width"] = 8
     checkpoints.save(tmp_path / "model.pt", content)
-    with pytest.raises(InputError, match="Export the ensemble anew"):
+    with pytest.raises(InputError, match="exports the ensemble anew"):
         ensemble.load(tmp_path / "model.pt")
 
 
-def test_results_with_a_faulty_configuration(tmp_path, patient):
-    folder = write_results(tmp_path, patient.affine)
-    path = folder / "provenance.json"
-    path.write_text(path.read_text().replace('"width"', '"breadth"'))
-    with pytest.raises(InputError, match=r"provenance\.json.*unknown key"):
-        ensemble.load(folder)
+def test_weights_that_do_not_fit_the_settings(results):
+    settings = configuration()
+    settings["segmentation"]["width"] = 8
+    with pytest.raises(InputError, match="not of the configured network"):
+        ensemble.gather(
+            settings,
+            settings["cohort"]["structures"],
+            results / "localisation" / "network.pt",
+            {1: member_files(results, 1)},
+            summary(results),
+            {},
+            {},
+        )
 
 
-def test_structure_that_the_configuration_leaves_out(tmp_path, patient):
-    folder = write_results(tmp_path, patient.affine)
-    path = folder / "provenance.json"
-    provenance = json.loads(path.read_text())
-    structures = provenance["configuration"]["cohort"]["structures"]
-    provenance["configuration"]["cohort"]["structures"] = {"atrium": None} | structures
-    path.write_text(json.dumps(provenance))
-    loaded = ensemble.load(folder)
-    assert list(loaded.structures) == list(loaded.cohort["volumes_ml"]) == ["LV", "MYO", "RV"]
+def test_folder_of_results_stands_for_the_model_file_in_it(results):
+    assert ensemble.find(results) == ensemble.find(results / "model" / "ensemble.pt")

@@ -25,6 +25,7 @@ def test_card(model):
         "| LV | 0.850 (0.071) | 2 |",
         "spacing_mm: 2.5",
         "| torch | 9.9 |",
+        "| metrics.csv | 0123 |",
     ):
         assert told in text
     assert "onnx" not in text

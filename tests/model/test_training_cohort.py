@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from cardioseg.core import volumes
-from cardioseg.model import training_cohort
-from trained import COHORT, configuration, write_results
+from trained import COHORT, summary, write_results
 
 AFFINE = np.diag([-2.0, 2.0, 10.0, 1.0])
 
@@ -11,10 +10,6 @@ AFFINE = np.diag([-2.0, 2.0, 10.0, 1.0])
 @pytest.fixture
 def results(tmp_path):
     return write_results(tmp_path, AFFINE)
-
-
-def summary(results):
-    return training_cohort.summarise(results, configuration()["cohort"], ["LV", "MYO", "RV"])
 
 
 def test_summary(results):

@@ -1,6 +1,5 @@
-"""The results folder of a workflow with networks that were never trained, at the smallest size."""
+"""What a workflow makes, at the smallest size: networks that were never trained, and their model file."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 import yaml
 
 from cardioseg.core import checkpoints, volumes
+from cardioseg.model import ensemble, training_cohort
 from cardioseg.phantoms import heart
 from cardioseg.preprocessing import localisation
 from cardioseg.segmentation import cascade
@@ -51,27 +51,48 @@ def small_patient(folder: Path) -> volumes.Volume:
 
 
 def write_results(folder: Path, affine: np.ndarray) -> Path:
-    """Write what `ensemble.load` reads; affine: of the training labels."""
+    """Write a model file to a folder of results, and what it is made from; affine: of the training labels."""
     settings = configuration()
-    record = {"configuration": settings, "versions": {"torch": "9.9"}, "code": {"commit": "abc", "modified": False}}
     torch.manual_seed(0)
     checkpoints.save_weights(folder / "localisation" / "network.pt", localisation.network(settings["localisation"], 4))
     for seed in settings["ensemble"]:
-        of_seed = folder / "segmentation" / f"seed{seed}"
         first = cascade.first_network(settings["segmentation"], 4)
         second = cascade.second_network(settings["segmentation"], 4)
-        checkpoints.save_weights(of_seed / "unet_finetuned.pt", first)
-        checkpoints.save_weights(of_seed / "cascade_finetuned.pt", second)
+        for path, network in zip(member_files(folder, seed), (first, second), strict=True):
+            checkpoints.save_weights(path, network)
     for patient, size in (("anna", 10), ("bert", 20)):
         labels = np.zeros((4, 32, 32), np.uint8)
         for label in (1, 2, 3):
             labels[label, :size, :size] = label
         volumes.write(folder / "cropped" / "labels" / f"{patient}.nii.gz", labels, affine)
     for path, text in (
-        ("provenance.json", json.dumps(record)),
         ("cohort/cohort.csv", COHORT),
         ("metrics.csv", METRICS),
     ):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
+    model = ensemble.gather(
+        settings,
+        settings["cohort"]["structures"],
+        folder / "localisation" / "network.pt",
+        {seed: member_files(folder, seed) for seed in settings["ensemble"]},
+        summary(folder),
+        {"code": "abc", "torch": "9.9"},
+        {"metrics.csv": "0123"},
+    )
+    ensemble.save(folder / ensemble.FILE, model)
     return folder
+
+
+def member_files(folder: Path, seed: int) -> tuple[Path, Path]:
+    """The weights of a seed's cascade."""
+    trained = folder / "segmentation" / f"seed{seed}"
+    return trained / "unet_finetuned.pt", trained / "cascade_finetuned.pt"
+
+
+def summary(folder: Path) -> dict:
+    """The summary of the training cohort."""
+    labels = {patient: folder / "cropped" / "labels" / f"{patient}.nii.gz" for patient in ("anna", "bert")}
+    return training_cohort.summarise(
+        folder / "cohort" / "cohort.csv", labels, folder / "metrics.csv", "bSSFP", "LGE", ["LV", "MYO", "RV"]
+    )

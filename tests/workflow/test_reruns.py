@@ -146,7 +146,7 @@ def test_changed_postprocessing(run: Path) -> None:
     jobs = planned(run, overlay="postprocessing: {crf: {bilateral_mm: 7}}")
     postprocessing, tables = {"postprocess", "postprocess_ensemble"}, {"table1", "clinical"}
     figures = {"figure_segmentations", "figure_distributions", "figure_worst"}
-    assert set(jobs) == {"evaluate", "metrics", "provenance"} | postprocessing | tables | figures
+    assert set(jobs) == {"evaluate", "metrics", "export", "provenance"} | postprocessing | tables | figures
 
 
 @pytest.mark.parametrize("change", ["weights: {image: 9}", "precision: bfloat16"])
@@ -191,19 +191,19 @@ def test_touched_code(work: Path, code: Path) -> None:
 
 
 def test_comment_and_docstring_in_the_library(work: Path, code: Path) -> None:
-    edit(code / "cardioseg" / "losses.py", "def composite_loss", "# A comment.\ndef composite_loss")
-    edit(code / "cardioseg" / "resampling.py", '"""In-plane resampling,', '"""Resampling in-plane,')
+    edit(code / "cardioseg" / "segmentation" / "losses.py", "def composite_loss", "# A comment.\ndef composite_loss")
+    edit(code / "cardioseg" / "preprocessing" / "resampling.py", '"""In-plane resampling,', '"""Resampling in-plane,')
     assert plan(work, code=code) == NOTHING
 
 
 def test_changed_line_in_the_loss_of_segmentation(work: Path, code: Path) -> None:
     """All but what comes before the first training, the localiser's, whose loss it is too."""
-    edit(code / "cardioseg" / "losses.py", "1e-12", "1e-10")
+    edit(code / "cardioseg" / "segmentation" / "losses.py", "1e-12", "1e-10")
     assert steps(plan(work, code=code)) == AFTER_RESAMPLING
 
 
 def test_changed_line_in_the_loss_of_translation(work: Path, code: Path) -> None:
-    edit(code / "cardioseg" / "munit.py", "(judged - 1).square()", "(judged - 1).abs()")
+    edit(code / "cardioseg" / "translation" / "munit.py", "(judged - 1).square()", "(judged - 1).abs()")
     assert steps(plan(work, code=code)) == Counter(translate=1) + AFTER_TRANSLATION
 
 

@@ -1,0 +1,31 @@
+# The trained ensemble as one file, which the command `cardioseg segment` applies to new images, and its description.
+rule export:
+    input:
+        localiser="results/localisation/network.pt",
+        first=expand("results/segmentation/seed{seed}/unet_finetuned.pt", seed=SEEDS),
+        second=expand("results/segmentation/seed{seed}/cascade_finetuned.pt", seed=SEEDS),
+        labels=crop_labels(SPLITS["labelled"]),
+        cohort="results/cohort/cohort.csv",
+        metrics="results/metrics.csv",
+    output:
+        model="results/model/ensemble.pt",
+        card="results/model/MODEL_CARD.md",
+    log:
+        "results/logs/export.log",
+    benchmark:
+        "results/benchmarks/export.tsv"
+    conda:
+        "../envs/cardioseg.yaml"
+    params:
+        settings={
+            name: section(name) for name in ("resampling", "localisation", "cropping", "postprocessing", "clinical")
+        }
+        | {"segmentation": network_settings()},
+        source=SOURCE,
+        target=TARGET,
+        structures=STRUCTURES,
+        seeds=SEEDS,
+        repository=str(workflow.basedir),
+        code=code("export.py"),
+    script:
+        "../workflow_scripts/export.py"

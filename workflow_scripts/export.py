@@ -1,0 +1,25 @@
+from pathlib import Path
+
+from cardioseg.core import checksums, files, provenance
+from cardioseg.model import ensemble, model_card, training_cohort
+from support.job import job
+
+with job(snakemake):
+    made_from, structures = snakemake.input, snakemake.params.structures
+    labels = {Path(path).name.removesuffix(".nii.gz"): path for path in made_from.labels}
+    cohort = training_cohort.summarise(
+        made_from.cohort, labels, made_from.metrics, snakemake.params.source, snakemake.params.target, list(structures)
+    )
+    model = ensemble.gather(
+        snakemake.params.settings,
+        structures,
+        made_from.localiser,
+        dict(zip(snakemake.params.seeds, zip(made_from.first, made_from.second, strict=True), strict=True)),
+        cohort,
+        {"code": str(provenance.code(snakemake.params.repository)["commit"]), **provenance.versions()},
+        checksums.sha256(
+            [made_from.localiser, *made_from.first, *made_from.second, made_from.cohort, made_from.metrics]
+        ),
+    )
+    ensemble.save(snakemake.output.model, model)
+    files.write_text(snakemake.output.card, model_card.text(model, None))
