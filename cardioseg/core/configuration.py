@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ EXPECTED = {
     "pattern": "{1}",
     "uniqueItems": "each once",
 }
+PLAIN_DECIMAL = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 # JSON Schema takes 2.0 for an integer; `range` does not. Nor is a number what is NaN or infinite.
 Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
@@ -60,10 +62,36 @@ def structures(configuration: Mapping[str, Any]) -> dict[str, int]:
 
 
 def check_file(path: Path | str) -> None:
-    """Raise InputError for a key that a YAML file gives twice: YAML would take the last one in silence."""
-    repeated = list(_repeated(yaml.compose(Path(path).read_text(), Loader=yaml.SafeLoader)))
+    """Refuse what YAML would take in silence for something else.
+
+    Raises
+    ------
+    InputError
+        If a key is given twice, of which YAML takes the last, or if a whole number is not written in plain decimal:
+        YAML takes 010 for 8 and 1:30 for 90.
+    """
+    node = yaml.compose(Path(path).read_text(), Loader=yaml.SafeLoader)
+    repeated = list(_repeated(node))
     if repeated:
         raise InputError(f"{path}: key {', '.join(repeated)} is given twice; expected each key once.")
+    mistakable = list(_mistakable(node))
+    if mistakable:
+        raise InputError(
+            f"{path}: YAML reads another number than is written in {', '.join(mistakable)}; expected plain decimal "
+            'without leading zeros, or quotes around a name (["010"]).'
+        )
+
+
+def _mistakable(node: yaml.Node | None, name: str = "") -> Iterator[str]:
+    """Whole numbers in other than plain decimal, as they are written, each after its key."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _mistakable(value, f"{name}.{key.value}" if name else str(key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _mistakable(value, name)
+    elif node is not None and node.tag == "tag:yaml.org,2002:int" and not PLAIN_DECIMAL.fullmatch(node.value):
+        yield f"{name}: {node.value}"
 
 
 def _repeated(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:

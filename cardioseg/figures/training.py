@@ -22,7 +22,7 @@ FEW = 10
 def figure(
     localisation: pd.DataFrame, translation: pd.DataFrame, segmentation: Mapping[str, Mapping[str, pd.DataFrame]]
 ) -> Figure:
-    """Histories as `training_loop.write_history` writes them: `iteration`, then the mean of each loss since the last row.
+    """Histories as `training_loop.write_history` writes them: `iteration`, then each mean loss since the last row.
 
     segmentation: by network and phase, the history of each member of the ensemble.
     """

@@ -29,8 +29,8 @@ def train(
     `weight_decay`, `decay`, `decay_every`, `precision` (see the module), and two that the published training does not
     have: `shared_start` gives both generators the same initial weights, so that their content codes agree from the
     beginning (a short training may otherwise settle on translations of inverted contrast); `averaging`, see
-    `training_loop.running_average`. Returns the networks, averaged, and the losses' history. Resumes from state_folder, see
-    `training_loop.train`.
+    `training_loop.running_average`. Returns the networks, averaged, and the losses' history. Resumes from
+    state_folder, see `training_loop.train`.
     """
     torch.manual_seed(derive(seed, "translation", "weights"))
     network = munit.Munit(settings["generator"], settings["discriminator"]).to(device)

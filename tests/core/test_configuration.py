@@ -269,6 +269,23 @@ def test_key_given_twice(tmp_path):
         configuration.check_file(path)
 
 
+@pytest.mark.parametrize("written", ["010", "0o10", "0x1F", "0b11", "1_000", "1:30", "-07"])
+def test_numbers_that_yaml_reads_as_others_are_refused(tmp_path, written):
+    path = tmp_path / "overlay.yaml"
+    path.write_text(f"cohort:\n  splits: {{test: [1, {written}]}}\n")
+    if isinstance(yaml.safe_load(written), str):
+        configuration.check_file(path)
+        return
+    with pytest.raises(InputError, match=rf"overlay.yaml: .* cohort.splits.test: {written}; expected plain decimal"):
+        configuration.check_file(path)
+
+
+def test_quoted_names_and_plain_numbers_are_taken(tmp_path):
+    path = tmp_path / "overlay.yaml"
+    path.write_text("seed: 0\ncohort: {splits: {test: ['010', \"0x1F\", 1-30, 10, 1.50]}}\n")
+    configuration.check_file(path)
+
+
 @pytest.mark.parametrize("text", ["", "seed: 1", "cohort: {source: {name: A}, target: {name: A}}", "{}"])
 def test_every_key_once(tmp_path, text):
     path = tmp_path / "overlay.yaml"
