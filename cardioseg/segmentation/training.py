@@ -35,8 +35,8 @@ def fit(
 
     settings: `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`, `averaging`:
     where above 0, the network ends as the running average of its weights, see `training_loop.running_average`. inputs:
-    from augmented images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the
-    last incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
+    from augmented images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order;
+    the last incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
     `training_loop.train`.
     """
     network.to(device).train()
