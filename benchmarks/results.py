@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from measure import FOLDER, STEPS, steps_on
 
 HERE = Path(__file__).parent
-NOT_MEASURED = "not measured"
+NO_GPU = "No step has been measured on a GPU yet.\n"
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
         draw(device, HERE / name)
         parts.append(f"![Ratio to the published way, and share of the ceiling]({name})\n")
     if not any(map(is_gpu, measured)):
-        parts += ["## GPU\n", table({}, steps_on("cuda"))]
+        parts += ["## GPU\n", NO_GPU]
     for scale in scales:
         parts += [scaling(scale)]
     (HERE / "RESULTS.md").write_text("\n".join(parts))
@@ -42,14 +42,14 @@ def heading(hardware: dict[str, Any]) -> str:
 
 
 def table(figures: dict[str, Any], names: list[str]) -> str:
-    """One row a step; steps that nobody measured say so."""
+    """One row a measured step; below it, a sentence that names the steps that were not measured."""
     lines = [
         "| step | shipped | reference | ratio (range) | arithmetic | ceiling | share | published share | peak memory |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in names:
-        lines.append("| " + " | ".join([name, *(row(figures[name]) if name in figures else [NOT_MEASURED] * 8)]) + " |")
-    return "\n".join(lines) + "\n"
+    lines += ["| " + " | ".join([name, *row(figures[name])]) + " |" for name in names if name in figures]
+    missing = [name for name in names if name not in figures]
+    return "\n".join([*lines, *(["", f"Not measured: {'; '.join(missing)}."] if missing else [])]) + "\n"
 
 
 def row(step: dict[str, Any]) -> list[str]:
