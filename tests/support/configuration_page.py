@@ -15,8 +15,8 @@ This page is made from `cardioseg/core/configuration.schema.yaml` and `config.ya
 `WRITE_DOCS=1 python -m pytest tests/docs/test_configuration_page.py`; do not edit it.
 
 `config.yaml` is the paper. An overlay changes single keys: `--configfile overlay.yaml`. Several overlays are merged key
-by key, and the last one wins. Unknown keys, wrong types and values out of range are errors that name the key, before any
-job starts ([bad_input.md](bad_input.md)). *Source* is the labelled modality, *target* the one to be segmented.
+by key, and the last one wins. Unknown keys, wrong types and values out of range are errors that name the key, before
+any job starts ([bad_input.md](bad_input.md)). *Source* is the labelled modality, *target* the one to be segmented.
 """
 BOUNDS = {
     "minimum": "from {}",
@@ -81,7 +81,10 @@ def expected(form: Mapping[str, Any]) -> str:
     types = [form["type"]] if isinstance(form["type"], str) else form["type"]
     words = [" or ".join(TYPES[name] if name != "null" else "null" for name in types)]
     if "items" in form:
-        words += [bounds(resolve(form["items"]))]
+        words += [
+            "of "
+            + expected(resolve(form["items"])).replace("a whole number", "whole numbers").replace("a number", "numbers")
+        ]
     return " ".join(word for word in [*words, bounds(form)] if word)
 
 
