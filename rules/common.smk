@@ -56,19 +56,26 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def ordered(value):
+    """The value with the keys of all dictionaries in it in a fixed order, as a rule's parameter needs them."""
+    return {key: ordered(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
+
+
 def section(name):
-    """A section of the configuration as a rule's parameter, its keys in a fixed order."""
-
-    def ordered(value):
-        return {key: ordered(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
-
+    """A section of the configuration as a rule's parameter."""
     return ordered(config[name])
+
+
+def localiser_settings():
+    """What the localiser is trained with."""
+    return section("localisation") | {"appearance": ordered(configuration.appearance(config, "localisation"))}
 
 
 def segmentation_settings(phase):
     settings = section("segmentation")
     shared = {key: value for key, value in settings.items() if key not in ("pretraining", "finetuning")}
-    return shared | {key: settings[phase][key] for key in ("epochs", "learning_rate")}
+    looks = {"appearance": ordered(configuration.appearance(config, "segmentation"))}
+    return shared | looks | {key: settings[phase][key] for key in ("epochs", "learning_rate")}
 
 
 def network_settings():

@@ -17,7 +17,7 @@ rule train_localiser:
     resources:
         gpu=1,
     params:
-        settings=section("localisation"),
+        settings=localiser_settings(),
         structures=STRUCTURES,
         seed=config["seed"],
         code=code("train_localiser.py"),

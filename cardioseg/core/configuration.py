@@ -13,6 +13,7 @@ import yaml
 from cardioseg.core.errors import InputError
 
 SCHEMA = yaml.safe_load(Path(__file__).with_name("configuration.schema.yaml").read_text())
+BACKGROUND = "background"
 TYPES = {
     "object": "a section of keys",
     "array": "a list",
@@ -59,6 +60,20 @@ def check(configuration: Mapping[str, Any]) -> None:
 def structures(configuration: Mapping[str, Any]) -> dict[str, int]:
     """The codes of the structures to segment, in the order of the networks' classes; null leaves a structure out."""
     return {name: code for name, code in configuration["cohort"]["structures"].items() if code is not None}
+
+
+def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any] | None:
+    """A section's `appearance` with classes in place of names, as `segmentation.appearance.randomise` takes it."""
+    settings = configuration[section]["appearance"]
+    if settings is None:
+        return None
+    classes = [BACKGROUND, *structures(configuration)]
+    scar = settings["scar"] and {
+        key: classes.index(value) if key in ("structure", "blood") else value for key, value in settings["scar"].items()
+    }
+    downward = [settings["downward"].get(name, 0) for name in classes]
+    percentiles = configuration["cropping" if section == "segmentation" else section]["percentiles"]
+    return {**settings, "scar": scar, "downward": downward, "percentiles": percentiles}
 
 
 def check_file(path: Path | str) -> None:
@@ -184,6 +199,19 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
                 f"{section}.class_weights: {len(weights)} weights; expected {expected}, the background's and one a "
                 f"structure of {known}."
             )
+        looks = configuration[section]["appearance"] or {}
+        for name in looks.get("downward", {}):
+            if name not in (BACKGROUND, *codes):
+                yield f"{section}.appearance.downward: {name} is neither {BACKGROUND} nor in {known}."
+        scar = looks.get("scar") or {}
+        for key in ("structure", "blood"):
+            if scar and scar[key] not in codes:
+                yield f"{section}.appearance.scar.{key}: {scar[key]} is not in {known}; or `scar: null`."
+        if scar and scar["structure"] == scar["blood"]:
+            yield f"{section}.appearance.scar: structure and blood are one; expected two structures."
+        for key in ("half_width_degrees", "transmurality", "brightness"):
+            if scar and scar[key][0] > scar[key][1]:
+                yield f"{section}.appearance.scar.{key}: {scar[key]}; expected the least first, then the most."
     for section in ("localisation", "cropping"):
         low, high = configuration[section]["percentiles"]
         if low >= high:

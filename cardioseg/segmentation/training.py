@@ -1,5 +1,6 @@
 """Fitting a segmentation network to labelled slices with the composite loss, augmented on the device."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from cardioseg.core import precision, training_loop
 from cardioseg.core.devices import send
 from cardioseg.core.randomness import derive
+from cardioseg.segmentation import appearance
 from cardioseg.segmentation.augmentation import augment
 from cardioseg.segmentation.losses import composite_loss
 from cardioseg.segmentation.unet import image_alone
@@ -33,10 +35,12 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train `network` in place on slices (n, y, x) in [-1, 1] and labels (n, y, x) for a number of epochs with Adam.
 
-    settings: `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`, `averaging`:
-    where above 0, the network ends as the running average of its weights, see `training_loop.running_average`. inputs:
-    from augmented images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order;
-    the last incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
+    settings: `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`, `appearance`
+    (None leaves intensities to the augmentation, see `appearance.randomise`), `schedule` (see `learning_rate_at`),
+    `averaging`: where above 0, the network ends as the running average of its weights, see
+    `training_loop.running_average`. inputs: from
+    augmented images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the
+    last incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
     `training_loop.train`.
     """
     network.to(device).train()
@@ -55,10 +59,14 @@ def fit(
         torch.manual_seed(derive(seed, name, "dropout", iteration))
         chosen = send(_batch(iteration, size, count, derive(seed, name, "order")), device)
         batch, truth = augment(all_images[chosen], all_labels[chosen], settings["augmentation"], draws)
+        if settings["appearance"]:
+            batch = appearance.randomise(batch, truth, settings["appearance"], draws)
         batch = batch.contiguous(memory_format=torch.channels_last)
         with precision.forward_pass(settings["precision"], device):
             scores = network(inputs(batch))
         loss = composite_loss(precision.full(scores), truth.long(), class_weights, settings["edge_weight"])
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate_at(iteration / iterations, learning_rate, settings["schedule"])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -75,6 +83,14 @@ def fit(
         network.load_state_dict(average.module.state_dict())
     network.eval()
     return history
+
+
+def learning_rate_at(progress: float, largest: float, schedule: str) -> float:
+    """Learning rate after a share `progress` in [0, 1] of a training.
+
+    schedule: `constant`, or `cosine`: from the largest down to 0 along half a wave (Loshchilov & Hutter 2017).
+    """
+    return largest * (1 + math.cos(math.pi * progress)) / 2 if schedule == "cosine" else largest
 
 
 def _batch(iteration: int, size: int, count: int, seed: int) -> Tensor:

@@ -30,7 +30,9 @@ def changed(**changes):
 def overlaid(base, overlay):
     merged = dict(base)
     for key, value in overlay.items():
-        merged[key] = overlaid(base[key], value) if isinstance(value, dict) and key in base else value
+        merged[key] = (
+            overlaid(base[key], value) if isinstance(base.get(key), dict) and isinstance(value, dict) else value
+        )
     return merged
 
 
@@ -291,3 +293,13 @@ def test_every_key_once(tmp_path, text):
     path = tmp_path / "overlay.yaml"
     path.write_text(text)
     configuration.check_file(path)
+
+
+def test_appearance_has_classes_in_place_of_names():
+    looks = yaml.safe_load((ROOT / "demo" / "mscmrseg.yaml").read_text())["segmentation"]["appearance"]
+    configured = PAPER | {"segmentation": PAPER["segmentation"] | {"appearance": looks}}
+    found = configuration.appearance(configured, "segmentation")
+    assert found["downward"] == [0.3, 0, 0.3, 0]
+    assert (found["scar"]["structure"], found["scar"]["blood"]) == (2, 1)
+    assert found["percentiles"] == PAPER["cropping"]["percentiles"]
+    assert configuration.appearance(configured, "localisation") is None

@@ -24,9 +24,20 @@ def unet(make=first_network, seed=1):
     return make(NETWORK, 3)
 
 
-def fit(network, folder, data=None, precision="float32", averaging=0.0, **changes):
+APPEARANCE = {
+    "own_curves": 0.7,
+    "downward": [0.3, 0, 0.3],
+    "scar": None,
+    "bias": 0.2,
+    "noise": 0.1,
+    "blur_pixels": 1,
+    "percentiles": [1, 99],
+}
+
+
+def fit(network, folder, data=None, *, epochs=4, **changes):
     keywords = {
-        "epochs": 4,
+        "epochs": epochs,
         "learning_rate": 0.01,
         "seed": 5,
         "name": "first",
@@ -34,7 +45,10 @@ def fit(network, folder, data=None, precision="float32", averaging=0.0, **change
         "state_folder": folder,
         "identity": "a",
     }
-    settings = SETTINGS | {"precision": precision, "averaging": averaging}
+    settings = SETTINGS | {"precision": "float32", "averaging": 0.0}
+    settings |= {
+        key: changes.pop(key) for key in ("precision", "averaging", "schedule", "appearance") if key in changes
+    }
     return training.fit(network, *(data or slices()), settings, **(keywords | changes))
 
 
@@ -121,7 +135,15 @@ def test_average_of_weights_and_statistics(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("call", "changes"), [(1, {}), (3, {"averaging": 0.5}), (6, {}), (3, {"precision": "bfloat16"})]
+    ("call", "changes"),
+    [
+        (1, {}),
+        (3, {"averaging": 0.5}),
+        (6, {}),
+        (3, {"precision": "bfloat16"}),
+        (3, {"schedule": "cosine"}),
+        (3, {"appearance": APPEARANCE}),
+    ],
 )
 def test_resumed_is_uninterrupted(tmp_path, call, changes):
     """Weights, batch-norm statistics, dropout and order of the slices included."""
@@ -219,3 +241,16 @@ def test_pretrained_weights_are_the_start(tmp_path):
         assert 0 < change < 1e-4
     # The network came from its first training ready to predict, and learns nonetheless.
     assert all(not torch.equal(tensor, before[name]) for name, tensor in network.named_buffers())
+
+
+def test_the_learning_rate_stays_or_falls_along_half_a_wave():
+    assert training.learning_rate_at(0.9, 0.01, "constant") == 0.01
+    rates = [training.learning_rate_at(progress, 0.01, "cosine") for progress in (0, 1 / 3, 0.5, 1)]
+    assert rates == pytest.approx([0.01, 0.0075, 0.005, 0])
+
+
+def test_training_sees_the_randomised_appearance(tmp_path, monkeypatch):
+    plain = fit(unet(), tmp_path / "plain")
+    assert fit(unet(), tmp_path / "randomised", appearance=APPEARANCE) != plain
+    monkeypatch.setattr(training.appearance, "randomise", lambda images, *_: images)
+    assert fit(unet(), tmp_path / "as it was", appearance=APPEARANCE) == plain

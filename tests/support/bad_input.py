@@ -683,6 +683,12 @@ def contradiction(name: str, path: str, value: Any, error: str) -> Case:
     return Case(name, setting(path, value), error)
 
 
+def looks(**scar: Any) -> dict[str, Any]:
+    """A sound `appearance` but for changes of its scars."""
+    settings = yaml.safe_load((ROOT / "demo" / "mscmrseg.yaml").read_text())["segmentation"]["appearance"]
+    return settings | {"scar": settings["scar"] | scar}
+
+
 CONFIGURATIONS = [
     contradiction("a number that YAML takes for text", "translation.learning_rate", "1e-4", "write 1.0e-4 or 0.0001"),
     contradiction("a misspelt key", "cropping.sise", 192, "unknown key cropping.sise; did you mean size?"),
@@ -703,12 +709,32 @@ CONFIGURATIONS = [
     contradiction(
         "unknown structure to smooth", "postprocessing.morphology.order", ["LVM"], "not in cohort.structures"
     ),
+    contradiction(
+        "scars in an unknown structure", "segmentation.appearance", looks(structure="LVM"), "not in cohort.structures"
+    ),
+    contradiction(
+        "scars by an unknown blood", "segmentation.appearance", looks(blood="LVC"), "not in cohort.structures"
+    ),
+    contradiction("scars in the blood", "segmentation.appearance", looks(blood="MYO"), "are one; expected two"),
+    contradiction(
+        "scars from thick to thin", "localisation.appearance", looks(transmurality=[1, 0.3]), "the least first"
+    ),
+    contradiction("a scar's probability of 2", "segmentation.appearance", looks(probability=2), "expected 1 or less"),
+    contradiction(
+        "unknown structure to turn dark", "segmentation.appearance", looks() | {"downward": {"LVM": 0.3}}, "neither"
+    ),
     contradiction("unknown structure to measure", "clinical.cavity", "LVM", "not in cohort.structures"),
     contradiction("cavity and myocardium alike", "clinical.cavity", "MYO", "are one structure; expected two"),
     contradiction("device that does not exist", "compute.device", "gpu", "compute.device: 'gpu'"),
 ]
 
-NULLABLE = ("data", "clinical", *(f"cohort.structures.{name}" for name in CODES))
+NULLABLE = (
+    "data",
+    "clinical",
+    "localisation.appearance",
+    "segmentation.appearance",
+    *(f"cohort.structures.{name}" for name in CODES),
+)
 # Sections whose keys are the user's own names.
 OF_FREE_NAMES = ("cohort.structures",)
 # Lists that may be empty. Whether a split may be is the cohort's concern.

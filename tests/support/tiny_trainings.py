@@ -5,6 +5,8 @@ from scipy import ndimage
 
 NETWORK = {"network": "unet", "width": 4, "depth": 2, "dropout": 0.1}
 SEGMENTATION = {
+    "schedule": "constant",
+    "appearance": None,
     "batch_size": 4,
     "precision": "float32",
     "class_weights": [0.2, 0.3, 0.5],

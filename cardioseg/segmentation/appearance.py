@@ -1,0 +1,208 @@
+"""Randomised appearance: slices as another sequence or a diseased wall might show them; batched, on the images' device.
+
+A network that sees one modality under many contrasts learns shapes rather than intensities, and segments a modality
+that it never saw (Billot et al. 2023, SynthSeg; Ouyang et al. 2023, causality-inspired single-source generalisation; Su
+et al. 2023, location-scale augmentation). Late enhancement differs by more than contrast: scars as bright as blood hide
+part of the wall, so that such are painted.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cardioseg.core.devices import send
+
+KNOTS = 6  # of an intensity curve
+EDGE_PIXELS = 0.7  # blur of the borders between structures of different curves
+BIAS_POINTS = 4  # control points of the bias field along each axis
+SECTORS = 48  # in which the wall's inner and outer radius are measured
+BLUR_REACH = 3  # pixels to either side
+
+
+def randomise(
+    images: Tensor,
+    labels: Tensor,
+    settings: Mapping[str, Any],
+    generator: torch.Generator,
+) -> Tensor:
+    """Give each slice a random appearance; its labels stay true.
+
+    Parameters
+    ----------
+    images
+        (n, 1, y, x) in [-1, 1].
+    labels
+        (n, y, x) integers, 0 is background.
+    settings
+        `own_curves`: probability that background and every structure have an intensity curve each, rather than one
+        for all. `downward`: by class, background first, the probability that such a curve falls. `scar`: None, or see
+        `paint_scars`. `bias`: standard deviation of the logarithm of a smooth field that multiplies. `noise`: largest
+        standard deviation, where the range of intensities is 1. `blur_pixels`: largest standard deviation of a blur,
+        which half of the slices get. `percentiles`: of a slice's intensities, which become -1 and 1.
+    generator
+        On the CPU, so that the draws are the same on every device.
+
+    Returns
+    -------
+    Tensor
+        (n, 1, y, x) in [-1, 1].
+    """
+    masks = soft_masks(labels, len(settings["downward"]))
+    curves = send(draw_curves(len(images), settings, generator), images.device)
+    shown = (masks * apply_curves(((images + 1) / 2).clamp(0, 1), curves)).sum(dim=1, keepdim=True)
+    if settings["scar"]:
+        shown = paint_scars(shown, labels, masks, settings["scar"], generator)
+    shown = shown * bias_field(len(images), images.shape[-2:], settings["bias"], generator, images.device)
+    shown = _blurred(shown, settings["blur_pixels"], generator)
+    level = torch.rand((len(images), 1, 1, 1), generator=generator) * settings["noise"]
+    shown = shown + send(torch.randn(images.shape, generator=generator) * level, images.device)
+    return normalise(shown, settings["percentiles"])
+
+
+def soft_masks(labels: Tensor, classes: int) -> Tensor:
+    """Labels (n, y, x) as maps (n, classes, y, x) that sum to one, blurred at the borders."""
+    hard = (labels[:, None] == torch.arange(classes, device=labels.device).view(1, -1, 1, 1)).float()
+    return _convolve(hard, _gaussian(torch.full((len(labels),), EDGE_PIXELS), 2).to(labels.device))
+
+
+def draw_curves(count: int, settings: Mapping[str, Any], generator: torch.Generator) -> Tensor:
+    """Values of intensity curves at evenly spaced knots from 0 to 1: (n, classes, KNOTS); settings as above."""
+    downward = torch.tensor(settings["downward"])
+    classes = len(downward)
+    steps = -torch.log(torch.rand((count, 1 + classes, KNOTS - 1), generator=generator).clamp(min=1e-6))
+    curves = F.pad(steps.cumsum(dim=-1), (1, 0))
+    blend = torch.rand((count, 1 + classes, 1), generator=generator)
+    curves = torch.lerp(torch.linspace(0, 1, KNOTS).expand_as(curves), curves / curves[..., -1:], blend)
+    whole, own = curves[:, :1], curves[:, 1:]
+    falls = torch.rand((count, classes, 1), generator=generator) < downward.view(1, -1, 1)
+    gain = 0.4 + 0.9 * torch.rand((count, classes, 1), generator=generator)
+    offset = (1.3 - gain) * torch.rand((count, classes, 1), generator=generator) - 0.15
+    own = torch.where(falls, own.flip(-1), own) * gain + offset
+    apart = torch.rand((count, 1, 1), generator=generator) < settings["own_curves"]
+    return torch.where(apart, own, whole)
+
+
+def apply_curves(images: Tensor, curves: Tensor) -> Tensor:
+    """Intensities (n, 1, y, x) in [0, 1] through each of the curves: (n, classes, y, x)."""
+    position = images[:, 0].flatten(1) * (KNOTS - 1)
+    knot = position.long().clamp(max=KNOTS - 2)
+    rest = (position - knot)[:, None]
+    knot = knot[:, None].expand(-1, curves.shape[1], -1)
+    low, high = curves.gather(2, knot), curves.gather(2, knot + 1)
+    return torch.lerp(low, high, rest).view(len(images), -1, *images.shape[-2:])
+
+
+def paint_scars(
+    shown: Tensor, labels: Tensor, masks: Tensor, settings: Mapping[str, Any], generator: torch.Generator
+) -> Tensor:
+    """Paint one or two scars into the wall of some slices (n, 1, y, x).
+
+    settings: `structure`, the class of the wall, and `blood`, that of the cavity in it. `probability` of a slice.
+    `half_width_degrees`, `transmurality` and `brightness`, each the least and the most: the sector's width to either
+    side, what share of the wall it takes from the inside outwards, and its intensity by the blood's. `dark_core`:
+    probability of a dark core (microvascular obstruction). Slices without a wall stay as they are.
+    """
+    count, device = len(shown), shown.device
+    wall, blood = labels == settings["structure"], labels == settings["blood"]
+    depth, angle, radius = wall_coordinates(wall, wall | blood)
+    # Borders that wander: a smooth field shifts depth and angle.
+    field = send(torch.randn((count, 2, 9, 9), generator=generator), device)
+    field = F.interpolate(field, size=shown.shape[-2:], mode="bilinear", align_corners=True)
+    depth = depth + 0.15 * field[:, 0]
+    texture = send(torch.randn((count, 1, 24, 24), generator=generator), device)
+    texture = F.interpolate(texture, size=shown.shape[-2:], mode="bilinear", align_corners=True)
+    inside = (masks[:, settings["blood"]] * shown[:, 0]).sum(dim=(1, 2))
+    pixels = masks[:, settings["blood"]].sum(dim=(1, 2))
+    bright = torch.where(pixels > 4, inside / pixels.clamp(min=1), torch.full_like(inside, 0.8))
+    limits = masks[:, settings["structure"]]
+    diseased = send(torch.rand(count, generator=generator) < settings["probability"], device)
+    for number in range(2):
+        draws = send(torch.rand((8, count), generator=generator), device)
+        there = diseased if number == 0 else diseased & (draws[0] < 0.4)
+        width = torch.deg2rad(_between(draws[1], settings["half_width_degrees"])).view(-1, 1, 1)
+        reach = _between(draws[2], settings["transmurality"]).view(-1, 1, 1)
+        level = (bright * _between(draws[3], settings["brightness"])).view(-1, 1, 1)
+        distance = (angle - (2 * draws[4].view(-1, 1, 1) - 1) * math.pi).abs()
+        distance = torch.minimum(distance, 2 * math.pi - distance) + 0.1 * field[:, 1]
+        sector = ((width - distance) * radius / 2 + 0.5).clamp(0, 1)
+        scar = sector * ((reach - depth) / 0.3 + 0.5).clamp(0, 1)
+        core = ((0.6 * width - distance) * radius / 2 + 0.5).clamp(0, 1) * (
+            (draws[5].view(-1, 1, 1) * 0.7 * reach - depth) / 0.2 + 0.5
+        ).clamp(0, 1)
+        core = core * (draws[6] < settings["dark_core"]).view(-1, 1, 1) * (0.4 + 0.5 * draws[7].view(-1, 1, 1))
+        painted = level * (1 + 0.15 * texture[:, 0]) * (1 - core)
+        share = scar * limits * there.view(-1, 1, 1)
+        shown = torch.lerp(shown, painted[:, None], share[:, None])
+    return shown
+
+
+def wall_coordinates(wall: Tensor, whole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where each pixel lies in a wall: depth (0 at the inner border, 1 at the outer), angle and radius in pixels.
+
+    wall, whole: masks (n, y, x) of the wall and of all that it encloses, itself included. About the whole's centre.
+    Each result is (n, y, x). Depth in directions without a wall means nothing.
+    """
+    height, width = wall.shape[-2:]
+    y = torch.arange(height, device=wall.device, dtype=torch.float32).view(1, -1, 1)
+    x = torch.arange(width, device=wall.device, dtype=torch.float32).view(1, 1, -1)
+    mass = whole.float()
+    total = mass.sum(dim=(1, 2), keepdim=True).clamp(min=1)
+    dy, dx = y - (mass * y).sum(dim=(1, 2), keepdim=True) / total, x - (mass * x).sum(dim=(1, 2), keepdim=True) / total
+    radius, angle = torch.hypot(dy, dx), torch.atan2(dy, dx)
+    sector = ((angle + math.pi) * (SECTORS / (2 * math.pi))).long().clamp(max=SECTORS - 1).flatten(1)
+    within = torch.where(wall, radius, torch.full_like(radius, torch.inf)).flatten(1)
+    inner = torch.full((len(wall), SECTORS), torch.inf, device=wall.device).scatter_reduce(1, sector, within, "amin")
+    within = torch.where(wall, radius, torch.zeros_like(radius)).flatten(1)
+    outer = torch.zeros((len(wall), SECTORS), device=wall.device).scatter_reduce(1, sector, within, "amax")
+    inner = torch.minimum(inner, outer)
+    low, high = inner.gather(1, sector).view_as(radius), outer.gather(1, sector).view_as(radius)
+    return (radius - low) / (high - low).clamp(min=1), angle, radius
+
+
+def bias_field(
+    count: int, shape: Sequence[int], deviation: float, generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """Smooth positive fields (n, 1, y, x), log-normal at their control points."""
+    points = torch.randn((count, 1, BIAS_POINTS, BIAS_POINTS), generator=generator) * deviation
+    return F.interpolate(send(points, device), size=tuple(shape), mode="bicubic", align_corners=True).exp()
+
+
+def normalise(images: Tensor, percentiles: Sequence[float]) -> Tensor:
+    """Map two percentiles of each image (n, 1, y, x) to -1 and 1 and clip, as crops are; of every second pixel."""
+    ordered = images[..., ::2, ::2].flatten(1).sort(dim=1).values
+    low, high = (ordered[:, round(share / 100 * (ordered.shape[1] - 1))].view(-1, 1, 1, 1) for share in percentiles)
+    return (2 * (images - low) / (high - low).clamp(min=1e-3) - 1).clamp(-1, 1)
+
+
+def _blurred(images: Tensor, largest: float, generator: torch.Generator) -> Tensor:
+    draws = torch.rand((2, len(images)), generator=generator)
+    deviation = torch.where(draws[0] < 0.5, draws[1] * largest, torch.zeros(1))
+    return _convolve(images, send(_gaussian(deviation, BLUR_REACH), images.device))
+
+
+def _gaussian(deviations: Tensor, reach: int) -> Tensor:
+    """Kernels (n, 2 reach + 1) of the deviations in pixels (n,); of 0 the identity."""
+    offsets = torch.arange(-reach, reach + 1)
+    kernels = torch.exp(-0.5 * (offsets / deviations.clamp(min=1e-3)[:, None]).square())
+    return kernels / kernels.sum(dim=1, keepdim=True)
+
+
+def _convolve(maps: Tensor, kernels: Tensor) -> Tensor:
+    """Maps (n, channels, y, x), each image with its kernel along both axes, the edge going on beyond."""
+    reach = kernels.shape[1] // 2
+    for axis in (2, 3):
+        pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
+        padded = F.pad(maps, pad, mode="replicate")
+        length = maps.shape[axis]
+        maps = sum(  # type: ignore[assignment]
+            padded.narrow(axis, index, length) * kernels[:, index].view(-1, 1, 1, 1) for index in range(2 * reach + 1)
+        )
+    return maps
+
+
+def _between(draws: Tensor, limits: Sequence[float]) -> Tensor:
+    return limits[0] + (limits[1] - limits[0]) * draws

@@ -1,0 +1,166 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cardioseg.segmentation import appearance
+
+CPU = torch.device("cpu")
+CAVITY, WALL, OTHER = 1, 2, 3
+SCAR = {
+    "structure": WALL,
+    "blood": CAVITY,
+    "probability": 1,
+    "half_width_degrees": [15, 90],
+    "transmurality": [0.3, 1.1],
+    "brightness": [0.8, 1.5],
+    "dark_core": 0.5,
+}
+EVERYTHING = {
+    "own_curves": 0.7,
+    "downward": [0.3, 0, 0.3, 0],
+    "scar": SCAR,
+    "bias": 0.25,
+    "noise": 0.08,
+    "blur_pixels": 1,
+    "percentiles": [1, 99],
+}
+ONE_CURVE = EVERYTHING | {
+    "own_curves": 0,
+    "scar": None,
+    "bias": 0,
+    "noise": 0,
+    "blur_pixels": 0,
+    "percentiles": [0, 100],
+}
+
+
+def random(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def rings(count=3, size=48, inner=8.0, outer=14.0):
+    """Images and labels of a cavity in a wall: bright, dark and grey outside, with some texture."""
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    radius = torch.hypot(y - 22.0, x - 25.0)
+    labels = torch.where(radius < inner, CAVITY, torch.where(radius <= outer, WALL, 0)).expand(count, -1, -1)
+    images = torch.tensor([0.0, 0.6, -0.7])[labels] + 0.1 * torch.randn(labels.shape, generator=random(9))
+    return images[:, None].clamp(-1, 1), labels.contiguous()
+
+
+@given(st.integers(0, 10000))
+def test_images_stay_images(seed):
+    images, labels = rings()
+    shown = appearance.randomise(images, labels, EVERYTHING, random(seed))
+    assert shown.shape == images.shape and shown.dtype == torch.float32
+    assert shown.isfinite().all() and shown.min() >= -1 and shown.max() <= 1
+
+
+def test_the_draws_decide_and_slices_differ():
+    images, labels = rings()
+    shown = appearance.randomise(images, labels, EVERYTHING, random(3))
+    assert torch.equal(shown, appearance.randomise(images, labels, EVERYTHING, random(3)))
+    assert not torch.equal(shown, appearance.randomise(images, labels, EVERYTHING, random(4)))
+    assert not torch.equal(shown[0], shown[1])
+
+
+@given(st.integers(0, 10000))
+def test_one_curve_keeps_the_order_of_intensities(seed):
+    images, labels = rings(1)
+    shown = appearance.randomise(images, labels, ONE_CURVE, random(seed))
+    ordered = shown.flatten()[images.flatten().argsort()]
+    assert (ordered.diff() >= -1e-5).all()
+
+
+def test_curves_are_linear_between_their_knots():
+    images, curves = torch.rand((2, 1, 7, 5), generator=random()), torch.rand((2, 3, 6), generator=random(1))
+    found = appearance.apply_curves(images, curves)
+    for image in range(2):
+        for of in range(3):
+            expected = np.interp(images[image, 0], np.linspace(0, 1, 6), curves[image, of])
+            np.testing.assert_allclose(found[image, of], expected, atol=1e-6)
+    assert torch.equal(appearance.apply_curves(torch.ones(2, 1, 1, 1), curves).flatten(1), curves[..., -1])
+
+
+@given(st.integers(0, 10000))
+def test_curves_fall_only_where_they_may(seed):
+    settings = EVERYTHING | {"own_curves": 1, "downward": [1, 0]}
+    steps = appearance.draw_curves(5, settings, random(seed)).diff(dim=-1)
+    assert (steps[:, 0] <= 0).all() and (steps[:, 1] >= 0).all()
+
+
+def test_without_curves_of_their_own_all_classes_share_one():
+    curves = appearance.draw_curves(4, EVERYTHING | {"own_curves": 0}, random())
+    assert torch.equal(curves, curves[:, :1].expand(-1, 4, -1))
+    assert curves[..., 0].eq(0).all() and curves[..., -1].allclose(torch.ones(()))
+
+
+def test_soft_masks_are_shares_and_sharp_inside():
+    _, labels = rings(2)
+    masks = appearance.soft_masks(labels, 4)
+    assert masks.sum(dim=1).allclose(torch.ones(()))
+    assert masks[0, CAVITY, 22, 25] == pytest.approx(1) and masks[0, OTHER].eq(0).all()
+    assert 0.1 < masks[0, CAVITY, 22, 25 + 8] < 0.5
+
+
+def test_depth_runs_from_the_inner_border_to_the_outer():
+    _, labels = rings(1)
+    wall = labels == WALL
+    depth, angle, radius = appearance.wall_coordinates(wall, labels > 0)
+    expected = ((radius - 8) / 6)[wall]
+    assert (depth[wall] - expected).abs().max() < 0.25
+    assert depth[wall].min() >= 0 and depth[wall].max() <= 1
+    assert radius[0, 22, 25] < 0.1
+    assert angle[0, 22, 40] == pytest.approx(0, abs=0.01) and angle[0, 40, 25] == pytest.approx(math.pi / 2, abs=0.01)
+
+
+def test_a_slice_without_a_wall_has_no_scar():
+    images, labels = rings()
+    labels[1] = 0
+    masks = appearance.soft_masks(labels, 4)
+    painted = appearance.paint_scars(images, labels, masks, SCAR, random())
+    assert painted.isfinite().all()
+    assert torch.equal(painted[1], images[1])
+    assert not torch.equal(painted[0], images[0])
+
+
+def test_scars_lie_in_the_wall():
+    images, labels = rings()
+    painted = appearance.paint_scars(images, labels, appearance.soft_masks(labels, 4), SCAR, random())
+    far = torch.nn.functional.max_pool2d((labels == WALL).float()[:, None], 5, 1, 2) == 0
+    assert torch.equal(painted[far], images[far])
+
+
+def test_a_scar_of_the_whole_wall_is_as_bright_as_the_blood():
+    images, labels = rings()
+    whole = {"half_width_degrees": [180, 180], "transmurality": [2, 2], "brightness": [1, 1], "dark_core": 0}
+    masks = appearance.soft_masks(labels, 4)
+    painted = appearance.paint_scars(images, labels, masks, SCAR | whole, random())
+    wall = masks[:, WALL] > 0.95
+    assert painted[:, 0][wall].mean() == pytest.approx(float(images[:, 0][labels == CAVITY].mean()), abs=0.1)
+
+
+def test_dark_cores_are_darker():
+    images, labels = rings(8)
+    masks = appearance.soft_masks(labels, 4)
+    without, with_cores = (
+        appearance.paint_scars(images, labels, masks, SCAR | {"dark_core": share}, random()) for share in (0, 1)
+    )
+    assert (with_cores <= without + 1e-6).all() and (with_cores < without - 0.1).any()
+
+
+def test_no_scar_where_its_probability_is_0():
+    images, labels = rings()
+    masks = appearance.soft_masks(labels, 4)
+    assert torch.equal(appearance.paint_scars(images, labels, masks, SCAR | {"probability": 0}, random()), images)
+
+
+def test_normalisation_sets_the_percentiles():
+    images = torch.linspace(3, 7, 101 * 2).repeat(101 * 2, 1)[None, None]
+    shown = appearance.normalise(images, [10, 90])
+    assert (shown == -1).float().mean() == pytest.approx(0.1, abs=0.02)
+    assert (shown == 1).float().mean() == pytest.approx(0.1, abs=0.02)
+    assert appearance.normalise(torch.zeros(1, 1, 8, 8), [1, 99]).isfinite().all()
