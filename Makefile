@@ -2,13 +2,29 @@
 
 PYTHON ?= python3
 CORES ?= $(shell nproc)
+# Where torch comes from: unless told, from where pip takes everything, on PyPI a build for CUDA (Linux, x86-64).
+TORCH_INDEX ?=
 
 READY := .venv/.ready
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 DEMO := --configfile demo/config.yaml
+TORCH := $(shell grep -o 'torch==[0-9.]*' pyproject.toml)
+WHEELS = $(PIP) install --dry-run --ignore-installed --no-deps --only-binary=:all:
+PYTHONS := 3.11 3.12 3.13 3.14
+# Packages without wheels, which set-up builds; the last two have none for Python 3.14.
+SOURCES := connection-pool medpy pydensecrf2
+SOURCES_3.14 := immutables pyjpegls
 
-.PHONY: demo test check lock audit clean
+.PHONY: demo test check lock pythons audit clean
 .DELETE_ON_ERROR:
+
+define WHICH_TORCH
+import torch
+build = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}" if torch.version.hip else "the CPU"
+gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+print(f"torch {torch.__version__}, built for {build}, sees", ", ".join(gpus) or "no GPU")
+endef
+export WHICH_TORCH
 
 demo: $(READY)
 	.venv/bin/snakemake --cores $(CORES) $(DEMO) --report-after-run --report results/report.html
@@ -23,14 +39,25 @@ check: $(READY)
 	.venv/bin/snakefmt --check Snakefile rules
 	.venv/bin/snakemake $(DEMO) --lint
 
-# Exact versions with hashes of everything but torch, which comes as a build for the CPU or for CUDA. The lock is made
-# with the oldest supported Python, where torch's CPU build is offered, so that no CUDA package gets into it.
+# Exact versions with hashes of everything but torch, whose builds for the CPU and for CUDA differ, and what CUDA's build
+# alone needs. The lock is made with the oldest supported Python and torch's CPU build: where pip is not offered that,
+# name its index in TORCH_INDEX.
 lock: $(READY)
-	CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/pip-compile --quiet --upgrade --upgrade-package torch==2.13.0+cpu \
+	CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/pip-compile --quiet --upgrade --upgrade-package $(TORCH)+cpu \
 		--unsafe-package torch --all-extras --all-build-deps --strip-extras --generate-hashes \
 		--no-emit-find-links --no-emit-index-url --no-emit-options --no-emit-trusted-host \
-		--output-file requirements.lock pyproject.toml
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --output-file requirements.lock pyproject.toml
 	sed -i '/^# WARNING/,$$d' requirements.lock
+
+# Everything locked, and torch, has a wheel for each supported Python, but for the packages that are known to have none.
+pythons: $(READY)
+	@$(foreach version,$(PYTHONS),\
+		awk -v sources=' $(SOURCES) $(SOURCES_$(version)) ' \
+			'/^[a-z]/ { split($$0, name, "="); keep = !index(sources, " " name[1] " ") } keep' \
+			requirements.lock >.venv/wheels.lock && \
+		$(WHEELS) --python-version $(version) --require-hashes --requirement .venv/wheels.lock && \
+		$(WHEELS) --python-version $(version) $(TORCH) && \
+		echo 'Python $(version): wheels of all but $(SOURCES) $(SOURCES_$(version))' && ) true
 
 # Known vulnerabilities of what is locked. Strict: a package that the database cannot be asked about is a failure.
 audit: $(READY)
@@ -41,16 +68,25 @@ audit: $(READY)
 clean:
 	rm -rf .venv .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
-# Some packages come as source: their build tools are installed first, from the lock, and used as they are.
+# Some packages come as source: their build tools are installed first, from the lock, and used as they are. The lock is
+# complete, so that nothing is looked for beside it, but for torch: that brings what its build needs and the lock lacks.
 $(READY): requirements.lock pyproject.toml | .venv/bin/python
 	@echo 'Setting up .venv (once, a few minutes)'
+	@# what an interrupted set-up left behind: INSTALLER is the last that pip writes of a package but for its list of files
+	@for found in .venv/lib/python*/site-packages/*.dist-info; do [ -e "$$found/INSTALLER" ] || rm -rf "$$found"; done
+	@.venv/bin/python -m ensurepip >.venv/ensurepip.log
 	@awk '/^[a-z]/ { keep = /^(cython|pip|setuptools)==/ } keep' requirements.lock >.venv/build-tools.lock
 	$(PIP) install --require-hashes --requirement .venv/build-tools.lock
-	@# torch before the lock, in which other packages ask for it
-	$(PIP) install --no-deps "$$(grep -o 'torch==[0-9.]*' pyproject.toml)"
-	$(PIP) install --require-hashes --no-build-isolation --requirement requirements.lock
+	$(PIP) install --require-hashes --no-deps --no-build-isolation --requirement requirements.lock
+	@sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock >.venv/constraints.txt
+	@echo 'Installing torch (built for CUDA: some 3 GB to download)'
+	$(PIP) install --constraint .venv/constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@.venv/bin/python -c "$$WHICH_TORCH" || { echo \
+		'torch is installed but cannot be imported, for the reason above. Take another build of it, such as that for the CPU:' \
+		'make clean, then make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu' >&2; exit 1; }
 	@# twice quiet, since setuptools warns of every editable install
-	$(PIP) install --quiet --no-build-isolation --editable .
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(PIP) check
 	@touch $@
 
 .venv/bin/python:
