@@ -8,6 +8,7 @@ TORCH_INDEX ?=
 READY := .venv/.ready
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 DEMO := --configfile demo/config.yaml
+EXTRAS := dev,dicom,monai,onnx,workflow
 TORCH := $(shell grep -o 'torch==[0-9.]*' pyproject.toml)
 WHEELS = $(PIP) install --dry-run --ignore-installed --no-deps --only-binary=:all:
 PYTHONS := 3.11 3.12 3.13 3.14
@@ -79,14 +80,13 @@ $(READY): requirements.lock pyproject.toml | .venv/bin/python
 	$(PIP) install --require-hashes --requirement .venv/build-tools.lock
 	$(PIP) install --require-hashes --no-deps --no-build-isolation --requirement requirements.lock
 	@sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock >.venv/constraints.txt
-	@echo 'Installing torch (built for CUDA: some 3 GB to download)'
+	@echo 'Installing torch, which for CUDA is a download of 2 GB'
 	$(PIP) install --constraint .venv/constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	@.venv/bin/python -c "$$WHICH_TORCH" || { echo \
 		'torch is installed but cannot be imported, for the reason above. Take another build of it, such as that for the CPU:' \
 		'make clean, then make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu' >&2; exit 1; }
-	@# twice quiet, since setuptools warns of every editable install
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
-	$(PIP) check
+	@# with all extras, to see that nothing is missing; twice quiet, since setuptools warns of every editable install
+	$(PIP) install --quiet --constraint .venv/constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
 	@touch $@
 
 .venv/bin/python:
