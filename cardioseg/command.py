@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cardioseg", description="Segmentation of cardiac MR by a trained ensemble.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {metadata.version('cardioseg')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     segment = commands.add_parser(
         "segment",

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import sys
+from importlib import metadata
 
 import matplotlib.image
 import nibabel as nib
@@ -132,6 +133,13 @@ def test_exported_ensemble_gives_the_same_masks(cohort, results, tmp_path):
     assert masks[0] == masks[1]
     told = json.loads((tmp_path / "b" / "results.json").read_text())
     assert told["model_sha256"] == hashlib.sha256((tmp_path / "model" / "ensemble.pt").read_bytes()).hexdigest()
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"cardioseg {metadata.version('cardioseg')}\n"
 
 
 def test_export_without_a_model(tmp_path, capsys):

@@ -1,19 +1,80 @@
-"""The two descriptions of the environment name the same versions."""
+"""The descriptions of the environment agree with each other and with what the code imports."""
 
+import ast
 import re
+import sys
+import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-CONDA_NAMES = {"matplotlib-base": "matplotlib"}
+SCRIPTS = ROOT / "workflow_scripts"
+# Packages that are imported by another name.
+PACKAGES = {"SimpleITK": "simpleitk", "itk": "itk-elastix", "pydensecrf": "pydensecrf2", "yaml": "pyyaml"}
+
+
+def locked():
+    return dict(re.findall(r"^([a-z0-9.-]+)==([^ ]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def conda_pins():
+    dependencies = yaml.safe_load((ROOT / "envs" / "cardioseg.yaml").read_text())["dependencies"]
+    return dict(pin.split("==") for entry in dependencies if isinstance(entry, dict) for pin in entry["pip"])
+
+
+def imports(path):
+    """Names of modules that a file may import, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def file_of(module):
+    """The project's file of a module; nothing where the module is another's."""
+    stem = module.replace(".", "/")
+    paths = [folder / name for folder in (ROOT, SCRIPTS) for name in (f"{stem}.py", f"{stem}/__init__.py")]
+    return next((path for path in paths if path.exists()), None)
+
+
+def third_party(starts):
+    """Top-level modules of others that files import, themselves or through modules of the project."""
+    found, seen, waiting = set(), set(), list(starts)
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for module in imports(path):
+            if file_of(module):
+                waiting.append(file_of(module))
+            elif file_of(module.rpartition(".")[0]) is None:
+                found.add(module.partition(".")[0])
+    return found - set(sys.stdlib_module_names)
+
+
+def test_conda_has_what_the_scripts_import_and_no_more():
+    scripts = list(SCRIPTS.glob("*.py"))
+    assert len(scripts) > 20
+    assert {PACKAGES.get(name, name) for name in third_party(scripts)} == set(conda_pins())
 
 
 def test_conda_pins_equal_the_lock():
-    locked = dict(re.findall(r"^([a-z0-9.-]+)==([^ ]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
-    dependencies = yaml.safe_load((ROOT / "envs" / "cardioseg.yaml").read_text())["dependencies"]
-    pip = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
-    pins = [re.split("==?", entry) for entry in [*dependencies, *pip] if isinstance(entry, str) and "=" in entry]
-    pins = {CONDA_NAMES.get(name, name): version for name, version in pins if name not in ("python", "pytorch")}
-    assert len(pins) >= 10
-    assert {name: locked[name] for name in pins} == pins
+    torch = next(entry for entry in project()["dependencies"] if entry.startswith("torch=="))
+    versions = locked() | dict([torch.split("==")])
+    assert {name: versions.get(name) for name in conda_pins()} == conda_pins()
+
+
+@pytest.mark.parametrize("name", ["snakemake", "snakemake-executor-plugin-slurm"])
+def test_the_command_alone_needs_no_workflow_engine(name):
+    assert not any(entry.startswith(name) for entry in project()["dependencies"])
+    assert any(entry.startswith(name) for entry in project()["optional-dependencies"]["workflow"])
+    assert "snakemake" not in third_party([ROOT / "cardioseg" / "command.py"])

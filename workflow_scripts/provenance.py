@@ -11,6 +11,7 @@ with job(snakemake):
     record = {
         "code": provenance.code(snakemake.params.source),
         "versions": provenance.versions(),
+        "packages": provenance.installed(),
         "hardware": provenance.hardware(),
         "seeds": {key: config[key] for key in ("seed", "ensemble")},
         "configuration": config,

@@ -14,14 +14,12 @@ PACKAGES = [
     "cardioseg",
     "itk-elastix",
     "matplotlib",
-    "medpy",
     "monai",
     "nibabel",
     "numpy",
     "pandas",
     "pydensecrf2",
     "scipy",
-    "SimpleITK",
     "snakemake",
     "torch",
 ]
@@ -39,7 +37,13 @@ def code(source: Path | str) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Versions of the operating system, of Python and of the packages that results depend on."""
     found = {"system": platform.platform(), "Python": platform.python_version()}
-    return found | {name: _version(name) for name in PACKAGES}
+    return found | {name: _version(name) for name in PACKAGES} | {"torch": torch.__version__}  # names the build
+
+
+def installed() -> dict[str, str]:
+    """Versions of all packages of this Python, what they brought along included, in the order of their names."""
+    found = {each.name: each.version for each in metadata.distributions()}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def hardware() -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import subprocess
+from importlib import metadata
 
 import pandas as pd
 import torch
@@ -44,6 +45,16 @@ def test_versions():
     assert versions["torch"].startswith("2.")
     assert versions["Python"].startswith("3.")
     assert "not installed" not in versions.values()
+
+
+def test_torch_is_named_with_its_build():
+    assert provenance.versions()["torch"] == torch.__version__
+
+
+def test_what_others_bring_along_is_recorded():
+    installed = provenance.installed()
+    assert installed["sympy"] == metadata.version("sympy")  # of torch
+    assert list(installed) == sorted(installed, key=str.lower)
 
 
 def test_missing_package_is_said(monkeypatch):
