@@ -8,6 +8,7 @@ sys.path.insert(0, str(workflow.basedir))
 from cardioseg.cohort import plan as cohorts
 from cardioseg.core import configuration
 from cardioseg.core.errors import InputError
+from cardioseg.evaluation import methods
 from workflow_scripts.support.fingerprints import code
 from workflow_scripts.support.planning import check_writable, on_mscmrseg, phantom_files, phantom_modalities, plan
 
@@ -36,18 +37,14 @@ REGISTERED = [patient for patient in SEGMENTED if patient in COHORT.labelled(SOU
 SAMPLES = range(1, config["synthesis"]["samples"] + 1)
 NETWORKS = ["unet", "unet_ft", "cascade_ft"]
 # In the order of registration.STAGES.
-REGISTRATIONS = ["registration_none", "registration_rigid", "registration_affine", "registration"]
-# Every mask that is made, as the folder below results/masks; registration's for REGISTERED alone.
-MODELS = [
-    *REGISTRATIONS,
-    *(
-        f"{method}/seed{seed}"
-        for method in [*NETWORKS, "cascade_ft_crf", "cascade_ft_morphology", "cascade_ft_pp"]
-        for seed in SEEDS
-    ),
-    "ensemble",
-    "ensemble_pp",
-]
+REGISTRATIONS = [method.name for method in methods.METHODS if method.needs_source_labels]
+# The masks of each method, as folders below results/masks; those of REGISTRATIONS are made for REGISTERED alone.
+MODELS_OF = {
+    method.name: [f"{method.name}/seed{seed}" for seed in SEEDS] if method.per_seed else [method.name]
+    for method in methods.METHODS
+}
+MODELS = [model for models_of in MODELS_OF.values() for model in models_of]
+FINAL = methods.final()
 
 
 wildcard_constraints:

@@ -1,18 +1,6 @@
 # What a person looks at: the paper's figures on this cohort, how the trainings went, where the result is poor or unsure.
-# Methods of Table 1 by title, each by the masks that are drawn of it.
-TITLES = {
-    "registration": "registration",
-    "unet": "U-Net",
-    "unet_ft": "U-Net (FT)",
-    "cascade_ft": "cascade (FT)",
-    "cascade_ft_pp": "cascade (FT) + PP",
-    "ensemble_pp": "ensemble + PP",
-}
-SHOWN_MODELS = {
-    title: next(model for model in MODELS if model.partition("/")[0] == method)
-    for method, title in TITLES.items()
-    if any(model.partition("/")[0] == method for model in MODELS)
-}
+# The first mask of every method, by the method's title.
+SHOWN_MODELS = {title: MODELS_OF[name][0] for name, title in methods.reported().items()}
 # The last two: where the test split goes beyond the labelled patients, these are patients that no training saw labelled.
 SHOWN = (EVALUATED or SEGMENTED)[-2:]
 SHOWN_LABELS = {
@@ -96,7 +84,7 @@ rule figure_segmentations:
         patients=SHOWN,
         labels=[list(key) for key in SHOWN_LABELS],
         titles=[*(["manual"] if EVALUATED else []), *SHOWN_MODELS],
-        reference="manual" if EVALUATED else list(SHOWN_MODELS)[-1],
+        reference="manual" if EVALUATED else FINAL.title,
         structures=STRUCTURES,
         code=code("figure_segmentations.py"),
     script:
@@ -168,7 +156,7 @@ rule figure_distributions:
     conda:
         "../envs/cardioseg.yaml"
     params:
-        methods=TITLES,
+        methods=methods.reported(),
         code=code("figure_distributions.py"),
     script:
         "../workflow_scripts/figure_distributions.py"
@@ -179,7 +167,7 @@ rule figure_worst:
         metrics="results/metrics.csv",
         images=target_files("image", EVALUATED),
         labels=target_files("labels", EVALUATED),
-        masks=expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=EVALUATED),
+        masks=expand(f"results/masks/{FINAL.name}/{{patient}}.nii.gz", patient=EVALUATED),
     output:
         report("results/figures/worst.png", caption="captions/worst.rst", category="Segmentation"),
         "results/figures/worst.svg",
@@ -191,8 +179,8 @@ rule figure_worst:
         "../envs/cardioseg.yaml"
     params:
         patients=EVALUATED,
-        method="ensemble_pp",
-        title=TITLES["ensemble_pp"],
+        method=FINAL.name,
+        title=FINAL.title,
         worst=3,
         structures=STRUCTURES,
         code=code("figure_worst.py"),

@@ -12,7 +12,7 @@ RESULTS = [
     *expand("results/table1.{format}", format=["csv", "md", "html", "tex"]),
     *expand("results/figures/{figure}.{format}", figure=[*FIGURES, "bland_altman"], format=["png", "svg"]),
     *expand("results/uncertainty/{patient}.nii.gz", patient=SEGMENTED),
-    *expand("results/masks/ensemble_pp/{patient}.nii.gz", patient=SEGMENTED),
+    *expand(f"results/masks/{FINAL.name}/{{patient}}.nii.gz", patient=SEGMENTED),
 ]
 
 

@@ -1,7 +1,7 @@
 import matplotlib as mpl
 import pandas as pd
 
-from cardioseg.evaluation import bland_altman, clinical, tables
+from cardioseg.evaluation import bland_altman, clinical, methods
 from support.job import job
 
 with job(snakemake):
@@ -13,4 +13,4 @@ with job(snakemake):
     quantities.to_csv(snakemake.output.quantities, index=False, float_format="%.3f", na_rep="N/A")
     agreement.to_csv(snakemake.output.agreement, index=False, float_format="%.3f", na_rep="N/A")
     for path in snakemake.output.figures:
-        bland_altman.figure(path, quantities, tables.METHODS)
+        bland_altman.figure(path, quantities, methods.reported())

@@ -7,34 +7,8 @@ from itertools import pairwise
 
 import pandas as pd
 
-from cardioseg.evaluation import significance
+from cardioseg.evaluation import methods, significance
 
-# The rows, in the paper's order.
-METHODS = {
-    "registration": "Registration",
-    "unet": "U-Net",
-    "unet_ft": "U-Net (FT)",
-    "cascade_ft": "Cascaded U-Net (FT)",
-    "cascade_ft_pp": "Cascaded U-Net (FT) + PP",
-    "ensemble_pp": "Ensemble + PP",
-}
-# Below them, what each step of a method does on its own.
-PARTS = {
-    "registration_none": "Registration: none",
-    "registration_rigid": "Registration: rigid",
-    "registration_affine": "Registration: rigid, affine",
-    "cascade_ft_crf": "Cascaded U-Net (FT) + CRF",
-    "cascade_ft_morphology": "Cascaded U-Net (FT) + morphology",
-    "ensemble": "Ensemble",
-}
-PART_COMPARISONS = [
-    ("registration_rigid", "registration_none"),
-    ("registration_affine", "registration_rigid"),
-    ("registration", "registration_affine"),
-    ("cascade_ft_crf", "cascade_ft"),
-    ("cascade_ft_morphology", "cascade_ft"),
-    ("ensemble_pp", "ensemble"),
-]
 MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)"}
 DECIMALS = {"dice": 3, "asd_mm": 2}
 AVERAGE = "AVG"
@@ -155,10 +129,10 @@ def comparisons(values: pd.DataFrame) -> pd.DataFrame:
     Each method of the table against the one above it, the last one against every other, and the parts of a method
     against what they refine.
     """
-    methods = [method for method in METHODS if (values["method"] == method).any()]
-    pairs = [(method, above) for above, method in pairwise(methods)]
-    pairs += [(methods[-1], method) for method in methods[:-2]]
-    return significance.compare(values, pairs + PART_COMPARISONS)
+    found = [method for method in methods.reported() if (values["method"] == method).any()]
+    pairs = [(method, above) for above, method in pairwise(found)]
+    pairs += [(found[-1], method) for method in found[:-2]]
+    return significance.compare(values, pairs + methods.refinements())
 
 
 def table1(metrics: pd.DataFrame, published: bool) -> pd.DataFrame:
@@ -279,7 +253,7 @@ def _names(values: pd.DataFrame) -> list[tuple[str, str]]:
 def _ordered(values: pd.DataFrame) -> list[str]:
     """The methods that there are: the paper's, the parts, then what neither knows."""
     found = dict.fromkeys(values["method"])
-    known = [method for method in [*METHODS, *PARTS] if method in found]
+    known = [method for method in [*methods.reported(), *methods.parts()] if method in found]
     return known + [method for method in found if method not in known]
 
 
@@ -295,7 +269,7 @@ def _rows(found: pd.DataFrame, split: str, published: bool) -> Iterator[Row]:
     tests = comparisons(found).set_index(["split", "measure", "structure", "method", "compared_with"])["p_holm"]
     above = None
     for method in _ordered(found):
-        reported = method in METHODS
+        reported = method in methods.reported()
         row = []
         for measure, structure in _names(found):
             cell = cells.loc[(method, measure, structure)]
@@ -309,7 +283,7 @@ def _rows(found: pd.DataFrame, split: str, published: bool) -> Iterator[Row]:
             spreads = [_number(measure, cell["sd_patients"], "± {}"), _number(measure, cell["sd_seeds"], "({})")]
             best = reported and _is_best(cells, method, measure, structure)
             row.append(Cell(_number(measure, cell["mean"]) or "N/A", marks, " ".join(filter(None, spreads)), best))
-        yield Row({**METHODS, **PARTS}.get(method, method), row, reported)
+        yield Row(methods.titles().get(method, method), row, reported)
         if published and (split, method) in PUBLISHED:
             row = [Cell(figure) for figure in _published(found, split, method).values()]
             yield Row("as published", row, reported, published=True)
@@ -319,7 +293,7 @@ def _rows(found: pd.DataFrame, split: str, published: bool) -> Iterator[Row]:
 def _is_best(cells: pd.DataFrame, method: str, measure: str, structure: str) -> bool:
     """Whether none of the reported methods has a better mean, as printed; only means of all that is due compete."""
     column = cells.xs((measure, structure), level=["measure", "structure"])
-    column = column[column.index.isin(METHODS) & (column["available"] == column["due"])]
+    column = column[column.index.isin(list(methods.reported())) & (column["available"] == column["due"])]
     means = column["mean"].round(DECIMALS[measure])
     best = means.max() if measure == "dice" else means.min()
     return bool(method in means and means[method] == best)

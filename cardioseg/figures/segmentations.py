@@ -1,5 +1,6 @@
 """Contours of every method on a patient's slices (paper Fig. 4)."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -38,6 +39,6 @@ def figure(
         style.scale_bar(row[0], image, where)
         row[0].set_ylabel(f"patient {name}\nslice {z + 1} of {len(image.array)}")
     for axis, title in zip(axes[0], ["image", *titles], strict=True):
-        axis.set_title(title)
+        axis.set_title(textwrap.fill(title, 14))
     style.legend(drawn, structures)
     return drawn

@@ -9,9 +9,7 @@ import pandas as pd
 
 from cardioseg.cohort import orientation
 from cardioseg.core import volumes
-from cardioseg.evaluation import clinical
-
-METHOD = "ensemble_pp"
+from cardioseg.evaluation import clinical, methods
 
 
 def summarise(
@@ -61,7 +59,7 @@ def summarise(
 
 def _dice(path: Path | str) -> dict[str, list[float]]:
     table = pd.read_csv(path)
-    rows = table[(table["method"] == METHOD) & (table["split"] == "test")].dropna(subset=["dice"])
+    rows = table[(table["method"] == methods.final().name) & (table["split"] == "test")].dropna(subset=["dice"])
     return {
         str(name): [float(dice.mean()), float(dice.std()), len(dice)]
         for name, dice in rows.groupby("structure", sort=False)["dice"]

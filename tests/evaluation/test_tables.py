@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardioseg.evaluation import summary, tables
+from cardioseg.evaluation import methods, summary, tables
 
 NONE = float("nan")
 
@@ -174,10 +174,10 @@ def test_method_without_any_value():
 
 
 def test_rows_in_the_papers_order():
-    methods = [*tables.PARTS, *reversed(tables.METHODS), "some_other"]
-    found = metrics(*[(method, None, "6", "LV", 0.8, 1.0) for method in methods])
+    names = [*methods.parts(), *reversed(methods.reported()), "some_other"]
+    found = metrics(*[(method, None, "6", "LV", 0.8, 1.0) for method in names])
     titles = list(cells(tables.markdown(found, published=False)))[2:]
-    expected = [*tables.METHODS.values(), "*Parts of a method*", *tables.PARTS.values(), r"some\_other"]
+    expected = [*methods.reported().values(), "*Parts of a method*", *methods.parts().values(), r"some\_other"]
     assert titles == expected
     assert r"some\_other &" in tables.latex(found, published=False)
 
@@ -259,8 +259,8 @@ def test_significant_differences_are_marked():
 
 
 def test_comparisons():
-    methods = ["unet", "unet_ft", "cascade_ft", "ensemble_pp", "ensemble", "cascade_ft_crf", "registration_none"]
-    found = metrics(*[(method, None, "6", "LV", 0.8, 1.0) for method in methods])
+    names = ["unet", "unet_ft", "cascade_ft", "ensemble_pp", "ensemble", "cascade_ft_crf", "registration_none"]
+    found = metrics(*[(method, None, "6", "LV", 0.8, 1.0) for method in names])
     table = tables.comparisons(tables.values(found))
     first = table[(table["measure"] == "dice") & (table["structure"] == "LV")]
     assert first[["method", "compared_with"]].to_numpy().tolist() == [

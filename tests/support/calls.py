@@ -9,11 +9,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from cardioseg.evaluation import methods
+
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "workflow" / "config.yaml"
-REGISTRATIONS = ["registration_none", "registration_rigid", "registration_affine", "registration"]
-PARTS = ["cascade_ft_crf", "cascade_ft_morphology"]
-METHODS = [*REGISTRATIONS, "unet", "unet_ft", "cascade_ft", *PARTS, "cascade_ft_pp", "ensemble", "ensemble_pp"]
+METHODS = [method.name for method in methods.METHODS]
 
 
 def call(

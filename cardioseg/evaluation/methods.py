@@ -1,0 +1,89 @@
+"""The methods that a run compares: their names, titles and order, for the rules, the tables and the figures alike."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to segment a target image.
+
+    Parameters
+    ----------
+    name : str
+        The folder below `results/masks`, and the method's name in every table.
+    title : str
+        What a reader is shown.
+    per_seed : bool
+        Whether there is a mask for each seed of the ensemble, in subfolders `seed1`, ...
+    needs_source_labels : bool
+        Whether the method uses the patient's own source labels, so that only patients with such have a mask.
+    part : bool
+        Whether the method is a step of another one: it stands at the end of Table 1, and the figures leave it out.
+    refines : str or None
+        The method that this one adds a single step to; their difference is tested.
+    final : bool
+        Whether the method is the result of the run, which the saved ensemble repeats. Exactly one method is.
+    """
+
+    name: str
+    title: str
+    per_seed: bool = False
+    needs_source_labels: bool = False
+    part: bool = False
+    refines: str | None = None
+    final: bool = False
+
+
+# In the order of the masks, from the simplest to the final one. Table 1 moves the parts to its end.
+METHODS = (
+    Method("registration_none", "Registration: none", needs_source_labels=True, part=True),
+    Method(
+        "registration_rigid",
+        "Registration: rigid",
+        needs_source_labels=True,
+        part=True,
+        refines="registration_none",
+    ),
+    Method(
+        "registration_affine",
+        "Registration: rigid, affine",
+        needs_source_labels=True,
+        part=True,
+        refines="registration_rigid",
+    ),
+    Method("registration", "Registration", needs_source_labels=True, refines="registration_affine"),
+    Method("unet", "U-Net", per_seed=True),
+    Method("unet_ft", "U-Net (FT)", per_seed=True),
+    Method("cascade_ft", "Cascaded U-Net (FT)", per_seed=True),
+    Method("cascade_ft_crf", "Cascaded U-Net (FT) + CRF", per_seed=True, part=True, refines="cascade_ft"),
+    Method("cascade_ft_morphology", "Cascaded U-Net (FT) + morphology", per_seed=True, part=True, refines="cascade_ft"),
+    Method("cascade_ft_pp", "Cascaded U-Net (FT) + PP", per_seed=True),
+    Method("ensemble", "Ensemble", part=True),
+    Method("ensemble_pp", "Ensemble + PP", refines="ensemble", final=True),
+)
+
+
+def titles() -> dict[str, str]:
+    """Return the title of every method by its name, in the order of `METHODS`."""
+    return {method.name: method.title for method in METHODS}
+
+
+def reported() -> dict[str, str]:
+    """Return the titles of the methods that are no part of another, by name."""
+    return {method.name: method.title for method in METHODS if not method.part}
+
+
+def parts() -> dict[str, str]:
+    """Return the titles of the methods that are a part of another, by name."""
+    return {method.name: method.title for method in METHODS if method.part}
+
+
+def refinements() -> list[tuple[str, str]]:
+    """Return the pairs of a method and the one that it refines."""
+    return [(method.name, method.refines) for method in METHODS if method.refines]
+
+
+def final() -> Method:
+    """Return the method that is the result of a run."""
+    (method,) = (method for method in METHODS if method.final)
+    return method
