@@ -24,7 +24,6 @@ import published
 from cardioseg.core import precision, volumes
 from cardioseg.evaluation import metrics
 from cardioseg.inference import postprocessing
-from cardioseg.inference.raw_labels import raw_labels
 from cardioseg.model import ensemble
 from cardioseg.phantoms import heart
 from cardioseg.preprocessing import cropping, localisation, resampling
@@ -248,6 +247,7 @@ def untrained(size: str) -> ensemble.Ensemble:
         },
         cohort={"directions": None},
         versions={},
+        sources={},
         licence="",
     )
 
@@ -255,7 +255,8 @@ def untrained(size: str) -> ensemble.Ensemble:
 def postprocessing_of_a_volume(_size: str, _precision: str, device: torch.device) -> Step:
     """CRF and morphology of the phantom's LGE labels, blurred to probabilities, at the paper's resolution."""
     config = configuration("paper")
-    settings, structures = config["postprocessing"], list(config["cohort"]["structures"])
+    structures = list(config["cohort"]["structures"])
+    settings = postprocessing.Settings.of(config["postprocessing"], structures)
     raw, labels = _raw_volume(), _labels()
     resampled = resampling.resample(raw, config["resampling"]["spacing_mm"])
     centre = (resampled.array.shape[1] / 2, resampled.array.shape[2] / 2)
@@ -267,9 +268,7 @@ def postprocessing_of_a_volume(_size: str, _precision: str, device: torch.device
     probabilities = blurred / blurred.sum(axis=0)
 
     def shipped() -> None:
-        refined = postprocessing.dense_crf(crop.array, probabilities, crop.spacing, **settings["crf"])
-        most_probable = raw_labels(volumes.Volume(refined, crop.affine), raw)
-        postprocessing.smooth_structures(most_probable, raw.spacing, settings["morphology"], structures)
+        postprocessing.postprocess(volumes.Volume(probabilities, crop.affine), crop, raw, settings, ["both"])
 
     return Step(shipped, None, 1, "volume")
 

@@ -13,7 +13,7 @@ rule resample:
     conda:
         "../envs/cardioseg.yaml"
     params:
-        spacing_mm=config["resampling"]["spacing_mm"],
+        settings=section("resampling"),
         code=code("resample.py"),
     script:
         "../workflow_scripts/resample.py"

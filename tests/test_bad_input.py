@@ -15,7 +15,7 @@ import bad_input
 from bad_input import ROOT, Case, Outcome
 from cardioseg.core.volumes import Volume
 from cardioseg.evaluation import metrics
-from cardioseg.inference import postprocessing, raw_labels
+from cardioseg.inference import postprocessing
 
 PAGE = ROOT / "docs" / "bad_input.md"
 TABLES = {
@@ -87,10 +87,14 @@ def measured(prediction: np.ndarray, truth: np.ndarray) -> list[dict]:
     probabilities = 0.97 * (prediction == np.arange(4).reshape(-1, 1, 1, 1)) + 0.0075
     affine = bad_input.affine()
     image = prediction.astype(np.float32) / 3
-    refined = postprocessing.dense_crf(image, probabilities.astype(np.float32), SPACING, **CRF)
-    labels = raw_labels.raw_labels(Volume(refined, affine), Volume(image, affine))
-    smooth = postprocessing.smooth(labels, SPACING, radius_mm=(5, 2.5, 2.5), order=[2, 1], keep_largest=True)
-    return metrics.evaluate(smooth, truth, SPACING, STRUCTURES)
+    settings = postprocessing.Settings(
+        postprocessing.Crf(**CRF), postprocessing.Morphology((5, 2.5, 2.5), (2, 1), True)
+    )
+    crop = Volume(image, affine)
+    labels = postprocessing.postprocess(
+        Volume(probabilities.astype(np.float32), affine), crop, crop, settings, ["both"]
+    )
+    return metrics.evaluate(labels["both"], truth, SPACING, STRUCTURES)
 
 
 @pytest.mark.parametrize(("name", "prediction", "truth", "dice", "asd"), MASKS, ids=[case[0] for case in MASKS])

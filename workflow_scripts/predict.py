@@ -1,6 +1,6 @@
 import torch
 
-from cardioseg.core import checkpoints, devices, volumes
+from cardioseg.core import devices, volumes
 from cardioseg.inference import raw_labels
 from cardioseg.segmentation import cascade
 from cardioseg.segmentation.unet import predict
@@ -12,20 +12,10 @@ with job(snakemake):
     device = devices.choose(snakemake.config["compute"]["device"])
     raw, image = volumes.read_image(snakemake.input.raw), volumes.read(snakemake.input.image)
     classes = 1 + len(structures)
-    unet, unet_ft = cascade.first_network(settings, classes), cascade.first_network(settings, classes)
-    cascade_ft = cascade.second_network(settings, classes)
-    for network, path in (
-        (unet, snakemake.input.unet),
-        (unet_ft, snakemake.input.unet_ft),
-        (cascade_ft, snakemake.input.cascade_ft),
-    ):
-        checkpoints.load_weights(path, network)
-    predicted = [
-        predict(unet, image.array, device),
-        predict(unet_ft, image.array, device),
-        predict(cascade.Cascade(unet_ft, cascade_ft), image.array, device),
-    ]
+    unet = cascade.load_first(settings, classes, snakemake.input.unet)
+    both = cascade.load(settings, classes, snakemake.input.unet_ft, snakemake.input.cascade_ft)
+    predicted = [predict(network, image.array, device) for network in (unet, both.first, both)]
     volumes.write(snakemake.output.probabilities, predicted[-1], image.affine)
     for probabilities, mask in zip(predicted, snakemake.output.masks, strict=True):
-        labels = raw_labels.raw_labels(volumes.Volume(probabilities, image.affine), raw)
+        labels = raw_labels.on_raw_grid(volumes.Volume(probabilities, image.affine), raw)
         volumes.write_labels_like(mask, labels, structures, snakemake.input.raw)

@@ -1,6 +1,7 @@
 """Refine a segmentation by the image (dense CRF) and by its shape (3-D morphology): Chen et al. 2019, section 2.3."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from pydensecrf.utils import create_pairwise_bilateral, create_pairwise_gaussian
 from scipy import ndimage
 
 from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Volume
+from cardioseg.inference import raw_labels
 
 # A slice whose background is everywhere at least this probable has no structure that a CRF could change.
 CERTAIN = 0.99
@@ -17,19 +20,158 @@ LEAST_PROBABILITY = 1e-6
 # Relative slack, so that a voxel at exactly the radius belongs to the structuring element whatever the rounding.
 ROUNDING = 1e-6
 IN_SLICE_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
+# What may be done to probabilities: the CRF, the morphology, or the one after the other.
+PARTS = ("both", "crf", "morphology")
+
+
+@dataclass(frozen=True)
+class Crf:
+    """Settings of the dense CRF: `dense_crf` says what they do.
+
+    Parameters
+    ----------
+    iterations
+        Number of mean-field iterations, 0 or more.
+    gaussian_mm
+        Standard deviation of the kernel of position.
+    gaussian_compat
+        Potts weight of the kernel of position, 0 or more.
+    bilateral_mm
+        Standard deviation, in position, of the kernel of position and intensity.
+    bilateral_intensity
+        Standard deviation, in intensity, of the kernel of position and intensity, in the units of the image.
+    bilateral_compat
+        Potts weight of the kernel of position and intensity, 0 or more.
+
+    Raises
+    ------
+    InputError
+        A setting is impossible.
+    """
+
+    iterations: int
+    gaussian_mm: float
+    gaussian_compat: float
+    bilateral_mm: float
+    bilateral_intensity: float
+    bilateral_compat: float
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0:
+            raise InputError(f"The CRF's iterations must be 0 or more, not {self.iterations}.")
+        for name in ("gaussian_mm", "bilateral_mm", "bilateral_intensity"):
+            width = getattr(self, name)
+            if not (np.isfinite(width) and width > 0):
+                raise InputError(f"The CRF's {name} must be a positive number, not {width}.")
+        for name in ("gaussian_compat", "bilateral_compat"):
+            weight = getattr(self, name)
+            if not (np.isfinite(weight) and weight >= 0):
+                raise InputError(f"The CRF's {name} must be 0 or more, not {weight}.")
+
+
+@dataclass(frozen=True)
+class Morphology:
+    """Settings of the 3-D morphology: `smooth` says what they do.
+
+    Parameters
+    ----------
+    radius_mm
+        Half-axes (z, y, x) of the ellipsoid, 0 or more.
+    order
+        Labels that are closed one after the other, all different, none of them background; may be empty.
+    keep_largest
+        Whether only the largest connected component of the union stays.
+
+    Raises
+    ------
+    InputError
+        A setting is impossible.
+    """
+
+    radius_mm: tuple[float, float, float]
+    order: tuple[int, ...]
+    keep_largest: bool
+
+    def __post_init__(self) -> None:
+        if len(self.radius_mm) != 3 or not all(np.isfinite(radius) and radius >= 0 for radius in self.radius_mm):
+            raise InputError(
+                f"The smoothing radius must be three numbers (z, y, x) in mm, 0 or more, not {self.radius_mm}."
+            )
+        if 0 in self.order or len(set(self.order)) != len(self.order):
+            raise InputError(
+                f"The smoothing order must name different structures and not the background, not {self.order}."
+            )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the whole post-processing."""
+
+    crf: Crf
+    morphology: Morphology
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any], structures: Sequence[str]) -> "Settings":
+        """Those of the configuration's `postprocessing`, which names structures; label k + 1 is `structures[k]`."""
+        morphology = section["morphology"]
+        return cls(
+            Crf(**section["crf"]),
+            Morphology(
+                radius_mm=tuple(morphology["radius_mm"]),
+                order=tuple(1 + structures.index(name) for name in morphology["order"]),
+                keep_largest=morphology["keep_largest"],
+            ),
+        )
+
+
+def postprocess(
+    probabilities: Volume, image: Volume, raw: Volume, settings: Settings, parts: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """Make labels on the raw image's grid from class probabilities on the crop's.
+
+    The CRF works on the crop's grid, the morphology on the raw image's.
+
+    Parameters
+    ----------
+    probabilities
+        (class, z, y, x), class 0 is background; sums to one over classes.
+    image
+        The normalised crop (z, y, x) that the probabilities are of.
+    raw
+        The raw image (z, y, x).
+    settings
+        Of the CRF and the morphology.
+    parts
+        What to do: some of `PARTS`.
+
+    Returns
+    -------
+    dict
+        By part, labels (z, y, x; uint8).
+
+    Raises
+    ------
+    InputError
+        As `dense_crf` and `smooth`.
+    """
+    refined: Volume | None = None
+    labels = {}
+    for part in parts:
+        if part != "morphology" and refined is None:
+            array = dense_crf(image.array, probabilities.array, image.spacing, settings.crf)
+            refined = Volume(array, probabilities.affine)
+        used = probabilities if part == "morphology" or refined is None else refined
+        labels[part] = raw_labels.on_raw_grid(used, raw)
+        if part != "crf":
+            labels[part] = smooth(labels[part], raw.spacing, settings.morphology)
+    return labels
 
 
 def dense_crf(
     image: np.ndarray,
     probabilities: np.ndarray,
     spacing: tuple[float, float, float],
-    *,
-    iterations: int,
-    gaussian_mm: float,
-    gaussian_compat: float,
-    bilateral_mm: float,
-    bilateral_intensity: float,
-    bilateral_compat: float,
+    settings: Crf,
 ) -> np.ndarray:
     """Refine probabilities by a fully connected CRF in each slice: Kraehenbuehl & Koltun 2011, as in the paper's 2.3.
 
@@ -50,18 +192,8 @@ def dense_crf(
         (class, z, y, x), class 0 is background; sums to one over classes.
     spacing
         In mm, (z, y, x).
-    iterations
-        Of mean field, 0 or more.
-    gaussian_mm
-        Standard deviation of the kernel of position.
-    gaussian_compat
-        Its Potts weight, 0 or more.
-    bilateral_mm
-        Standard deviation, in position, of the kernel of position and intensity.
-    bilateral_intensity
-        Its standard deviation in intensity, in the units of the image.
-    bilateral_compat
-        Its Potts weight, 0 or more.
+    settings
+        Widths and weights of the kernels, and the number of iterations.
 
     Returns
     -------
@@ -71,36 +203,30 @@ def dense_crf(
     Raises
     ------
     InputError
-        Wrong shapes, values that are not finite or not probabilities, or an impossible setting.
+        Wrong shapes, or values that are not finite or not probabilities.
     """
     _check_spacing(spacing)
     _check_crf_input(image, probabilities)
-    _check_crf_settings(iterations, gaussian_mm, gaussian_compat, bilateral_mm, bilateral_intensity, bilateral_compat)
     refined = probabilities.astype(np.float32)
     for z in range(image.shape[0]):
         if refined[0, z].min() >= CERTAIN:
             continue
         crf = DenseCRF(image[z].size, len(refined))
         crf.setUnaryEnergy(-np.log(np.maximum(refined[:, z], LEAST_PROBABILITY)).reshape(len(refined), -1))
-        if gaussian_compat > 0:
-            widths = [gaussian_mm / size for size in spacing[1:]]
-            crf.addPairwiseEnergy(create_pairwise_gaussian(widths, image[z].shape), compat=gaussian_compat)
-        if bilateral_compat > 0:
-            widths = [bilateral_mm / size for size in spacing[1:]]
-            features = create_pairwise_bilateral(widths, (bilateral_intensity,), image[z, ..., np.newaxis], chdim=2)
-            crf.addPairwiseEnergy(features, compat=bilateral_compat)
-        refined[:, z] = np.asarray(crf.inference(iterations)).reshape(refined[:, z].shape)
+        if settings.gaussian_compat > 0:
+            widths = [settings.gaussian_mm / size for size in spacing[1:]]
+            crf.addPairwiseEnergy(create_pairwise_gaussian(widths, image[z].shape), compat=settings.gaussian_compat)
+        if settings.bilateral_compat > 0:
+            widths = [settings.bilateral_mm / size for size in spacing[1:]]
+            features = create_pairwise_bilateral(
+                widths, (settings.bilateral_intensity,), image[z, ..., np.newaxis], chdim=2
+            )
+            crf.addPairwiseEnergy(features, compat=settings.bilateral_compat)
+        refined[:, z] = np.asarray(crf.inference(settings.iterations)).reshape(refined[:, z].shape)
     return refined
 
 
-def smooth(
-    labels: np.ndarray,
-    spacing: tuple[float, float, float],
-    *,
-    radius_mm: tuple[float, float, float],
-    order: Sequence[int],
-    keep_largest: bool,
-) -> np.ndarray:
+def smooth(labels: np.ndarray, spacing: tuple[float, float, float], settings: Morphology) -> np.ndarray:
     """Close a label map (z, y, x) in 3-D, hierarchically: first the union of all structures, then some of them.
 
     Chen et al. 2019, section 2.3: dilation and erosion of the union, then of the myocardium and of the left ventricle
@@ -127,10 +253,8 @@ def smooth(
         (z, y, x), integers, 0 is background.
     spacing
         In mm, (z, y, x).
-    radius_mm
-        Half-axes, (z, y, x), 0 or more.
-    order
-        Different labels, none of them background; may be empty.
+    settings
+        Radius of the closing, the labels to close in their order, and whether pieces are removed.
 
     Returns
     -------
@@ -140,10 +264,10 @@ def smooth(
     Raises
     ------
     InputError
-        Labels that are not a volume of integers from 0, or an impossible spacing, radius or order.
+        Labels that are not a volume of integers from 0, or an impossible spacing.
     """
     _check_spacing(spacing)
-    _check_smooth_input(labels, radius_mm, order)
+    _check_smooth_input(labels)
     result = labels.copy()
     if not result.any():
         return result
@@ -152,35 +276,19 @@ def smooth(
     region = result[box]  # a view: what is written here is written to the result
 
     nearest = ndimage.distance_transform_edt(region == 0, sampling=spacing, return_distances=False, return_indices=True)
-    union = _close(region > 0, spacing, radius_mm)
-    if keep_largest:
+    union = _close(region > 0, spacing, settings.radius_mm)
+    if settings.keep_largest:
         union = _largest_component(union)
         region[~union] = 0
     region[union] = region[tuple(nearest)][union]
 
     allowed = union
-    for position, label in enumerate(order):
-        later = np.isin(region, order[position + 1 :])
-        region[_close(region == label, spacing, radius_mm) & allowed & ~later] = label
+    for position, label in enumerate(settings.order):
+        later = np.isin(region, settings.order[position + 1 :])
+        region[_close(region == label, spacing, settings.radius_mm) & allowed & ~later] = label
         if position == 0:
-            allowed = ndimage.binary_erosion(np.isin(region, order), IN_SLICE_NEIGHBOURS)
+            allowed = ndimage.binary_erosion(np.isin(region, settings.order), IN_SLICE_NEIGHBOURS)
     return result
-
-
-def smooth_structures(
-    labels: np.ndarray,
-    spacing: tuple[float, float, float],
-    settings: Mapping[str, Any],
-    structures: Sequence[str],
-) -> np.ndarray:
-    """`smooth` by the configuration's `morphology`, which names structures; label k + 1 is `structures[k]`."""
-    return smooth(
-        labels,
-        spacing,
-        radius_mm=tuple(settings["radius_mm"]),
-        order=[1 + structures.index(name) for name in settings["order"]],
-        keep_largest=settings["keep_largest"],
-    )
 
 
 def _close(mask: np.ndarray, spacing: tuple[float, float, float], radius_mm: tuple[float, float, float]) -> np.ndarray:
@@ -220,31 +328,8 @@ def _check_crf_input(image: np.ndarray, probabilities: np.ndarray) -> None:
         raise InputError("The probabilities must be at least 0 and sum to 1 over the classes (first axis).")
 
 
-def _check_crf_settings(
-    iterations: int,
-    gaussian_mm: float,
-    gaussian_compat: float,
-    bilateral_mm: float,
-    bilateral_intensity: float,
-    bilateral_compat: float,
-) -> None:
-    if iterations < 0:
-        raise InputError(f"The CRF's iterations must be 0 or more, not {iterations}.")
-    widths = {"gaussian_mm": gaussian_mm, "bilateral_mm": bilateral_mm, "bilateral_intensity": bilateral_intensity}
-    for name, width in widths.items():
-        if not (np.isfinite(width) and width > 0):
-            raise InputError(f"The CRF's {name} must be a positive number, not {width}.")
-    for name, compat in {"gaussian_compat": gaussian_compat, "bilateral_compat": bilateral_compat}.items():
-        if not (np.isfinite(compat) and compat >= 0):
-            raise InputError(f"The CRF's {name} must be 0 or more, not {compat}.")
-
-
-def _check_smooth_input(labels: np.ndarray, radius_mm: tuple[float, float, float], order: Sequence[int]) -> None:
+def _check_smooth_input(labels: np.ndarray) -> None:
     if labels.ndim != 3 or not np.issubdtype(labels.dtype, np.integer) or (labels < 0).any():
         raise InputError(
             f"Expected a label map (z, y, x) of integers from 0, not {labels.dtype} of shape {labels.shape}."
         )
-    if len(radius_mm) != 3 or not all(np.isfinite(radius) and radius >= 0 for radius in radius_mm):
-        raise InputError(f"The smoothing radius must be three numbers (z, y, x) in mm, 0 or more, not {radius_mm}.")
-    if 0 in order or len(set(order)) != len(order):
-        raise InputError(f"The smoothing order must name different structures and not the background, not {order}.")

@@ -14,7 +14,7 @@ from cardioseg.core import checkpoints, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.inference import postprocessing, raw_labels, uncertainty
-from cardioseg.preprocessing import cropping, localisation, resampling
+from cardioseg.preprocessing import localisation, resampling, stages
 from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
 from cardioseg.segmentation.unet import predict
@@ -96,16 +96,15 @@ def gather(
     InputError
         A file of weights is missing or damaged, or does not fit the settings.
     """
-    locating, cascades = _networks(settings, 1 + len(structures), list(members))
-    checkpoints.load_weights(localiser, locating)
-    for seed, (first, second) in members.items():
-        checkpoints.load_weights(first, cascades[seed].first)
-        checkpoints.load_weights(second, cascades[seed].second)
+    classes = 1 + len(structures)
     return Ensemble(
         settings={name: settings[name] for name in SECTIONS},
         structures=dict(structures),
-        localiser=locating,
-        members=dict(cascades),
+        localiser=localisation.load(settings["localisation"], classes, localiser),
+        members={
+            seed: cascade.load(settings["segmentation"], classes, first, second)
+            for seed, (first, second) in members.items()
+        },
         cohort=dict(cohort),
         versions=dict(versions),
         sources=dict(sources),
@@ -152,20 +151,15 @@ def segment(image: Volume, ensemble: Ensemble, device: torch.device) -> Segmenta
     settings = ensemble.settings
     turn = _turn(image, ensemble.cohort["directions"])
     raw = turn.apply(image)
-    resampled = volumes.as_stored(resampling.resample(raw, settings["resampling"]["spacing_mm"]))
-    stride = int(ensemble.localiser.stride)  # type: ignore[arg-type]
-    location = localisation.locate(resampled, ensemble.localiser, settings["localisation"], stride, device)
-    crop = volumes.as_stored(cropping.crop_and_normalise(resampled, location.centre, settings["cropping"]))
+    resampled = volumes.as_stored(stages.to_common_pixels(raw, settings["resampling"]))
+    location, crop = stages.crop_heart(
+        resampled, ensemble.localiser, settings["localisation"], settings["cropping"], device
+    )
+    crop = volumes.as_stored(crop)
     members = [predict(member, crop.array, device) for member in ensemble.members.values()]
-    refined = postprocessing.dense_crf(
-        crop.array, raw_labels.ensemble(members), crop.spacing, **settings["postprocessing"]["crf"]
-    )
-    labels = postprocessing.smooth_structures(
-        raw_labels.raw_labels(Volume(refined, crop.affine), raw),
-        raw.spacing,
-        settings["postprocessing"]["morphology"],
-        list(ensemble.structures),
-    )
+    mean = Volume(raw_labels.mean_probabilities(members), crop.affine)
+    refinement = postprocessing.Settings.of(settings["postprocessing"], list(ensemble.structures))
+    labels = postprocessing.postprocess(mean, crop, raw, refinement, ["both"])["both"]
     entropy = Volume(uncertainty.predictive_entropy(members)[np.newaxis], crop.affine)
     return Segmentation(
         labels=turn.undo(labels),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from scipy import ndimage
 from torch import nn
 
+from cardioseg.core import checkpoints
 from cardioseg.core.volumes import Volume
 from cardioseg.preprocessing import cropping, resampling
 from cardioseg.segmentation.unet import UNet, predict
@@ -27,6 +29,13 @@ class Location:
 def network(settings: Mapping[str, Any], classes: int) -> UNet:
     """U-Net with instance norm, which makes it less sensitive to the modality's contrast (paper 3.2)."""
     return UNet(1, classes, settings["width"], settings["depth"], "instance", 0.0)
+
+
+def load(settings: Mapping[str, Any], classes: int, path: Path | str) -> UNet:
+    """The network with the weights of a file. Raises InputError where these are missing, damaged or of another one."""
+    unet = network(settings, classes)
+    checkpoints.load_weights(path, unet)
+    return unet
 
 
 def prepare(volume: Volume, settings: Mapping[str, Any], multiple: int) -> Volume:
@@ -52,16 +61,23 @@ def training_slices(
     )
 
 
-def locate(
-    volume: Volume, unet: nn.Module, settings: Mapping[str, Any], multiple: int, device: torch.device
-) -> Location:
-    """Centre of the heart in a volume: the centroid of the masks summed over all slices, as indices of the volume.
+def locate(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], device: torch.device) -> Location:
+    """Find the heart's centre in a volume: the centroid of the masks summed over all slices, as indices of the volume.
 
-    Of separate pieces of the summed mask the heaviest counts. Where the network finds less than 4 cm2 over all slices
-    the image's centre stands in, and `found` is false.
+    Where the summed mask has several pieces, the heaviest counts. Where the network finds less than 4 cm2 over all
+    slices, the image's centre stands in, and `found` is false.
+
+    Parameters
+    ----------
+    volume
+        Resampled image (z, y, x).
+    localiser
+        From slices (n, 1, y, x) to class scores; its `stride` divides the sides of the slices that it is given.
+    settings
+        The configuration's `localisation`.
     """
-    coarse = prepare(volume, settings, multiple)
-    probabilities = predict(unet, coarse.array, device)
+    coarse = prepare(volume, settings, int(localiser.stride))  # type: ignore[arg-type]
+    probabilities = predict(localiser, coarse.array, device)
     mask = (probabilities.argmax(axis=0) > 0).sum(axis=0)
     if mask.sum() * settings["spacing_mm"] ** 2 < MINIMAL_AREA_MM2:
         return Location(_middle(volume), found=False)

@@ -1,11 +1,13 @@
 """The cascaded U-Net (paper 2.2): U-Net 1 sees the image, U-Net 2 the image and U-Net 1's probabilities."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cardioseg.core import checkpoints
 from cardioseg.segmentation.segresnet import segresnet
 from cardioseg.segmentation.unet import UNet
 
@@ -50,3 +52,17 @@ class Cascade(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.second(with_shape_prior(self.first)(image))
+
+
+def load_first(settings: Mapping[str, Any], classes: int, path: Path | str) -> nn.Module:
+    """The first network with the weights of a file. Raises InputError where these do not fit."""
+    network = first_network(settings, classes)
+    checkpoints.load_weights(path, network)
+    return network
+
+
+def load(settings: Mapping[str, Any], classes: int, first: Path | str, second: Path | str) -> Cascade:
+    """A cascade with the weights of two files. Raises InputError where these do not fit."""
+    network = second_network(settings, classes)
+    checkpoints.load_weights(second, network)
+    return Cascade(load_first(settings, classes, first), network)

@@ -8,9 +8,10 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Volume
 from cardioseg.evaluation.metrics import dice
 from cardioseg.inference import postprocessing
-from cardioseg.inference.postprocessing import dense_crf, smooth
+from cardioseg.inference.postprocessing import Crf, Morphology, dense_crf, smooth
 
 CAVITY, WALL, OTHER = 1, 2, 3
 ORDER = (WALL, CAVITY)
@@ -26,7 +27,7 @@ SETTINGS = {
 
 
 def crf(image, probabilities, spacing=SPACING, **settings):
-    return dense_crf(image, probabilities, spacing, **{**SETTINGS, **settings})
+    return dense_crf(image, probabilities, spacing, Crf(**{**SETTINGS, **settings}))
 
 
 def random_probabilities(shape, seed=0):
@@ -190,7 +191,7 @@ def test_crf_refuses():
 
 
 def close(labels, radius_mm, spacing=(1.0, 1.0, 1.0), order=(), keep_largest=False):
-    return smooth(labels, spacing, radius_mm=radius_mm, order=order, keep_largest=keep_largest)
+    return smooth(labels, spacing, Morphology(radius_mm, order, keep_largest))
 
 
 def ball(radius, size=31):
@@ -286,13 +287,27 @@ def test_cavity_takes_wall_within_its_closing():
     assert (close(labels, (0, 3, 3), order=(WALL,))[1, 20, 12:22] == WALL).all()
 
 
-def test_structures_by_name():
-    labels = ring()
-    labels[1, 20, 12:22] = WALL
-    settings = {"radius_mm": [0, 3, 3], "order": ["wall", "cavity"], "keep_largest": False}
-    found = postprocessing.smooth_structures(labels, (1.0, 1.0, 1.0), settings, ["cavity", "wall", "other"])
-    np.testing.assert_array_equal(found, close(labels, (0, 3, 3), order=ORDER))
-    assert (found != labels).any()
+def test_settings_name_structures():
+    section = {
+        "crf": SETTINGS,
+        "morphology": {"radius_mm": [0, 3, 3], "order": ["wall", "cavity"], "keep_largest": False},
+    }
+    settings = postprocessing.Settings.of(section, ["cavity", "wall", "other"])
+    assert settings == postprocessing.Settings(Crf(**SETTINGS), Morphology((0, 3, 3), (WALL, CAVITY), False))
+
+
+def test_parts_are_the_crf_and_the_morphology_after_one_another(noisy_disc):
+    image, probabilities, _ = noisy_disc
+    affine = np.diag([1.25, 1.25, 5.0, 1.0])
+    settings = postprocessing.Settings(Crf(**SETTINGS), Morphology((0, 3, 3), (1,), True))
+    crop = Volume(image.astype(np.float32), affine)
+    found = postprocessing.postprocess(Volume(probabilities, affine), crop, crop, settings, postprocessing.PARTS)
+    refined = crf(image, probabilities).argmax(axis=0).astype(np.uint8)
+    raw = probabilities.argmax(axis=0).astype(np.uint8)
+    np.testing.assert_array_equal(found["crf"], refined)
+    np.testing.assert_array_equal(found["morphology"], smooth(raw, SPACING, settings.morphology))
+    np.testing.assert_array_equal(found["both"], smooth(refined, SPACING, settings.morphology))
+    assert (found["crf"] != found["morphology"]).any()
 
 
 def test_wall_takes_the_other_structure_within_its_closing():
@@ -361,8 +376,8 @@ def test_cavity_grows_only_within_the_wall(labels, radius_mm):
 @settings(deadline=None, max_examples=60)
 @given(label_maps | coarse_maps, radii)
 def test_largest_component_is_all_that_is_kept(labels, radius_mm):
-    every = smooth(labels, SPACING, radius_mm=radius_mm, order=ORDER, keep_largest=False)
-    kept = smooth(labels, SPACING, radius_mm=radius_mm, order=ORDER, keep_largest=True)
+    every = smooth(labels, SPACING, Morphology(radius_mm, ORDER, False))
+    kept = smooth(labels, SPACING, Morphology(radius_mm, ORDER, True))
     assert set(np.unique(kept)) <= {0, *np.unique(labels)}
     assert not (kept > 0)[every == 0].any()
     components, count = ndimage.label(every > 0)

@@ -13,20 +13,20 @@ CODES = {"LV": 500, "MYO": 200, "RV": 600}
 
 def test_ensemble_is_the_mean():
     members = [np.array([[0.9], [0.1]]), np.array([[0.2], [0.8]]), np.array([[0.7], [0.3]])]
-    mean = raw_labels.ensemble(members)
+    mean = raw_labels.mean_probabilities(members)
     assert mean.dtype == np.float32
     np.testing.assert_allclose(mean, [[0.6], [0.4]], rtol=1e-6)
 
 
 def test_ensemble_of_one():
     member = np.random.default_rng(0).uniform(size=(4, 2, 5, 5)).astype(np.float32)
-    np.testing.assert_array_equal(raw_labels.ensemble([member]), member)
+    np.testing.assert_array_equal(raw_labels.mean_probabilities([member]), member)
 
 
 def test_a_confident_member_outvotes_two_doubtful_ones():
     """Probabilities are averaged, not masks."""
     members = [np.array([0.55, 0.45]), np.array([0.55, 0.45]), np.array([0.05, 0.95])]
-    assert raw_labels.ensemble(members).argmax() == 1
+    assert raw_labels.mean_probabilities(members).argmax() == 1
 
 
 def test_outside_of_the_crop_is_background():
@@ -35,7 +35,7 @@ def test_outside_of_the_crop_is_background():
     crop = cropping.crop(raw, (20, 22), 16, 0.0)
     probabilities = np.zeros((4, 2, 16, 16), np.float32)
     probabilities[3] = 1
-    labels = raw_labels.raw_labels(Volume(probabilities, crop.affine), raw)
+    labels = raw_labels.on_raw_grid(Volume(probabilities, crop.affine), raw)
     assert labels.dtype == np.uint8
     expected = np.zeros((2, 40, 44), np.uint8)
     expected[:, 12:28, 14:30] = 3
@@ -46,7 +46,7 @@ def test_most_probable_class_needs_no_majority():
     affine = np.diag([1.25, 1.25, 8.0, 1.0])
     probabilities = np.array([0.3, 0.3, 0.4]).reshape(3, 1, 1, 1) * np.ones((3, 2, 32, 32))
     raw = Volume(np.zeros((2, 32, 32), np.float32), affine)
-    assert (raw_labels.raw_labels(Volume(probabilities, affine), raw) == 2).all()
+    assert (raw_labels.on_raw_grid(Volume(probabilities, affine), raw) == 2).all()
 
 
 def test_crop_larger_than_the_raw_image():
@@ -54,13 +54,13 @@ def test_crop_larger_than_the_raw_image():
     crop = cropping.crop(raw, (20, 22), 64, 0.0)
     probabilities = np.zeros((2, 2, 64, 64), np.float32)
     probabilities[1] = 1
-    assert (raw_labels.raw_labels(Volume(probabilities, crop.affine), raw) == 1).all()
+    assert (raw_labels.on_raw_grid(Volume(probabilities, crop.affine), raw) == 1).all()
 
 
 def test_probabilities_of_another_image():
     raw = Volume(np.zeros((2, 40, 44), np.float32), np.diag([1.25, 1.25, 8.0, 1.0]))
     with pytest.raises(InputError, match="do not share their slices"):
-        raw_labels.raw_labels(Volume(np.ones((2, 3, 40, 44)), raw.affine), raw)
+        raw_labels.on_raw_grid(Volume(np.ones((2, 3, 40, 44)), raw.affine), raw)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
@@ -90,7 +90,7 @@ def test_from_file_to_file(tmp_path, order, pixel, least):
     crop = volumes.read(tmp_path / "crop.nii.gz")
     perfect = resampling.one_hot(resampling.labels_on_grid(truth, crop, 4), 4)
     volumes.write(tmp_path / "probabilities.nii.gz", perfect, crop.affine)
-    labels = raw_labels.raw_labels(volumes.read(tmp_path / "probabilities.nii.gz"), raw)
+    labels = raw_labels.on_raw_grid(volumes.read(tmp_path / "probabilities.nii.gz"), raw)
     volumes.write_labels_like(tmp_path / "mask.nii.gz", labels, CODES, tmp_path / "image.nii.gz")
 
     mask, manual = nib.load(tmp_path / "mask.nii.gz"), nib.load(tmp_path / "manual.nii.gz")

@@ -15,6 +15,8 @@ CPU = torch.device("cpu")
 class Bright(nn.Module):
     """Takes what is brighter than the rest for the heart, whose classes take turns in columns."""
 
+    stride = 4
+
     def forward(self, image):
         bright = (image > 0.2).float()
         odd = torch.arange(image.shape[-1]) % 2
@@ -43,14 +45,14 @@ def centre_mm(location, image):
 @pytest.mark.parametrize("centre", [(50.0, 60.0), (95.0, 40.0), (20.0, 20.0)])
 def test_finds_a_disc_within_a_pixel(centre, turned):
     image = volume([(slice(1, 5), centre, 15.0)], turned=turned)
-    location = locate(image, Bright(), SETTINGS, 4, CPU)
+    location = locate(image, Bright(), SETTINGS, CPU)
     assert location.found
     assert np.abs(centre_mm(location, image) - centre).max() < 0.8
 
 
 def test_needs_not_find_it_in_every_slice():
     image = volume([(2, (50.0, 60.0), 20.0)])
-    location = locate(image, Bright(), SETTINGS, 4, CPU)
+    location = locate(image, Bright(), SETTINGS, CPU)
     assert location.found
     assert np.abs(centre_mm(location, image) - (50, 60)).max() < 0.8
 
@@ -58,31 +60,33 @@ def test_needs_not_find_it_in_every_slice():
 def test_centre_is_that_of_the_sum_over_slices():
     """Overlapping discs: three slices about x = 50 weigh more than one about x = 58."""
     image = volume([(slice(0, 3), (60.0, 50.0), 20.0), (3, (60.0, 58.0), 20.0)])
-    location = locate(image, Bright(), SETTINGS, 4, CPU)
+    location = locate(image, Bright(), SETTINGS, CPU)
     assert np.abs(centre_mm(location, image) - (60, 52)).max() < 0.8
 
 
 def test_heaviest_piece_counts():
     """Not the widest: a smaller disc in every slice against a larger one in a single slice."""
     image = volume([(slice(0, 6), (30.0, 40.0), 14.0), (0, (80.0, 90.0), 22.0)])
-    location = locate(image, Bright(), SETTINGS, 4, CPU)
+    location = locate(image, Bright(), SETTINGS, CPU)
     assert np.abs(centre_mm(location, image) - (30, 40)).max() < 0.8
 
 
 def test_less_than_four_square_centimetres_is_nothing():
     """400 mm2 over all slices are 64 coarse pixels."""
     found, missed = (volume([(2, (50.0, 60.0), radius)]) for radius in (13.0, 10.0))
-    assert locate(found, Bright(), SETTINGS, 4, CPU).found
-    assert locate(missed, Bright(), SETTINGS, 4, CPU) == Location((75.0, 60.0), found=False)
+    assert locate(found, Bright(), SETTINGS, CPU).found
+    assert locate(missed, Bright(), SETTINGS, CPU) == Location((75.0, 60.0), found=False)
 
 
 def test_the_images_centre_stands_in():
     class Nothing(nn.Module):
+        stride = 4
+
         def forward(self, image):
             return torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(len(image), 3, *image.shape[-2:])
 
     image = volume([(slice(1, 5), (50.0, 60.0), 15.0)])
-    location = locate(image, Nothing(), SETTINGS, 4, CPU)
+    location = locate(image, Nothing(), SETTINGS, CPU)
     assert location == Location((75.0, 60.0), found=False)
     # A crop about it is the middle of the image.
     assert np.array_equal(cropping.crop(image, location.centre, 60, 0).array, image.array[:, 45:105, 30:90])
@@ -98,7 +102,7 @@ def test_prepared_image_suits_the_network():
     assert prepared.array.max() == 1
     assert (prepared.array[:, :8] == -1).all()
     unet = localisation.network(SETTINGS, 4)
-    assert isinstance(locate(image, unet, SETTINGS, unet.stride, CPU), Location)
+    assert isinstance(locate(image, unet, SETTINGS, CPU), Location)
 
 
 def test_network_has_instance_norm_and_no_dropout():

@@ -731,6 +731,7 @@ CONFIGURATIONS = [
 NULLABLE = (
     "data",
     "clinical",
+    "resampling.bias_field_correction",
     "localisation.appearance",
     "segmentation.appearance",
     *(f"cohort.structures.{name}" for name in CODES),
