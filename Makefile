@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 READY := .venv/.ready
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 DEMO := --configfile demo/config.yaml
-EXTRAS := dev,dicom,monai,onnx,workflow
+EXTRAS := dev,dicom,docs,monai,onnx,workflow
 TORCH := $(shell grep -o 'torch==[0-9.]*' pyproject.toml)
 WHEELS = $(PIP) install --dry-run --ignore-installed --no-deps --only-binary=:all:
 PYTHONS := 3.11 3.12 3.13 3.14
@@ -16,7 +16,7 @@ PYTHONS := 3.11 3.12 3.13 3.14
 SOURCES := connection-pool medpy pydensecrf2
 SOURCES_3.14 := immutables pyjpegls
 
-.PHONY: demo test check lock pythons audit clean
+.PHONY: demo test check docs lock pythons audit clean
 .DELETE_ON_ERROR:
 
 define WHICH_TORCH
@@ -33,12 +33,16 @@ demo: $(READY)
 test: $(READY)
 	.venv/bin/python -m pytest
 
-check: $(READY)
+check: $(READY) docs
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/snakefmt --check Snakefile rules
 	.venv/bin/snakemake $(DEMO) --lint
+
+# The site, in site/; a warning is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 # Exact versions with hashes of everything but torch, whose builds for the CPU and for CUDA differ, and what CUDA's build
 # alone needs. The lock is made with the oldest supported Python and torch's CPU build: where pip is not offered that,
@@ -67,7 +71,7 @@ audit: $(READY)
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean:
-	rm -rf .venv .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info
 
 # Some packages come as source: their build tools are installed first, from the lock, and used as they are. The lock is
 # complete, so that nothing is looked for beside it, but for torch: that brings what its build needs and the lock lacks.

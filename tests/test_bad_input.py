@@ -109,21 +109,22 @@ def test_masks(name: str, prediction: np.ndarray, truth: np.ndarray, dice: list,
 INTRODUCTION = """\
 # Faulty input, and what it gets
 
-Made by `WRITE_DOCS=1 python -m pytest tests/test_bad_input.py` from the cases in `tests/bad_input.py` and what really
-happened; not to be edited. Each case is made in a small cohort of two patients below `data`, or in the paper's
-configuration. What is refused is refused with the message that stands here, before any job starts, all faulty files at
-once, and nothing is written. What is used with a note is used, and the note is shown once and stands in
-`results/cohort/cohort.csv`.
+This page is made by `WRITE_DOCS=1 python -m pytest tests/test_bad_input.py` from the cases in
+`tests/support/bad_input.py` and from what really happened; do not edit it. Each case is made in a small cohort of two
+patients below `data`, or in the paper's configuration.
 
-Without further ado are used, too: test patients whose images train the translation, and whose bSSFP labels train the
-networks, as in the paper, since no label of the target is ever learnt from; and weights of the same network trained
-under other settings, which the workflow makes anew when their settings change.
+*Refused* means: the message in the table is shown before any job starts, for all faulty files at once, and nothing is
+written. *Used, and noted* means: the note is shown once and stands in `results/cohort/cohort.csv`.
 
-A configuration, in contrast to data, is as trusted as a program: Snakemake runs the Python in one that asks for
+Two things are used without a note. Test patients may train the translation by their images, and the networks by their
+bSSFP labels, as in the paper, since no label of the target is ever learnt from. And a network accepts weights that were
+trained under other settings; the workflow makes them anew when their settings change.
+
+A configuration is as trusted as a program, in contrast to data: Snakemake runs the Python in one that asks for
 `__use_yte__`. Weights, volumes and names of files never run anything.
 
-What no check can see: labels drawn of another patient on the same grid, a mirrored array under an affine that does not
-say so, and images of another sequence under the right name.
+No check can see labels that were drawn of another patient on the same grid, a mirrored array under an affine that does
+not say so, or images of another sequence under the right name.
 """
 
 
