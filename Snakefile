@@ -44,7 +44,7 @@ onstart:
 onsuccess:
     summary = Path("results/summary.txt")
     if summary.exists():
-        print(summary.read_text())
+        print(summary.read_text(), flush=True)
 
 
 rule all:

@@ -20,6 +20,7 @@ PACKAGES = [
     "pandas",
     "pydensecrf2",
     "scipy",
+    "SimpleITK",
     "snakemake",
     "torch",
 ]
