@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from cardioseg.core import devices, volumes
-from cardioseg.preprocessing import localisation, stages
+from cardioseg.preprocessing import localisation
 from support.job import job, naming
 
 with job(snakemake):
@@ -16,7 +16,7 @@ with job(snakemake):
     device = devices.choose(snakemake.config["compute"]["device"])
     volume = volumes.read(snakemake.input.image)
     with naming(snakemake.input.image):
-        location, cropped = stages.crop_heart(volume, localiser, settings, snakemake.params.cropping, device)
+        location, cropped = localisation.crop_heart(volume, localiser, settings, snakemake.params.cropping, device)
     if not location.found:
         logging.warning("%s: no structures found; the crop is centred on the image", snakemake.input.image)
     Path(snakemake.output.location).write_text(json.dumps(asdict(location)))

@@ -1,7 +1,7 @@
 import logging
 
 from cardioseg.core import volumes
-from cardioseg.preprocessing import stages
+from cardioseg.preprocessing import resampling
 from support.job import job, naming
 
 with job(snakemake):
@@ -9,5 +9,5 @@ with job(snakemake):
     for note in raw.notes:
         logging.warning("%s: %s", snakemake.input[0], note)
     with naming(snakemake.input[0]):
-        resampled = stages.to_common_pixels(raw, snakemake.params.settings)
+        resampled = resampling.to_common_pixels(raw, snakemake.params.settings)
     volumes.write(snakemake.output[0], resampled.array, resampled.affine)

@@ -14,7 +14,7 @@ from cardioseg.core import checkpoints, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.inference import postprocessing, raw_labels, uncertainty
-from cardioseg.preprocessing import localisation, resampling, stages
+from cardioseg.preprocessing import localisation, resampling
 from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
 from cardioseg.segmentation.unet import predict
@@ -151,8 +151,8 @@ def segment(image: Volume, ensemble: Ensemble, device: torch.device) -> Segmenta
     settings = ensemble.settings
     turn = _turn(image, ensemble.cohort["directions"])
     raw = turn.apply(image)
-    resampled = volumes.as_stored(stages.to_common_pixels(raw, settings["resampling"]))
-    location, crop = stages.crop_heart(
+    resampled = volumes.as_stored(resampling.to_common_pixels(raw, settings["resampling"]))
+    location, crop = localisation.crop_heart(
         resampled, ensemble.localiser, settings["localisation"], settings["cropping"], device
     )
     crop = volumes.as_stored(crop)

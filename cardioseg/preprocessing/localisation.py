@@ -88,6 +88,22 @@ def locate(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], de
     return Location((float(mapping[1, 1] * y + mapping[1, 3]), float(mapping[0, 0] * x + mapping[0, 3])), found=True)
 
 
+def crop_heart(
+    resampled: Volume,
+    localiser: nn.Module,
+    localisation_settings: Mapping[str, Any],
+    cropping_settings: Mapping[str, Any],
+    device: torch.device,
+) -> tuple[Location, Volume]:
+    """Find the heart in a resampled image (z, y, x) and cut it out, normalised to [-1, 1].
+
+    The settings are the configuration's `localisation` and `cropping`. Raises InputError where the intensities cannot
+    be normalised.
+    """
+    location = locate(resampled, localiser, localisation_settings, device)
+    return location, cropping.crop_and_normalise(resampled, location.centre, cropping_settings)
+
+
 def _middle(volume: Volume) -> tuple[float, float]:
     return volume.array.shape[-2] / 2, volume.array.shape[-1] / 2
 

@@ -1,9 +1,29 @@
 """In-plane resampling, and the way back to the raw grid. Slices are never resampled."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
+from cardioseg.preprocessing import bias_field
+
+
+def to_common_pixels(raw: Volume, settings: Mapping[str, Any]) -> Volume:
+    """Correct the intensities of a raw image for the coil's shading, where that is asked for, and resample it in-plane.
+
+    Parameters
+    ----------
+    raw
+        Image (z, y, x).
+    settings
+        The configuration's `resampling`: `spacing_mm` of the new square pixels, and `bias_field_correction`, None or
+        the arguments of `bias_field.correct`.
+    """
+    correction = settings["bias_field_correction"]
+    corrected = bias_field.correct(raw, **correction) if correction else raw
+    return resample(corrected, settings["spacing_mm"])
 
 
 def interpolation_matrix(inputs: int, outputs: int, scale: float, offset: float) -> np.ndarray:
