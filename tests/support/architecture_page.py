@@ -37,8 +37,8 @@ The tables and drawings on this page are made from the code by
 
 ## The way of the data
 
-Every step is a file in `results/`, and every folder there is a stage. The rules of a stage in `rules/`, its scripts in
-`workflow_scripts/`, its code in `cardioseg/` and its tests in `tests/` have the same name.
+Every step is a file in `results/`, and every folder there is a stage. `rules/`, `workflow_scripts/`, `cardioseg/` and
+`tests/` are ordered by the same stages.
 
 ![The way of the data](data.svg)
 
@@ -138,7 +138,7 @@ def ranks(arrows: Arrows) -> dict[str, int]:
 
 
 # The drawing: nodes in rows by rank, and a waypoint in each row that an arrow crosses.
-STEP_X, STEP_Y, BOX, HEIGHT, MARGIN = 170, 84, 148, 34, 20
+STEP_X, STEP_Y, BOX, HEIGHT, MARGIN = 180, 84, 160, 34, 20
 
 
 def draw(arrows: Arrows) -> str:

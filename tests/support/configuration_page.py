@@ -14,9 +14,10 @@ INTRODUCTION = """\
 This page is made from `cardioseg/core/configuration.schema.yaml` and `config.yaml` by
 `WRITE_DOCS=1 python -m pytest tests/docs/test_configuration_page.py`; do not edit it.
 
-`config.yaml` is the paper. An overlay changes single keys: `--configfile overlay.yaml`. Several overlays are merged key
-by key, and the last one wins. Unknown keys, wrong types and values out of range are errors that name the key, before
-any job starts ([bad_input.md](bad_input.md)). *Source* is the labelled modality, *target* the one to be segmented.
+`config.yaml` is the paper; the values below are its own. An overlay changes single keys: `--configfile overlay.yaml`.
+Several overlays are merged key by key, and the last one wins. Unknown keys, wrong types and values out of range are
+errors that name the key, before any job starts ([bad input](bad_input.md)). *Source* is the labelled modality, *target*
+the one to be segmented.
 """
 BOUNDS = {
     "minimum": "from {}",
@@ -95,7 +96,7 @@ def bounds(form: Mapping[str, Any]) -> str:
 
 
 def table(lines: Iterator[tuple[str, ...]]) -> str:
-    head = ("key", "in `config.yaml`", "expected", "what it is")
+    head = ("key", "value", "expected", "what it is")
     return (
         "\n".join(
             "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (head, ("---",) * 4, *lines)
