@@ -641,7 +641,7 @@ def acquire_slice(
     return np.abs(scipy.fft.ifft2(spectrum * window))
 
 
-class Volume(NamedTuple):
+class Drawn(NamedTuple):
     """An image and its labels, int16, shape (z, y, x), slice 0 apical; spacing (z, y, x) in mm; affine of (x, y, z)."""
 
     image: NDArray[np.int16]
@@ -650,7 +650,7 @@ class Volume(NamedTuple):
     affine: NDArray[np.float64]
 
 
-def acquire(rng: np.random.Generator, anatomy: Anatomy, acquisition: Acquisition, frame: NDArray[np.float64]) -> Volume:
+def acquire(rng: np.random.Generator, anatomy: Anatomy, acquisition: Acquisition, frame: NDArray[np.float64]) -> Drawn:
     """Image an anatomy; `frame` is the (4, 4) affine that takes the left ventricle's (x, y, z) to the scanner's."""
     a = acquisition
     offsets = ((np.arange(a.matrix) - (a.matrix - 1) / 2) * a.pixel).astype(np.float32)
@@ -668,7 +668,7 @@ def acquire(rng: np.random.Generator, anatomy: Anatomy, acquisition: Acquisition
         image[index] = np.rint(np.clip(a.gain * magnitude, 0, 32767))
     to_patient = np.diag((a.pixel, a.pixel, a.thickness, 1.0))
     to_patient[:3, 3] = x[0], y[0], a.heights[0]
-    return Volume(image, labels, (a.thickness, a.pixel, a.pixel), frame @ to_patient)
+    return Drawn(image, labels, (a.thickness, a.pixel, a.pixel), frame @ to_patient)
 
 
 def draw_frame(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -687,11 +687,11 @@ def draw_frame(rng: np.random.Generator) -> NDArray[np.float64]:
 
 def draw_patient(
     patient: int, seed: int, matrix_scale: float = 1.0, modalities: Iterable[Modality] = MODALITIES
-) -> dict[Modality, Volume]:
+) -> dict[Modality, Drawn]:
     """Draw a patient and image it; a function of (seed, patient, matrix_scale), whichever modalities are asked for."""
     anatomy = draw_anatomy(np.random.default_rng((seed, patient, 0)))
     frame = draw_frame(np.random.default_rng((seed, patient, 1)))
-    drawn: dict[Modality, Volume] = {}
+    drawn: dict[Modality, Drawn] = {}
     for modality in modalities:
         rng = np.random.default_rng((seed, patient, 2 + MODALITIES.index(modality)))
         seen = oedematous(anatomy) if modality == "T2" else anatomy

@@ -21,7 +21,7 @@ def coarse_slice(anatomy: heart.Anatomy, height: float) -> tuple[dict[str, heart
     return heart.slice_fractions(anatomy, grid, grid, height, 2.0, 6.0)
 
 
-def measure(volume: heart.Volume) -> dict[str, float]:
+def measure(volume: heart.Drawn) -> dict[str, float]:
     """The quantities of a volume to which the phantom is calibrated; intensities over the LV blood pool's mean."""
     intensity = volume.image / volume.image[volume.labels == LV].mean()
     near = np.zeros(volume.labels.shape, bool)

@@ -1,0 +1,83 @@
+"""What went into a workflow: a row for every volume."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cardioseg.cohort import plan
+from cardioseg.core import volumes
+
+LOCATED = {True: "yes", False: "no", None: "not needed"}
+
+
+class Entry(NamedTuple):
+    """A volume of the cohort.
+
+    labels: None where there are none. location: the file that says where the heart was found, None where nothing
+    depends on it.
+    """
+
+    modality: str
+    patient: str
+    image: Path
+    labels: Path | None
+    location: Path | None
+
+
+def rows(
+    entries: Sequence[Entry],
+    splits: Mapping[str, Mapping[str, Sequence[str]]],
+    codes: Mapping[str, int],
+    wall: Mapping[str, str] | None,
+) -> list[dict[str, str | int]]:
+    """Describe every volume of a cohort: its splits, geometry, oddities, and whether its heart was found.
+
+    Parameters
+    ----------
+    entries
+        The volumes.
+    splits
+        By modality and split, the patients.
+    codes, wall
+        As for `plan.check_volume`.
+
+    Returns
+    -------
+    list
+        A row for each volume; `notes` are separated by semicolons.
+
+    Raises
+    ------
+    InputError
+        A file cannot be used.
+    """
+    orientation = plan.check_orientation([entry.image for entry in entries])
+    return [_row(entry, splits[entry.modality], codes, wall, orientation) for entry in entries]
+
+
+def _row(
+    entry: Entry,
+    splits: Mapping[str, Sequence[str]],
+    codes: Mapping[str, int],
+    wall: Mapping[str, str] | None,
+    orientation: Sequence[str],
+) -> dict[str, str | int]:
+    notes = plan.check_volume(plan.Files(entry.image, entry.labels), codes, wall)
+    notes += [note for note in orientation if note.startswith(f"{entry.image}: ")]
+    volume = volumes.read_image(entry.image)
+    found = json.loads(entry.location.read_text())["found"] if entry.location else None
+    if found is False:
+        notes.append("no structures found: the crop is centred on the image")
+    return {
+        "modality": entry.modality,
+        "patient": entry.patient,
+        "splits": " ".join(split for split, patients in splits.items() if entry.patient in patients),
+        "slices": volume.array.shape[0],
+        "matrix": "x".join(map(str, volume.array.shape[1:])),
+        "spacing_mm": " ".join(f"{mm:.3f}" for mm in volume.spacing),
+        "labels": "yes" if entry.labels else "no",
+        "located": LOCATED[found],
+        "notes": "; ".join(notes),
+        "image": str(entry.image),
+    }
