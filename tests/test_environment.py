@@ -78,3 +78,9 @@ def test_the_command_alone_needs_no_workflow_engine(name):
     assert not any(entry.startswith(name) for entry in project()["dependencies"])
     assert any(entry.startswith(name) for entry in project()["optional-dependencies"]["workflow"])
     assert "snakemake" not in third_party([ROOT / "cardioseg" / "command.py"])
+
+
+def test_the_citation_names_the_present_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == project()["version"]
+    assert f"## {project()['version']}" in (ROOT / "CHANGELOG.md").read_text()
