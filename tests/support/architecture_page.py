@@ -48,7 +48,7 @@ The manual masks join at `metrics.csv`, and the registration of a patient's own 
 - **`rules/`** say which file is made from which. `common.smk` reads the configuration and the cohort once.
 - **`workflow_scripts/`** are thin: a script hands the files and parameters of its rule to the library, and writes what
   comes back.
-- **`cardioseg/`** is the library. It knows nothing of Snakemake or of `results/`.
+- **`cardioseg/`** is the library. It knows nothing of Snakemake.
 - **`cardioseg/command.py`** is the command `cardioseg`, for users who never saw the workflow.
 
 ## The folders of the library
