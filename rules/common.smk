@@ -36,12 +36,14 @@ EVALUATED = [patient for patient in SEGMENTED if COHORT.volumes[TARGET, patient]
 REGISTERED = [patient for patient in SEGMENTED if patient in COHORT.labelled(SOURCE)]
 SAMPLES = range(1, config["synthesis"]["samples"] + 1)
 NETWORKS = ["unet", "unet_ft", "cascade_ft"]
-# In the order of registration.STAGES.
-REGISTRATIONS = [method.name for method in methods.METHODS if method.needs_source_labels]
-# The masks of each method, as folders below results/masks; those of REGISTRATIONS are made for REGISTERED alone.
+METHODS = [method for method in methods.METHODS if not method.section or config[method.section]]
+# What rests on a patient's own source labels, made for REGISTERED alone; registration's in the order of its STAGES.
+WITNESSED = [method.name for method in METHODS if method.needs_source_labels]
+REGISTRATIONS = [name for name in WITNESSED if name.startswith("registration")]
+# The masks of each method, as folders below results/masks.
 MODELS_OF = {
     method.name: [f"{method.name}/seed{seed}" for seed in SEEDS] if method.per_seed else [method.name]
-    for method in methods.METHODS
+    for method in METHODS
 }
 MODELS = [model for models_of in MODELS_OF.values() for model in models_of]
 FINAL = methods.final()
@@ -86,7 +88,7 @@ def threads(step):
 
 def models(patient):
     """Those of MODELS that there are of a segmented patient."""
-    return [model for model in MODELS if patient in REGISTERED or model not in REGISTRATIONS]
+    return [model for model in MODELS if patient in REGISTERED or model not in WITNESSED]
 
 
 def raw_image(wildcards):

@@ -23,6 +23,8 @@ class Method:
         The method that this one adds a single step to; their difference is tested.
     final : bool
         Whether the method is the result of the run, which the saved ensemble repeats. Exactly one method is.
+    section : str or None
+        The section of the configuration that leaves the method out where it is null.
     """
 
     name: str
@@ -32,9 +34,10 @@ class Method:
     part: bool = False
     refines: str | None = None
     final: bool = False
+    section: str | None = None
 
 
-# In the order of the masks, from the simplest to the final one. Table 1 moves the parts to its end.
+# In the order of the masks, from the simplest to the final one, then what goes beyond it. Table 1 moves the parts to its end.
 METHODS = (
     Method("registration_none", "Registration: none", needs_source_labels=True, part=True),
     Method(
@@ -60,6 +63,14 @@ METHODS = (
     Method("cascade_ft_pp", "Cascaded U-Net (FT) + PP", per_seed=True),
     Method("ensemble", "Ensemble", part=True),
     Method("ensemble_pp", "Ensemble + PP", refines="ensemble", final=True),
+    Method(
+        "fusion_pp",
+        "Ensemble + own source labels + PP",
+        needs_source_labels=True,
+        part=True,
+        refines="ensemble_pp",
+        section="fusion",
+    ),
 )
 
 

@@ -732,6 +732,7 @@ NULLABLE = (
     "data",
     "clinical",
     "resampling.bias_field_correction",
+    "fusion",
     "localisation.appearance",
     "segmentation.appearance",
     *(f"cohort.structures.{name}" for name in CODES),

@@ -61,6 +61,17 @@ def test_tables_and_clinical_quantities(run: Path) -> None:
     assert (results / "figures" / "bland_altman.svg").exists()
 
 
+def test_fusion_is_a_method_of_patients_with_source_labels(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    overlay = "fusion: {stage: affine, weight: 0.9, blur_mm: 2}"
+    finished = snakemake(folder, "results/table1.md", overlay=overlay)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    table = pd.read_csv(folder / "results" / "metrics.csv", dtype={"patient": str})
+    dice = table[table["patient"] == "6"].groupby("method")["dice"].mean()
+    assert dice["ensemble_pp"] < dice["fusion_pp"]
+    assert "own source labels" in (folder / "results" / "table1.md").read_text()
+
+
 def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:
     for patient in ("1", "6"):
         raw = nib.load(heart.release_files(run / "results" / "phantom", int(patient))["LGE"])

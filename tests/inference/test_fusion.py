@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Volume
+from cardioseg.inference.fusion import fuse
+
+AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
+SHARP = {"weight": 0.25, "blur_mm": 0}
+
+
+def probabilities(seed=0, classes=3, shape=(3, 12, 14)):
+    maps = np.random.default_rng(seed).random((classes, *shape)).astype(np.float32)
+    return Volume(maps / maps.sum(axis=0), AFFINE)
+
+
+def witness(shape=(3, 12, 14), affine=AFFINE):
+    labels = np.zeros(shape, np.uint8)
+    labels[:2, 4:8, 4:8] = 1
+    labels[1, 8:10, 4:8] = 2
+    return Volume(labels, affine)
+
+
+def test_sharp_labels_count_by_their_weight():
+    networks, labels = probabilities(), witness()
+    fused = fuse(networks, labels, SHARP)
+    sure = (labels.array[None] == np.arange(3).reshape(-1, 1, 1, 1)).astype(float)
+    np.testing.assert_allclose(fused[:, :2], (0.75 * networks.array + 0.25 * sure)[:, :2], atol=1e-6)
+
+
+def test_slices_without_a_structure_bear_no_witness():
+    networks = probabilities()
+    np.testing.assert_array_equal(fuse(networks, witness(), SHARP | {"weight": 1})[:, 2], networks.array[:, 2])
+
+
+@given(st.floats(0, 1), st.floats(0, 6), st.integers(0, 100))
+def test_result_is_probabilities(weight, blur_mm, seed):
+    fused = fuse(probabilities(seed), witness(), {"weight": weight, "blur_mm": blur_mm})
+    assert fused.dtype == np.float32 and fused.min() >= -1e-6
+    np.testing.assert_allclose(fused.sum(axis=0), 1, atol=1e-5)
+
+
+def test_the_blur_is_in_mm_and_within_slices():
+    labels = Volume(np.zeros((3, 41, 41), np.uint8), AFFINE)
+    labels.array[1, :, 20:] = 1
+    labels.array[0, 0, 0] = 1
+    fused = fuse(probabilities(shape=(3, 41, 41)), labels, {"weight": 1, "blur_mm": 3})
+    # A step blurred by 3 mm, which are two pixels: half a pixel inside of it, and two and a half.
+    np.testing.assert_allclose(fused[1, 1, 20, [20, 22]], [0.5987, 0.8944], atol=0.01)
+    assert fused[1, 0, 20].max() == 0
+
+
+def test_labels_of_another_resolution_are_taken_in_their_place():
+    affine = np.diag([0.75, 0.75, 8.0, 1.0])
+    affine[:2, 3] = -0.375
+    fine = Volume(witness().array.repeat(2, axis=1).repeat(2, axis=2), affine)
+    np.testing.assert_allclose(
+        fuse(probabilities(), fine, SHARP).argmax(axis=0)[:, 5:7, 5:7],
+        fuse(probabilities(), witness(), SHARP).argmax(axis=0)[:, 5:7, 5:7],
+    )
+
+
+def test_other_slices_are_refused():
+    with pytest.raises(InputError, match="do not share their slices"):
+        fuse(probabilities(), witness(shape=(4, 12, 14)), SHARP)
