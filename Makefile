@@ -84,7 +84,7 @@ $(READY): requirements.lock pyproject.toml | .venv/bin/python
 	$(PIP) install --require-hashes --requirement .venv/build-tools.lock
 	$(PIP) install --require-hashes --no-deps --no-build-isolation --requirement requirements.lock
 	@sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock >.venv/constraints.txt
-	@echo 'Installing torch, which for CUDA is a download of 2 GB'
+	@echo 'Installing torch, which for CUDA is a download of 2.7 GB'
 	$(PIP) install --constraint .venv/constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	@.venv/bin/python -c "$$WHICH_TORCH" || { echo \
 		'torch is installed but cannot be imported, for the reason above. Take another build of it, such as that for the CPU:' \
