@@ -27,11 +27,15 @@ with job(snakemake):
         inputs = unet.image_alone
     if snakemake.input.get("start"):
         checkpoints.load_weights(snakemake.input.start, network)
+    images = np.concatenate([volumes.read(path).array for path in snakemake.input.images])
+    labels = np.concatenate([volumes.read(path).array for path in snakemake.input.labels])
+    if not settings["empty_slices"]:
+        images, labels = training.with_structures(images, labels)
     state = Path(f"results/.state/segmentation/seed{snakemake.wildcards.seed}/{name}")
     history = training.fit(
         network,
-        np.concatenate([volumes.read(path).array for path in snakemake.input.images]),
-        np.concatenate([volumes.read(path).array for path in snakemake.input.labels]),
+        images,
+        labels,
         settings,
         epochs=settings["epochs"],
         learning_rate=settings["learning_rate"],

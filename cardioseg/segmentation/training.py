@@ -85,6 +85,12 @@ def fit(
     return history
 
 
+def with_structures(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the slices (n, y, x) that have any structure, and their labels."""
+    kept = labels.any(axis=(1, 2))
+    return images[kept], labels[kept]
+
+
 def learning_rate_at(progress: float, largest: float, schedule: str) -> float:
     """Learning rate after a share `progress` in [0, 1] of a training.
 

@@ -254,3 +254,13 @@ def test_training_sees_the_randomised_appearance(tmp_path, monkeypatch):
     assert fit(unet(), tmp_path / "randomised", appearance=APPEARANCE) != plain
     monkeypatch.setattr(training.appearance, "randomise", lambda images, *_: images)
     assert fit(unet(), tmp_path / "as it was", appearance=APPEARANCE) == plain
+
+
+def test_slices_without_structures_can_be_left_out():
+    images, labels = slices()
+    labels = labels.copy()
+    labels[[1, 3]] = 0
+    kept, truth = training.with_structures(images, labels)
+    rest = [index for index in range(len(images)) if index not in (1, 3)]
+    np.testing.assert_array_equal(kept, images[rest])
+    np.testing.assert_array_equal(truth, labels[rest])
