@@ -1,4 +1,4 @@
-# Dense CRF per slice on the crop's grid, then 3-D morphology on the raw image's; of each seed's also either on its own.
+# Dense CRF per slice on the crop's grid, then 3-D morphology on the raw image's; for each seed also each of them alone.
 rule postprocess:
     input:
         probabilities="results/probabilities/cascade_ft/seed{seed}/{patient}.nii.gz",

@@ -40,7 +40,7 @@ ANATOMY = {
     "MYO": codes.SCT.LeftVentricleMyocardium,
     "RV": codes.SCT.RightVentricle,
 }
-# Of each frame: the functional group that it has in enhanced files, the attribute, how many numbers, and by default.
+# For each frame: its functional group in enhanced files, the attribute, how many numbers it has, and their default.
 FRAME_ATTRIBUTES = (
     ("PixelValueTransformationSequence", "RescaleSlope", 1, 1.0),
     ("PixelValueTransformationSequence", "RescaleIntercept", 1, 0.0),

@@ -21,7 +21,7 @@ SPLITS_OF_SOURCE = ("labelled", "translation_source")
 SPLITS_OF_TARGET = ("translation_target", "validation", "test")
 LONGEST_RANGE = 10_000
 MAXIMAL_TURN_DEGREES = 60.0
-# Of unit length, in NIfTI's axes, which point right, anterior and superior.
+# A vector of unit length in NIfTI's axes, which point right, anterior and superior.
 LEFT_ANTERIOR_INFERIOR = np.array([-1.0, 1.0, -1.0]) / np.sqrt(3)
 IN_SLICE_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
 PLACEHOLDERS = {"{patient}": r"(?P<patient>[^/]+?)", "**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*"}
@@ -37,9 +37,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Cohort:
-    """volumes: by (modality, patient). splits: patients by split. notes: what to know but not to mend.
+    """Which files a workflow uses.
 
-    oddities: the notes of those files that were read to check them, not remembered.
+    volumes: by (modality, patient). splits: patients by split. notes: what the user should know of the splits; no
+    action is needed. oddities: notes on the files that were read for this check; those read earlier are left out.
     """
 
     volumes: dict[tuple[str, str], Files]
@@ -52,12 +53,12 @@ class Cohort:
         return [patient for name, patient in self.volumes if name == modality]
 
     def labelled(self, modality: str) -> list[str]:
-        """Those of them with labels."""
+        """The patients with a labelled image of a modality."""
         return [patient for patient in self.patients(modality) if self.volumes[modality, patient].labels]
 
 
 def relative_files(folder: Path | str) -> list[str]:
-    """All files below a folder, relative, with '/', but hidden ones and those in hidden folders.
+    """List all files below a folder as relative paths with '/'; hidden files and folders are left out.
 
     Links to folders are followed; a folder that is reached twice counts once. Raises InputError where there is no such
     folder, or one below it cannot be read.
@@ -180,7 +181,7 @@ def check_repetitions(images: Iterable[Path]) -> list[str]:
 def check_orientation(images: Iterable[Path]) -> list[str]:
     """Note images that are stored mirrored, or turned by some 90 degrees or more, against most of the others.
 
-    Networks see images as they are stored. How one is stored is told from its affine, looking to the apex, which lies
+    Networks see images as they are stored. The affine tells how one is stored, viewed towards the apex, which lies
     left, anterior and inferior in everybody; an image without sform and qform tells nothing.
     """
     views = {path: view for path in images if (view := _view(volumes.stored_affine(path))) is not None}
@@ -253,7 +254,7 @@ def _run(checks: Sequence[Check], remembered: Mapping[str, list[str]]) -> dict[s
 
 
 def identity(what: str, paths: Iterable[Path | None]) -> str:
-    """What a check's result depends on: what is checked, and paths, sizes and times of change of the files.
+    """Identify a check's result by what it depends on: what is checked, and the files' paths, sizes and times.
 
     Raises InputError for a file that is missing or may not be looked at.
     """
@@ -272,7 +273,7 @@ def identity(what: str, paths: Iterable[Path | None]) -> str:
 
 
 def _most_enclosed(labels: np.ndarray, names: Sequence[str], wall: Mapping[str, str]) -> str:
-    """The structure of whose outline in the slices the largest share is myocardium; the cavity where none has more."""
+    """The structure whose outline in the slices has the largest share of myocardium; of equal ones the cavity."""
     myocardium = labels == 1 + names.index(wall["myocardium"])
     shares = {}
     for name in sorted(set(names) - {wall["myocardium"]}, key=lambda name: name != wall["cavity"]):
@@ -283,7 +284,7 @@ def _most_enclosed(labels: np.ndarray, names: Sequence[str], wall: Mapping[str, 
 
 
 def _view(affine: np.ndarray | None) -> tuple[bool, complex] | None:
-    """How a short-axis image looks to who looks to the apex: mirrored or not, and where its rows' ends point.
+    """How a short-axis image appears when viewed towards the apex: mirrored or not, and where its rows' ends point.
 
     The direction is a complex number, 1 where rows run to the patient's left. None where the affine tells nothing.
     """

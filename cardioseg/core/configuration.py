@@ -37,7 +37,7 @@ EXPECTED = {
     "uniqueItems": "each once",
 }
 PLAIN_DECIMAL = re.compile(r"[+-]?(0|[1-9][0-9]*)")
-# JSON Schema takes 2.0 for an integer; `range` does not. Nor is a number what is NaN or infinite.
+# JSON Schema takes 2.0 for an integer, which `range` does not; and numbers that are NaN or infinite are refused.
 Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(

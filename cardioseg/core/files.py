@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 @contextmanager
 def whole(path: Path | str) -> Iterator[BinaryIO]:
-    """A file to write to, which takes its name (and replaces what had it) once all of it is on the disk.
+    """Open a file for writing under another name; it takes its own name, replacing an older file, once it is complete.
 
-    Makes the folder. Raises OSError, naming the file, where it cannot be written; then nothing is left of it.
+    The folder is made. Raises OSError that names the file where it cannot be written; then nothing is left of it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,8 @@ import numpy as np
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
 
-# Where pydicom is installed nibabel loads it, for headers inside NIfTI that nobody reads: a quarter of a second a job.
+# nibabel loads pydicom where it is installed, for DICOM headers inside NIfTI, which nothing here reads. That costs
+# every job a quarter of a second, so pydicom is hidden while nibabel is imported.
 _PYDICOM = sys.modules.setdefault("pydicom", None)  # type: ignore[arg-type]
 import nibabel as nib  # noqa: E402
 
@@ -26,7 +27,7 @@ MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
 # Fewer different values are labels, not an image.
 MINIMAL_GREY_VALUES = 16
-# From the scanner's centre. Farther away single precision no longer places slices.
+# Distance from the scanner's centre beyond which single precision no longer places slices.
 MAXIMAL_DISTANCE_MM = 10_000
 GEOMETRY_FIELDS = (
     *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
@@ -195,7 +196,7 @@ def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> Non
     stored = np.moveaxis(array, 0, _slice_axis(source.shape[::-1])).T
     if stored.shape != source.shape:
         raise InputError(f"{original}: its shape {source.shape} is not that of the labels, {stored.shape}.")
-    # Of the original's version: NIfTI-2 holds geometry in double precision.
+    # The same version of NIfTI as the original: NIfTI-2 holds geometry in double precision.
     image = type(source)(stored, source.affine)
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
     for name in GEOMETRY_FIELDS:

@@ -26,8 +26,9 @@ def text(model: Ensemble, onnx: str | None) -> str:
         f"Input: {cohort['target']} images, a stack of slices a file. Output: masks in the image's geometry, with "
         f"the codes 0 background, {codes}.",
         _orientation(cohort["directions"]),
-        "For research. It is no medical device, and its results do not replace a physician's. Others than the training "
-        "cohort's scanners, protocols and diseases may be segmented worse, and not every failure is flagged.",
+        "For research. It is no medical device, and its results do not replace a physician's. Images from other "
+        "scanners, protocols and diseases than the training cohort's may be segmented worse, and not "
+        "every failure is flagged.",
         "## Training cohort",
         _table(
             ("", ""),
@@ -82,8 +83,8 @@ def _performance(cohort: Mapping[str, Any]) -> str:
         return "Not measured: no test patient of the training workflow had labels."
     rows = [(name, f"{mean:.3f} ({deviation:.3f})", count) for name, (mean, deviation, count) in cohort["dice"].items()]
     return (
-        f"Against manual masks of the workflow's test patients; of {cohort['seen']} of these {cohort['source']} images "
-        "with labels were in the training set.\n\n"
+        f"Against manual masks of the workflow's test patients; labelled {cohort['source']} images of "
+        f"{cohort['seen']} of them were in the training set.\n\n"
         + _table(("structure", "Dice, mean (standard deviation)", "patients"), rows)
     )
 

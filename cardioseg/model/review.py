@@ -7,10 +7,10 @@ import numpy as np
 
 from cardioseg.evaluation.metrics import dice
 
-# The Dice between members follows that against a manual mask (Roy et al., NeuroImage 2019;195:11-22), and is rather
-# the higher of the two.
+# The Dice between members follows the Dice against a manual mask (Roy et al., NeuroImage 2019;195:11-22), and tends to
+# be higher.
 LEAST_AGREEMENT = 0.7
-# Beyond the training cohort's smallest or largest volume by more than this factor, a volume is implausible.
+# A volume is implausible when it lies outside the training cohort's range by more than this factor.
 VOLUME_MARGIN = 1.5
 
 

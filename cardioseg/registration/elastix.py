@@ -6,23 +6,15 @@ Trans Med Imaging 2010;29:196-205; Rueckert et al., IEEE Trans Med Imaging 1999;
 
 import tempfile
 from collections.abc import Mapping
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
-import itk
 import numpy as np
-from itk.support import helpers
 from scipy import ndimage
 
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
-
-# Where torch is installed ITK loads it, for tensors that nobody passes: seconds of every job.
-helpers._HAVE_TORCH = False
-
-# Module by module: all that the package `itk` would load with elastix takes several times as long.
-import itk.elxParameterObjectPython as parameter_objects  # noqa: E402
-import itk.itkElastixRegistrationMethodPython as elastix  # noqa: E402
-import itk.itkTransformixFilterPython as transformix  # noqa: E402
 
 # elastix's name for the transform of each stage; a stage starts from the one before.
 TRANSFORMS = {"rigid": "EulerTransform", "affine": "AffineTransform", "deformable": "BSplineTransform"}
@@ -36,7 +28,7 @@ TO_ITK = np.array([-1.0, -1.0, 1.0])
 def propagate(
     fixed: Volume, moving: Volume, labels: Volume, settings: Mapping[str, Any], seed: int
 ) -> dict[str, np.ndarray]:
-    """Carry labels of the moving image to the grid of the fixed one, by stage of the registration.
+    """Carry labels from the moving image to the grid of the fixed one, by stage of the registration.
 
     fixed, moving: images (z, y, x) of one patient whose affines share the scanner's coordinates. labels: (z, y, x;
     uint8), on the moving image's grid. settings: the configuration's `registration`. seed: of the metric's samples.
@@ -107,7 +99,7 @@ def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], se
     of its outer ones. Raises InputError where elastix fails.
     """
     (fixed, own), (moving, _) = _thick_enough(fixed), _thick_enough(moving)
-    method = elastix.itkElastixRegistrationMethodIF3IF3_New()
+    method = _itk().elastix.itkElastixRegistrationMethodIF3IF3_New()
     method.SetFixedImage(_image(fixed))
     method.SetMovingImage(_image(moving))
     method.SetParameterObject(_parameters([elastix_parameters(stage, settings, seed) for stage in TRANSFORMS]))
@@ -170,6 +162,21 @@ def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> di
     }
 
 
+@cache
+def _itk() -> SimpleNamespace:
+    """ITK and its modules for elastix, one by one: all that the package would load takes several times as long."""
+    import itk
+    from itk.support import helpers
+
+    # Where torch is installed ITK loads it, for tensors that nobody passes, which takes seconds of every job.
+    helpers._HAVE_TORCH = False
+    import itk.elxParameterObjectPython as parameter_objects
+    import itk.itkElastixRegistrationMethodPython as elastix
+    import itk.itkTransformixFilterPython as transformix
+
+    return SimpleNamespace(itk=itk, parameter_objects=parameter_objects, elastix=elastix, transformix=transformix)
+
+
 def _thick_enough(volume: Volume) -> tuple[Volume, slice]:
     """A volume of at least MINIMAL_SLICES, in its place, and which slices of it are its own."""
     slices = len(volume.array)
@@ -182,7 +189,7 @@ def _thick_enough(volume: Volume) -> tuple[Volume, slice]:
 
 
 def _displacement(moving: Volume, maps: list[Any]) -> np.ndarray:
-    method = transformix.itkTransformixFilterIF3_New()
+    method = _itk().transformix.itkTransformixFilterIF3_New()
     method.SetMovingImage(_image(moving))
     method.SetTransformParameterObject(_parameters(maps))
     method.SetComputeDeformationField(True)
@@ -191,17 +198,18 @@ def _displacement(moving: Volume, maps: list[Any]) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         method.SetOutputDirectory(folder)
         method.UpdateLargestPossibleRegion()
-        return itk.array_from_image(method.GetOutputDeformationField()) * TO_ITK
+        return _itk().itk.array_from_image(method.GetOutputDeformationField()) * TO_ITK
 
 
 def _parameters(maps: list[Any]) -> Any:
-    parameters = parameter_objects.elastixParameterObject_New()
+    parameters = _itk().parameter_objects.elastixParameterObject_New()
     for one in maps:
         parameters.AddParameterMap(one)
     return parameters
 
 
 def _image(volume: Volume) -> Any:
+    itk = _itk().itk
     image = itk.image_from_array(np.ascontiguousarray(volume.array, np.float32))
     spacing = np.array(volume.spacing[::-1])
     image.SetSpacing(spacing.tolist())

@@ -11,7 +11,7 @@ from typing import Any
 
 from cardioseg.core.errors import InputError
 
-# As torch, CUDA's libraries and numpy say it.
+# The words of torch, CUDA's libraries and numpy.
 NO_MEMORY = re.compile(r"out of memory|ALLOC_FAILED|can't allocate memory|Unable to allocate")
 # The section of the configuration that sizes a training.
 SECTIONS = {
@@ -50,7 +50,7 @@ def job(snakemake: Any) -> Iterator[None]:
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Put the file's name before the message of an error in what was read from it."""
+    """Put the file's name before the message of an error about its content."""
     try:
         yield
     except InputError as error:
@@ -58,7 +58,7 @@ def naming(path: str) -> Iterator[None]:
 
 
 def _explanation(error: BaseException, snakemake: Any) -> str:
-    """What to do about an error for want of memory or disk, or of the right to write; nothing for any other."""
+    """Advice for an error that lack of memory, disk space or permission caused; empty for any other."""
     for each in _chain(error):
         if isinstance(each, MemoryError) or NO_MEMORY.search(str(each)):
             return _memory(str(each), snakemake)
@@ -92,7 +92,7 @@ def _memory(text: str, snakemake: Any) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what it was raised from or while handling."""
+    """An error and all errors that led to it."""
     while error:
         yield error
         error = error.__cause__ or error.__context__

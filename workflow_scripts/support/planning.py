@@ -60,9 +60,9 @@ def phantom_modalities(found: cohort_plan.Cohort) -> list[heart.Modality]:
 
 
 def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.Cohort:
-    """The cohort of a configuration. With `check` every file is read once; what was read is remembered in results.
+    """Find the cohort of a configuration. With `check` every file is read once, and results keep what was found.
 
-    code: fingerprint of the code that checks; where it has changed, every file is checked again. Raises InputError for
+    code: fingerprint of the code that checks; when it changes, every file is checked again. Raises InputError for
     data that cannot be used, and for a network whose package is not installed.
     """
     settings = config["cohort"]
@@ -91,7 +91,7 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
 
 
 def check_writable(folder: Path) -> None:
-    """Raise InputError unless files can be made in a folder, and in all folders in it, so far as there are any."""
+    """Raise InputError unless the folder and all folders in it are writable, where they exist."""
     for path in (folder, *folder.rglob("*/")):
         if path.exists() and not os.access(path, os.W_OK | os.X_OK):
             raise InputError(
@@ -101,7 +101,7 @@ def check_writable(folder: Path) -> None:
 
 
 def _check_times(before: Mapping[str, str], now: Mapping[str, str], memory: Path) -> None:
-    """Raise InputError for files of another content than before whose times do not tell: Snakemake goes by time."""
+    """Raise InputError for files that changed although their times did not: Snakemake goes by time."""
     late = memory.stat().st_mtime if memory.exists() else 0
     hidden = [path for path in now if before.get(path, now[path]) != now[path] and Path(path).stat().st_mtime < late]
     if hidden:
@@ -112,7 +112,7 @@ def _check_times(before: Mapping[str, str], now: Mapping[str, str], memory: Path
 
 
 def _remembered(memory: Path, code: str) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """What the same code has checked, and the checksums of the files; nothing where the memory is damaged."""
+    """Earlier findings of the same code, and the checksums of the files; nothing where the record is damaged."""
     try:
         stored = json.loads(memory.read_text())
         return dict(stored["volumes"]) if stored["code"] == code else {}, dict(stored["checksums"])
