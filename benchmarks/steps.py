@@ -286,7 +286,7 @@ def _labels() -> np.ndarray:
 
 
 def evaluation(_size: str, _precision: str, device: torch.device) -> Step:
-    """Dice and ASD of a phantom LGE volume's structures against these moved a little; the reference is medpy."""
+    """Dice and surface distances of phantom LGE labels against these moved a little; the reference is medpy."""
     codes = configuration("demo")["cohort"]["structures"]
     truth = _labels()
     prediction = np.roll(truth, (2, 3), (1, 2))
@@ -300,6 +300,7 @@ def evaluation(_size: str, _precision: str, device: torch.device) -> Step:
             masks = prediction == label, truth == label
             medpy.dc(*masks)
             medpy.assd(*masks, voxelspacing=spacing)
+            medpy.hd95(*masks, voxelspacing=spacing)
             medpy.asd(*masks, voxelspacing=spacing)
             medpy.asd(*masks[::-1], voxelspacing=spacing)
 

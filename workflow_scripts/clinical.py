@@ -1,12 +1,11 @@
 import matplotlib as mpl
-import pandas as pd
 
-from cardioseg.evaluation import bland_altman, clinical, methods
+from cardioseg.evaluation import bland_altman, clinical, measures, methods
 from support.job import job
 
 with job(snakemake):
     mpl.use("Agg")
-    metrics = pd.read_csv(snakemake.input[0], dtype={"patient": str, "seed": "Int64"})
+    metrics = measures.read(snakemake.input[0])
     settings = snakemake.params.settings
     quantities = clinical.quantities(metrics, settings["myocardium"] if settings else None)
     agreement = bland_altman.agreement(quantities)

@@ -1,8 +1,7 @@
-import pandas as pd
-
+from cardioseg.evaluation import measures
 from cardioseg.figures import distributions, style
 from support.job import job
 
 with job(snakemake):
-    metrics = pd.read_csv(snakemake.input.metrics, dtype={"patient": str})
+    metrics = measures.read(snakemake.input.metrics)
     style.save(distributions.figure(metrics, snakemake.params.methods), snakemake.output)

@@ -1,12 +1,11 @@
-import pandas as pd
-
 from cardioseg.core import volumes
+from cardioseg.evaluation import measures
 from cardioseg.figures import style, worst
 from support.job import job
 
 with job(snakemake):
     structures, known = snakemake.params.structures, snakemake.params.patients
-    metrics = pd.read_csv(snakemake.input.metrics, dtype={"patient": str})
+    metrics = measures.read(snakemake.input.metrics)
     scores = worst.worst_patients(metrics, snakemake.params.method, snakemake.params.worst)
     patients = {}
     for patient in scores.index:

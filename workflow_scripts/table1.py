@@ -1,12 +1,10 @@
 from pathlib import Path
 
-import pandas as pd
-
-from cardioseg.evaluation import tables
+from cardioseg.evaluation import measures, tables
 from support.job import job
 
 with job(snakemake):
-    metrics = pd.read_csv(snakemake.input[0], dtype={"patient": str, "seed": "Int64"})
+    metrics = measures.read(snakemake.input[0])
     published = snakemake.params.published
     numbers = {"index": False, "float_format": "%.6f", "na_rep": "N/A"}
     tables.table1(metrics, published).to_csv(snakemake.output.table, **numbers)

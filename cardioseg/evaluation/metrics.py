@@ -1,4 +1,4 @@
-"""How well a segmentation agrees with the manual one: Dice, average surface distance and volumes."""
+"""How well a segmentation agrees with the manual one: Dice, surface distances and volumes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,17 @@ NOT_AVAILABLE = float("nan")
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """Average distances in mm between two surfaces; all NaN where either structure is missing.
+    """Distances in mm between two surfaces; all NaN where either structure is missing.
 
     `asd_mm` is the symmetric one: the mean over the distances of all border voxels of both surfaces, pooled, so that
-    the larger surface weighs more. It is not the mean of the two directed averages.
+    the larger surface weighs more. It is not the mean of the two directed averages. `hd95_mm` is the 95th percentile of
+    the same distances (the 95 % Hausdorff distance).
     """
 
     asd_mm: float
     asd_prediction_to_truth_mm: float
     asd_truth_to_prediction_mm: float
+    hd95_mm: float
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -42,11 +44,12 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
 def surface_distances(
     prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float]
 ) -> SurfaceDistances:
-    """Average surface distances in 3-D between two boolean masks (z, y, x); spacing is in mm, in the same order.
+    """Surface distances in 3-D between two boolean masks (z, y, x); spacing is in mm, in the same order.
 
     The surface of a mask is its border voxels: those with at least one of the six face neighbours outside the mask.
     Outside the volume counts as outside the mask. A border voxel's distance is the one to the nearest border voxel of
-    the other mask, from centre to centre. The values are those of `assd` and `asd` of MedPy (connectivity 1).
+    the other mask, from centre to centre. The values are those of `assd`, `asd` and `hd95` of MedPy (connectivity
+    1).
 
     Raises
     ------
@@ -56,16 +59,18 @@ def surface_distances(
     _check_masks(prediction, truth)
     _check_volume(prediction, spacing)
     if not (prediction.any() and truth.any()):
-        return SurfaceDistances(NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE)
+        return SurfaceDistances(NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE)
     # Both surfaces lie in the joint bounding box, so nothing outside it matters to any distance.
     box = ndimage.find_objects((prediction | truth).astype(np.uint8))[0]
     prediction_border, truth_border = _border(prediction[box]), _border(truth[box])
     to_truth = _distances(prediction_border, truth_border, spacing)
     to_prediction = _distances(truth_border, prediction_border, spacing)
+    pooled = np.concatenate([to_truth, to_prediction])
     return SurfaceDistances(
-        asd_mm=float(np.concatenate([to_truth, to_prediction]).mean()),
+        asd_mm=float(pooled.mean()),
         asd_prediction_to_truth_mm=float(to_truth.mean()),
         asd_truth_to_prediction_mm=float(to_prediction.mean()),
+        hd95_mm=float(np.percentile(pooled, 95)),
     )
 
 
@@ -102,6 +107,7 @@ def evaluate(
                 "structure": structure,
                 "dice": dice(predicted, true),
                 "asd_mm": distances.asd_mm,
+                "hd95_mm": distances.hd95_mm,
                 "asd_prediction_to_truth_mm": distances.asd_prediction_to_truth_mm,
                 "asd_truth_to_prediction_mm": distances.asd_truth_to_prediction_mm,
                 "volume_ml": float(np.count_nonzero(predicted) * voxel_ml),

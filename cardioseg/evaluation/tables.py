@@ -1,4 +1,4 @@
-"""The paper's Table 1: Dice and ASD of every method, with their spread, as a table, Markdown, HTML and LaTeX."""
+"""The paper's Table 1: the measures of every method, with their spread, as a table, Markdown, HTML and LaTeX."""
 
 import html as markup
 from collections.abc import Iterator
@@ -8,14 +8,13 @@ from itertools import pairwise
 import pandas as pd
 
 from cardioseg.evaluation import methods, significance
+from cardioseg.evaluation.measures import DICE, MEASURES
 
-MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)"}
-DECIMALS = {"dice": 3, "asd_mm": 2}
 AVERAGE = "AVG"
 LOW_DICE = 0.7
 SIGNIFICANT = 0.05
 # Chen et al. 2019, Table 1 (validation) and section 3.3 (test phase, averages not given), on MS-CMRSeg.
-PUBLISHED_COLUMNS = [(measure, name) for measure in MEASURES for name in ("LV", "MYO", "RV", AVERAGE)]
+PUBLISHED_COLUMNS = [(measure, name) for measure in ("dice", "asd_mm") for name in ("LV", "MYO", "RV", AVERAGE)]
 PUBLISHED = {
     ("validation", "registration"): "0.819 0.665 0.831 0.772 2.56 1.65 2.11 2.11",
     ("validation", "unet"): "0.624 0.441 0.577 0.547 10.03 6.07 N/A N/A",
@@ -72,9 +71,9 @@ class Row:
 
 
 def values(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Dice and ASD of every mask, with their average over structures, one a row.
+    """The measures of every mask, with their average over structures, one a row.
 
-    metrics: the columns method, split, patient, structure, seed, dice, asd_mm, volume_truth_ml.
+    metrics: the columns method, split, patient, structure, seed, volume_truth_ml and those of `MEASURES`.
 
     Returns the columns split, patient, structure, due, method, seed ("" for a method without), measure, value. A value
     is due where the manual mask has the structure. Every method gets a row for every patient of a split; one that it
@@ -169,7 +168,7 @@ def markdown(metrics: pd.DataFrame, published: bool) -> str:
     if metrics.empty:
         return "\n".join([*lines, "", NOTHING, ""])
     found = values(metrics)
-    header = [f"{MEASURES[measure]} {structure}" for measure, structure in _names(found)]
+    header = [f"{MEASURES[measure].title} {structure}" for measure, structure in _names(found)]
     for split, of_split in found.groupby("split", sort=False):
         lines += ["", f"## {_heading(split, of_split)}", "", _line(["Method", *header])]
         lines.append(_line(["---", *([":---:"] * len(header))]))
@@ -190,7 +189,7 @@ def html(metrics: pd.DataFrame, published: bool) -> str:
     if metrics.empty:
         return f"{page}<p>{NOTHING}</p></body></html>\n"
     found = values(metrics)
-    header = ["Method", *(f"{MEASURES[measure]} {structure}" for measure, structure in _names(found))]
+    header = ["Method", *(f"{MEASURES[measure].title} {structure}" for measure, structure in _names(found))]
     parts = [page]
     for split, of_split in found.groupby("split", sort=False):
         parts += [f"<h2>{markup.escape(_heading(split, of_split))}</h2>", "<table>", _html_line(header, "th")]
@@ -221,12 +220,12 @@ def latex(metrics: pd.DataFrame, published: bool) -> str:
         lines += [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{Dice and ASD (mm). {_heading(split, of_split)}.}}",
+            rf"\caption{{{', '.join(measure.title for measure in MEASURES.values())}. {_heading(split, of_split)}.}}",
             rf"\label{{tab:{split}}}",
             r"\resizebox{\textwidth}{!}{%",
             rf"\begin{{tabular}}{{l{'c' * len(names)}}}",
             r"\toprule",
-            _latex_line(["", *(rf"\multicolumn{{{width}}}{{c}}{{{title}}}" for title in MEASURES.values())]),
+            _latex_line(["", *(rf"\multicolumn{{{width}}}{{c}}{{{measure.title}}}" for measure in MEASURES.values())]),
             " ".join(rf"\cmidrule(lr){{{column}-{column + width - 1}}}" for column in first),
             _latex_line(["Method", *(_escape(structure) for _, structure in names)]),
             r"\midrule",
@@ -274,7 +273,7 @@ def _rows(found: pd.DataFrame, split: str, published: bool) -> Iterator[Row]:
         for measure, structure in _names(found):
             cell = cells.loc[(method, measure, structure)]
             marks = ""
-            if measure == "dice" and round(cell["mean"], DECIMALS[measure]) < LOW_DICE:
+            if measure == DICE.name and round(cell["mean"], DICE.decimals) < LOW_DICE:
                 marks += "†"
             if reported and above and tests[split, measure, structure, method, above] < SIGNIFICANT:
                 marks += "‡"
@@ -294,14 +293,14 @@ def _is_best(cells: pd.DataFrame, method: str, measure: str, structure: str) -> 
     """Whether none of the reported methods has a better mean, as printed; only means of all that is due compete."""
     column = cells.xs((measure, structure), level=["measure", "structure"])
     column = column[column.index.isin(list(methods.reported())) & (column["available"] == column["due"])]
-    means = column["mean"].round(DECIMALS[measure])
-    best = means.max() if measure == "dice" else means.min()
+    means = column["mean"].round(MEASURES[measure].decimals)
+    best = means.max() if MEASURES[measure].higher_is_better else means.min()
     return bool(method in means and means[method] == best)
 
 
 def _number(measure: str, value: float, style: str = "{}") -> str:
     """A value as printed; nothing where it is not available."""
-    return "" if pd.isna(value) else style.format(f"{value:.{DECIMALS[measure]}f}")
+    return "" if pd.isna(value) else style.format(f"{value:.{MEASURES[measure].decimals}f}")
 
 
 def _heading(split: str, of_split: pd.DataFrame) -> str:

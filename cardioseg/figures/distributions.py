@@ -1,4 +1,4 @@
-"""Dice and average surface distance of every method: the spread over patients, not only the mean."""
+"""The measures of every method: the spread over patients, not only the mean."""
 
 from collections.abc import Mapping
 
@@ -9,59 +9,54 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
+from cardioseg.evaluation.measures import MEASURES, mean_over_seeds
 from cardioseg.figures import style
 
-MEASURES = {"dice": "Dice", "asd_mm": "ASD (mm)"}
 # Hollow and filled, for the first and the second split.
 FILLS = ("white", "0.8")
 TICKS_MM = [0, 0.5, 1, 2, 5, 10, 20, 50, 100]
-
-
-def per_patient(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the members of each method's metrics, indexed by split, method, structure and patient.
-
-    N/A for any member is N/A for the patient (as in `summary.by_method`).
-    """
-    groups = metrics.groupby(["split", "method", "structure", "patient"], sort=False)[list(MEASURES)]
-    return groups.agg(lambda values: values.mean(skipna=False))
 
 
 @style.styled
 def figure(metrics: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
     """Box plots with a point a patient; a row a measure, a column a structure, in each the methods by split.
 
-    metrics: the columns method, split, patient, structure, dice, asd_mm, and several rows of these where a method has
-    several members. methods: title by name of the methods to be shown, in order. Boxes are quartiles with the median,
+    metrics: the columns method, split, patient, structure and those of `MEASURES`; several rows of a patient where a
+    method has several members. methods: titles by name, in order. Boxes are quartiles with the median,
     whiskers reach to the farthest patient within 1.5 quartile ranges. Values that are not available are counted above.
     """
-    table = per_patient(metrics).sort_index()
+    table = mean_over_seeds(metrics).reorder_levels(["split", "method", "structure", "patient"]).sort_index()
     structures, splits = list(dict.fromkeys(metrics["structure"])), list(dict.fromkeys(metrics["split"]))
     shown = {name: title for name, title in methods.items() if name in set(metrics["method"])}
     width = 0.8 + len(structures) * (0.35 + 0.17 * len(shown) * (1 + len(splits)))
-    drawn = Figure(figsize=(max(width, 6), 5.8), layout="constrained")
+    drawn = Figure(figsize=(max(width, 6), 2.9 * len(MEASURES)), layout="constrained")
     axes = drawn.subplots(len(MEASURES), len(structures), squeeze=False, sharex=True, sharey="row")
-    for row, (measure, label) in zip(axes, MEASURES.items(), strict=True):
+    for row, measure in zip(axes, MEASURES.values(), strict=True):
         for column, (axis, structure) in enumerate(zip(row, structures, strict=True)):
             for index, split in enumerate(splits):
                 for place, method in enumerate(shown):
-                    values = _values(table[measure], (split, method, structure))
+                    values = _values(table[measure.name], (split, method, structure))
                     offset = 0.8 * ((index + 0.5) / len(splits) - 0.5)
                     _box(axis, place + offset, 0.62 / len(splits), values, style.colour(column), FILLS[index % 2])
             axis.set_xlim(-0.6, len(shown) - 0.4)
             axis.grid(axis="y", color="0.9", linewidth=0.6)
             axis.set_axisbelow(True)
-        row[0].set_ylabel(label)
+        row[0].set_ylabel(measure.title)
     for axis, structure in zip(axes[0], structures, strict=True):
         axis.set_title(structure)
-    for axis in axes[1]:
-        axis.set_yscale("symlog", linthresh=1)
-        axis.set_yticks(TICKS_MM, [f"{tick:g}" for tick in TICKS_MM])
-        axis.yaxis.set_minor_locator(NullLocator())
+    for row, measure in zip(axes, MEASURES.values(), strict=True):
+        # Room for what is written above where something is not available.
+        missing = table[measure.name].isna().any()
+        if measure.is_overlap:
+            row[0].set_ylim(-0.02, 1.2 if missing else 1.03)
+            continue
+        for axis in row:
+            axis.set_yscale("symlog", linthresh=1)
+            axis.set_yticks(TICKS_MM, [f"{tick:g}" for tick in TICKS_MM])
+            axis.yaxis.set_minor_locator(NullLocator())
+        row[0].set_ylim(0, np.nanmax([1, *table[measure.name]]) * (2.5 if missing else 1.2))
+    for axis in axes[-1]:
         axis.set_xticks(range(len(shown)), shown.values(), rotation=45, ha="right", rotation_mode="anchor")
-    # Room for what is written above where something is not available.
-    missing, largest = table.isna().any(), np.nanmax([1, *table["asd_mm"]])
-    axes[0, 0].set_ylim(-0.02, 1.2 if missing["dice"] else 1.03)
-    axes[1, 0].set_ylim(0, largest * (2.5 if missing["asd_mm"] else 1.2))
     drawn.align_ylabels(axes[:, 0])
     patients = {split: len(set(metrics.loc[metrics["split"] == split, "patient"])) for split in splits}
     handles = [

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cardioseg.cohort import orientation
 from cardioseg.core import volumes
-from cardioseg.evaluation import clinical, methods
+from cardioseg.evaluation import clinical, measures, methods
 
 
 def summarise(
@@ -58,7 +58,7 @@ def summarise(
 
 
 def _dice(path: Path | str) -> dict[str, list[float]]:
-    table = pd.read_csv(path)
+    table = measures.read(path)
     rows = table[(table["method"] == methods.final().name) & (table["split"] == "test")].dropna(subset=["dice"])
     return {
         str(name): [float(dice.mean()), float(dice.std()), len(dice)]

@@ -17,8 +17,8 @@ def test_a_method_refines_one_that_is_registered():
 def test_a_registered_method_appears_in_the_table_under_its_title(monkeypatch, part):
     added = methods.Method("added", "Added method", part=part)
     monkeypatch.setattr(methods, "METHODS", (*methods.METHODS, added))
-    columns = ["method", "split", "patient", "structure", "dice", "asd_mm", "seed", "volume_truth_ml"]
-    rows = [(name, "test", "6", "LV", 0.9, 1.0, None, 1.0) for name in ("added", "ensemble_pp")]
+    columns = ["method", "split", "patient", "structure", "dice", "asd_mm", "hd95_mm", "seed", "volume_truth_ml"]
+    rows = [(name, "test", "6", "LV", 0.9, 1.0, 3.0, None, 1.0) for name in ("added", "ensemble_pp")]
     text = tables.markdown(pd.DataFrame(rows, columns=columns), published=False)
     assert "| Added method |" in text
     assert ("*Parts of a method*" in text) == part

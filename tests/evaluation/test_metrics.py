@@ -31,7 +31,11 @@ def blob(seed, shape=(12, 60, 50), shift=0):
 
 
 def as_tuple(distances):
-    return distances.asd_mm, distances.asd_prediction_to_truth_mm, distances.asd_truth_to_prediction_mm
+    return (
+        distances.asd_mm,
+        distances.asd_prediction_to_truth_mm,
+        distances.asd_truth_to_prediction_mm,
+    )
 
 
 def test_dice_by_hand():
@@ -112,6 +116,23 @@ def test_random_masks_agree_with_medpy(a, b, spacing):
     assert as_tuple(surface_distances(a, b, spacing)) == pytest.approx(
         (binary.assd(a, b, spacing, 1), binary.asd(a, b, spacing, 1), binary.asd(b, a, spacing, 1))
     )
+
+
+@settings(deadline=None)
+@given(masks, masks, spacings)
+def test_hd95_is_medpys_and_missing_where_a_structure_is(a, b, spacing):
+    found = surface_distances(a, b, spacing).hd95_mm
+    if a.any() and b.any():
+        assert found == pytest.approx(binary.hd95(a, b, spacing, 1))
+        assert found == pytest.approx(surface_distances(b, a, spacing).hd95_mm)
+    else:
+        assert math.isnan(found)
+
+
+def test_hd95_by_hand():
+    # Pooled distances in voxels: 0, 0, 1, 2, 3, 4; the 95th percentile lies three quarters of the way from 3 to 4.
+    truth, prediction = box((3, 3, 9), (1, 2), (1, 2), (1, 2)), box((3, 3, 9), (1, 2), (1, 2), (1, 6))
+    assert surface_distances(prediction, truth, (1.0, 1.0, 1.5)).hd95_mm == pytest.approx(1.5 * 3.75)
 
 
 @settings(deadline=None, max_examples=15)

@@ -1,16 +1,16 @@
-import io
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cardioseg.evaluation import summary
+from cardioseg.evaluation import measures, summary
 
 
 def table(rows):
     columns = ["method", "split", "patient", "structure", "dice", "asd_mm", "seed"]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(hd95_mm=3 * table["asd_mm"])
 
 
 def cells(text):
@@ -29,12 +29,13 @@ def test_by_hand():
         ]
     )
     text = summary.by_method(metrics)
-    for title in ("Dice LV", "Dice MYO", "Dice AVG", "ASD (mm) LV", "ASD (mm) MYO", "ASD (mm) AVG"):
+    for title in ("Dice LV", "Dice MYO", "Dice AVG", "ASD (mm) LV", "ASD (mm) MYO", "ASD (mm) AVG", "HD95 (mm) AVG"):
         assert title in text.splitlines()[0]
     # Means over patients; spreads of a sample; AVG over the structures of each patient: 0.4, 0.6 and 3, 1.5.
     assert re.findall(r"[\d.]+ \([\d.]+\)", text) == [
         *("0.600 (0.141)", "0.400 (0.141)", "0.500 (0.141)"),
         *("1.500 (0.707)", "3.000 (1.414)", "2.250 (1.061)"),
+        *("4.500 (2.121)", "9.000 (4.243)", "6.750 (3.182)"),
     ]
     assert text.splitlines()[1].split()[:3] == ["test", "unet", "2"]
 
@@ -44,7 +45,9 @@ def test_members_are_averaged_before_patients():
     rows = [("unet", "test", "6", "LV", 0.2, 1.0, 1), ("unet", "test", "6", "LV", 0.4, 3.0, 2)]
     rows += [("unet", "test", "7", "LV", 0.9, 4.0, seed) for seed in (1, 2, 3)]
     text = summary.by_method(table(rows))
-    assert re.findall(r"[\d.]+ \([\d.]+\)", text) == ["0.600 (0.424)"] * 2 + ["3.000 (1.414)"] * 2
+    assert (
+        re.findall(r"[\d.]+ \([\d.]+\)", text) == ["0.600 (0.424)"] * 2 + ["3.000 (1.414)"] * 2 + ["9.000 (4.243)"] * 2
+    )
 
 
 def test_missing_distance_is_not_available():
@@ -54,6 +57,7 @@ def test_missing_distance_is_not_available():
     assert re.findall(r"[\d.]+ \([\d.]+\)|N/A", text) == [
         *("0.500 (0.000)", "0.400 (0.566)", "0.450 (0.283)"),
         *("1.000 (0.000)", "N/A", "N/A"),
+        *("3.000 (0.000)", "N/A", "N/A"),
     ]
 
 
@@ -63,6 +67,7 @@ def test_structure_that_is_neither_there_nor_found_does_not_count():
     assert re.findall(r"[\d.]+ \([\d.]+\)|N/A", summary.by_method(table(rows))) == [
         *("0.600 (0.000)", "0.650 (0.071)"),
         *("1.000 (0.000)", "N/A", "N/A"),
+        *("3.000 (0.000)", "N/A", "N/A"),
     ]
 
 
@@ -73,13 +78,13 @@ def test_patient_without_a_mask_does_not_count():
     rows += [("registration", "validation", "7", name, np.nan, np.nan, None) for name in ("LV", "MYO")]
     _, with_mask, without = summary.by_method(table(rows)).splitlines()
     assert with_mask.split()[:3] == ["test", "registration", "1"]
-    assert with_mask.split()[3:] == ["0.500"] * 3 + ["1.000"] * 3
-    assert without.split() == ["validation", "registration", "0", *["N/A"] * 6]
+    assert with_mask.split()[3:] == ["0.500"] * 3 + ["1.000"] * 3 + ["3.000"] * 3
+    assert without.split() == ["validation", "registration", "0", *["N/A"] * 9]
 
 
 def test_missing_in_one_member_is_not_available():
     rows = [("unet", "test", "6", "LV", 0.5, 1.0, 1), ("unet", "test", "6", "LV", 0.0, np.nan, 2)]
-    assert summary.by_method(table(rows)).split()[-4:] == ["0.250"] * 2 + ["N/A"] * 2
+    assert summary.by_method(table(rows)).split()[-6:] == ["0.250"] * 2 + ["N/A"] * 4
 
 
 def test_rows_and_columns_keep_their_order():
@@ -98,8 +103,12 @@ def test_rows_and_columns_keep_their_order():
 
 
 def test_as_read_from_the_table(tmp_path):
-    text = "method,split,patient,structure,dice,asd_mm,seed\nensemble,test,6,LV,0.5,N/A,\nensemble,test,7,LV,0.7,1.0,\n"
-    metrics = pd.read_csv(io.StringIO(text), dtype={"patient": str, "seed": "Int64"})
+    header = "method,split,patient,structure,dice,asd_mm,seed,hd95_mm\n"
+    (tmp_path / "metrics.csv").write_text(
+        f"{header}ensemble,test,06,LV,0.5,N/A,,N/A\nensemble,test,7,LV,0.7,1.0,,3.0\n"
+    )
+    metrics = measures.read(tmp_path / "metrics.csv")
+    assert metrics["patient"].tolist() == ["06", "7"]
     result = summary.by_method(metrics)
     assert "0.600 (0.141)" in result
     assert "N/A" in result

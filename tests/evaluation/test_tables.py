@@ -16,7 +16,11 @@ def metrics(*rows):
         [row if len(row) > 6 else (*row, "test") for row in rows],
         columns=["method", "seed", "patient", "structure", "dice", "asd_mm", "split"],
     )
-    return table.assign(volume_truth_ml=100.0).reindex(columns=summary.COLUMNS).astype({"seed": "Int64"})
+    return (
+        table.assign(volume_truth_ml=100.0, hd95_mm=3 * table["asd_mm"])
+        .reindex(columns=summary.COLUMNS)
+        .astype({"seed": "Int64"})
+    )
 
 
 def by_hand():
@@ -82,7 +86,9 @@ def test_markdown_by_hand():
     text = tables.markdown(by_hand(), published=False)
     found = cells(text)
     assert "## Test: 2 patients, 2 seeds" in text
-    assert found["Method"] == [f"{measure} {name}" for measure in ("Dice", "ASD (mm)") for name in ("LV", "MYO", "AVG")]
+    assert found["Method"] == [
+        f"{measure} {name}" for measure in ("Dice", "ASD (mm)", "HD95 (mm)") for name in ("LV", "MYO", "AVG")
+    ]
     assert found["U-Net"][:4] == [
         *("0.700 ± 0.141 (0.141)", "0.450† ± 0.071 (0.071)", "0.575† ± 0.106 (0.106)", "2.00 ± 1.41 (0.71)"),
     ]
@@ -134,7 +140,10 @@ def test_missed_structure():
     unet, fine_tuned = (cells(tables.markdown(found, published=False))[title] for title in ("U-Net", "U-Net (FT)"))
     assert unet[4] == "0.50 [2/3] ± 0.00"
     assert unet[5] == "0.75 [2/3] ± 0.00"
-    assert fine_tuned[3:] == ["2.00 ± 0.00", "**2.00** ± 0.00", "**2.00** ± 0.00"]
+    assert fine_tuned[3:] == [
+        *("2.00 ± 0.00", "**2.00** ± 0.00", "**2.00** ± 0.00"),
+        *("6.00 ± 0.00", "**6.00** ± 0.00", "**6.00** ± 0.00"),
+    ]
     assert unet[3] == "**1.00** ± 0.00"
 
 
@@ -167,8 +176,8 @@ def test_patients_that_a_method_cannot_do(listed):
 def test_method_without_any_value():
     rows = [("unet", 1, patient, "LV", 0.8, 1.0) for patient in "67"]
     rows += [("registration", None, patient, "LV", NONE, NONE) for patient in "67"]
-    assert cells(tables.markdown(metrics(*rows), published=False))["Registration"] == ["N/A"] * 4
-    assert "Registration & N/A & N/A & N/A & N/A \\\\" in tables.latex(metrics(*rows), published=False)
+    assert cells(tables.markdown(metrics(*rows), published=False))["Registration"] == ["N/A"] * 6
+    assert "Registration & N/A & N/A & N/A & N/A & N/A & N/A \\\\" in tables.latex(metrics(*rows), published=False)
     row = tables.table1(metrics(*rows), published=False).iloc[0]
     assert row[["dice_LV_available", "dice_LV_due"]].tolist() == [0, 2]
 
@@ -185,7 +194,7 @@ def test_rows_in_the_papers_order():
 def test_parts_do_not_compete():
     found = metrics(("ensemble", None, "6", "LV", 0.95, 0.1), ("ensemble_pp", None, "6", "LV", 0.9, 1.0))
     text = cells(tables.markdown(found, published=False))
-    assert text["Ensemble"] == ["0.950", "0.950", "0.10", "0.10"]
+    assert text["Ensemble"] == ["0.950", "0.950", "0.10", "0.10", "0.30", "0.30"]
     assert text["Ensemble + PP"][0] == "**0.900**"
 
 
@@ -282,7 +291,7 @@ def test_latex_is_balanced(published):
     assert sorted(begun) == sorted(ended)
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
     rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
-    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {6}
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {9}
     assert r"a\_b\&c\%" in text
     # What begins a line with a bracket would be taken for the argument of the line break before it.
     assert not re.search(r"^\s*\[", text, re.MULTILINE)
@@ -297,7 +306,7 @@ def test_one_split_alone():
 def test_one_patient_one_seed():
     text = tables.markdown(metrics(("unet", 3, "6", "LV", 0.8, 1.0)), published=False)
     assert "## Test: 1 patient, 1 seed\n" in text
-    assert cells(text)["U-Net"] == ["**0.800**", "**0.800**", "**1.00**", "**1.00**"]
+    assert cells(text)["U-Net"] == ["**0.800**", "**0.800**", "**1.00**", "**1.00**", "**3.00**", "**3.00**"]
 
 
 @pytest.mark.parametrize("published", [True, False])

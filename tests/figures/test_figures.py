@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from cardioseg.core.volumes import Volume
+from cardioseg.evaluation import measures
 from cardioseg.figures import (
     appearance,
     distributions,
@@ -251,13 +252,13 @@ def test_training(length, seeds):
 
 def table(*rows, method="ensemble_pp", split="test", asd=2.0):
     frame = pd.DataFrame(rows, columns=["patient", "structure", "dice"])
-    return frame.assign(method=method, split=split, asd_mm=asd)
+    return frame.assign(method=method, split=split, asd_mm=asd, hd95_mm=3 * asd)
 
 
 def test_members_are_averaged_per_patient():
     metrics = table(("6", "LV", 0.8), ("6", "LV", 0.6), ("7", "LV", 0.9))
     metrics["asd_mm"] = [1.0, np.nan, 3.0]
-    found = distributions.per_patient(metrics).loc[("test", "ensemble_pp", "LV")]
+    found = measures.mean_over_seeds(metrics).xs("LV", level="structure").loc[("test", "ensemble_pp")]
     assert found["dice"].to_dict() == pytest.approx({"6": 0.7, "7": 0.9})
     assert np.isnan(found.loc["6", "asd_mm"])
     assert found.loc["7", "asd_mm"] == 3
@@ -274,9 +275,9 @@ def test_distributions():
     )
     figure = distributions.figure(metrics, {"registration": "registration", "ensemble_pp": "ours", "unet": "U-Net"})
     dice, asd = figure.axes[0], figure.axes[2]
-    assert len(figure.axes) == 4
+    assert len(figure.axes) == 6
     assert [axis.get_title() for axis in figure.axes[:2]] == ["LV", "RV"]
-    assert [label.get_text() for label in asd.get_xticklabels()] == ["ours", "U-Net"]
+    assert [label.get_text() for label in figure.axes[-2].get_xticklabels()] == ["ours", "U-Net"]
     points = [len(line.get_xdata()) for line in dice.lines if line.get_marker() == "o"]
     assert points == [3, 3, 1]
     assert [text.get_text() for text in asd.texts] == ["3 N/A"]

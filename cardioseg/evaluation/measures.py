@@ -1,0 +1,64 @@
+"""The measures of agreement with the manual masks, and what all tables and figures do with them alike."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of `metrics.csv` that the tables and figures show.
+
+    Parameters
+    ----------
+    name : str
+        The column's name.
+    title : str
+        What a reader is shown, with the unit.
+    decimals : int
+        The number of decimals in Table 1.
+    higher_is_better : bool
+        Whether the highest mean is the best one.
+    ignores_missing : bool
+        Whether a value that is not available leaves the mean over patients as that of the others. Otherwise the mean
+        is not available either, for a missed structure must not improve it.
+    is_overlap : bool
+        Whether values lie between 0 and 1. Others are distances in mm.
+    """
+
+    name: str
+    title: str
+    decimals: int
+    higher_is_better: bool = False
+    ignores_missing: bool = False
+    is_overlap: bool = False
+
+
+DICE = Measure("dice", "Dice", 3, higher_is_better=True, ignores_missing=True, is_overlap=True)
+ASD = Measure("asd_mm", "ASD (mm)", 2)
+HD95 = Measure("hd95_mm", "HD95 (mm)", 2)
+# In the tables' order, by name.
+MEASURES = {measure.name: measure for measure in (DICE, ASD, HD95)}
+
+
+def read(path: Path | str) -> pd.DataFrame:
+    """Return the rows of a `metrics.csv`; the names of patients are text, and a method without seeds has none."""
+    return pd.read_csv(path, dtype={"patient": str, "seed": "Int64"})
+
+
+def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Average the measures of each patient over the seeds of a method.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        The columns split, method, patient, structure and those of `MEASURES`; a row a mask and structure.
+
+    Returns
+    -------
+    DataFrame
+        The measures, indexed by split, method, patient and structure. A value that any seed lacks is NaN.
+    """
+    groups = metrics.groupby(["split", "method", "patient", "structure"], sort=False)[list(MEASURES)]
+    return groups.agg(lambda values: values.mean(skipna=False))
