@@ -21,7 +21,7 @@ from medpy.metric import binary as medpy
 from scipy import ndimage
 
 import published
-from cardioseg.core import precision, volumes
+from cardioseg.core import precision, training_loop, volumes
 from cardioseg.evaluation import metrics
 from cardioseg.inference import postprocessing
 from cardioseg.model import ensemble
@@ -136,11 +136,7 @@ def _epoch(size: str, exactness: str, device: torch.device) -> Callable[[], None
                 settings,
                 epochs=1,
                 learning_rate=settings["pretraining"]["learning_rate"],
-                seed=0,
-                name="benchmark",
-                device=device,
-                state_folder=Path(folder),
-                identity="",
+                run=training_loop.Run("benchmark", 0, device, Path(folder), ""),
             )
 
     return shipped

@@ -88,18 +88,16 @@ def fit(folder, **settings):
         SEGMENTATION | {"averaging": 0} | settings,
         epochs=2,
         learning_rate=0.01,
-        seed=1,
-        name="first",
-        device=GPU,
-        state_folder=folder,
-        identity="a",
+        run=training_loop.Run("first", 1, GPU, folder, "a"),
     )
     return network
 
 
 def test_translation(gpu, tmp_path):
     settings = TRANSLATION | {"iterations": 2, "averaging": 0.5}
-    network, history = translation_training.train(SOURCE, TARGET, settings, 1, GPU, tmp_path, "a")
+    network, history = translation_training.train(
+        SOURCE, TARGET, settings, training_loop.Run("translation", 1, GPU, tmp_path, "a")
+    )
     assert len(history) == 2
     assert translation_training.synthesise(network, SOURCE, np.zeros((2, 3), np.float32), GPU).shape == (
         2,
@@ -119,6 +117,7 @@ def test_segmentation(gpu, tmp_path):
 
 
 def test_steps_wait_for_nothing(waits_of_steps, tmp_path):
-    translation_training.train(SOURCE, TARGET, TRANSLATION | {"iterations": 1}, 1, GPU, tmp_path, "a")
+    run = training_loop.Run("translation", 1, GPU, tmp_path, "a")
+    translation_training.train(SOURCE, TARGET, TRANSLATION | {"iterations": 1}, run)
     fit(tmp_path)
     assert waits_of_steps == [[], []]

@@ -3,17 +3,15 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
-from cardioseg.core import devices, volumes
+from cardioseg.core import volumes
 from cardioseg.preprocessing import localisation
+from support.computing import compute
 from support.job import job, naming
 
 with job(snakemake):
     settings = snakemake.params.localisation
-    torch.set_num_threads(snakemake.config["compute"]["threads"]["prediction"])
     localiser = localisation.load(settings, snakemake.params.classes, snakemake.input.weights)
-    device = devices.choose(snakemake.config["compute"]["device"])
+    device = compute(snakemake, "prediction")
     volume = volumes.read(snakemake.input.image)
     with naming(snakemake.input.image):
         location, cropped = localisation.crop_heart(volume, localiser, settings, snakemake.params.cropping, device)

@@ -1,15 +1,13 @@
-import torch
-
-from cardioseg.core import devices, volumes
+from cardioseg.core import volumes
 from cardioseg.inference import raw_labels
 from cardioseg.segmentation import cascade
 from cardioseg.segmentation.unet import predict
+from support.computing import compute
 from support.job import job
 
 with job(snakemake):
     settings, structures = snakemake.params.settings, snakemake.params.structures
-    torch.set_num_threads(snakemake.config["compute"]["threads"]["prediction"])
-    device = devices.choose(snakemake.config["compute"]["device"])
+    device = compute(snakemake, "prediction")
     raw, image = volumes.read_image(snakemake.input.raw), volumes.read(snakemake.input.image)
     classes = 1 + len(structures)
     unet = cascade.load_first(settings, classes, snakemake.input.unet)

@@ -3,22 +3,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cardioseg.core import checkpoints, devices, training_loop, volumes
+from cardioseg.core import checkpoints, training_loop, volumes
 from cardioseg.core.randomness import derive
 from cardioseg.segmentation import cascade, training, unet
+from support.computing import training_run
 from support.job import job
 
 with job(snakemake):
     settings, classes = snakemake.params.settings, snakemake.params.classes
-    torch.set_num_threads(snakemake.config["compute"]["threads"]["segmentation"])
-    device = devices.choose(snakemake.config["compute"]["device"])
     name = Path(snakemake.output.weights).stem
     seed = derive(snakemake.params.seed, "member", int(snakemake.wildcards.seed))
+    folder = f"segmentation/seed{snakemake.wildcards.seed}/{name}"
+    run = training_run(snakemake, "segmentation", name, seed, folder)
     torch.manual_seed(derive(seed, name, "weights"))
     if snakemake.input.get("first"):
         first = cascade.first_network(settings, classes)
         checkpoints.load_weights(snakemake.input.first, first)
-        first.to(device).eval()
+        first.to(run.device).eval()
         first.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network = cascade.second_network(settings, classes)
         inputs = cascade.with_shape_prior(unet.fold_batch_norms(first))
@@ -31,7 +32,6 @@ with job(snakemake):
     labels = np.concatenate([volumes.read(path).array for path in snakemake.input.labels])
     if not settings["empty_slices"]:
         images, labels = training.with_structures(images, labels)
-    state = Path(f"results/.state/segmentation/seed{snakemake.wildcards.seed}/{name}")
     history = training.fit(
         network,
         images,
@@ -39,13 +39,9 @@ with job(snakemake):
         settings,
         epochs=settings["epochs"],
         learning_rate=settings["learning_rate"],
-        seed=seed,
-        name=name,
-        device=device,
-        state_folder=state,
-        identity=training_loop.fingerprint(dict(snakemake.params), snakemake.input),
+        run=run,
         inputs=inputs,
     )
     training_loop.write_history(snakemake.output.history, history)
     checkpoints.save_weights(snakemake.output.weights, network, settings=settings, iterations=history[-1]["iteration"])
-    training_loop.forget(state)
+    training_loop.remove_state(run.state_folder)

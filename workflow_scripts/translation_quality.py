@@ -2,19 +2,18 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import nn
 
-from cardioseg.core import checkpoints, devices, volumes
+from cardioseg.core import checkpoints, volumes
 from cardioseg.preprocessing import resampling
 from cardioseg.segmentation import cascade
 from cardioseg.translation import quality
+from support.computing import compute
 from support.job import job
 
 with job(snakemake):
     files, structures, seeds = snakemake.input, snakemake.params.structures, snakemake.params.seeds
-    torch.set_num_threads(snakemake.config["compute"]["threads"]["prediction"])
-    device = devices.choose(snakemake.config["compute"]["device"])
+    device = compute(snakemake, "prediction")
 
     def load(paths: Sequence[str]) -> list[nn.Module]:
         networks = [cascade.first_network(snakemake.params.settings, 1 + len(structures)) for _ in paths]

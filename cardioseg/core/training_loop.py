@@ -16,6 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -39,6 +40,31 @@ class Stateful(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which training it is, and where it computes and keeps its state.
+
+    Attributes
+    ----------
+    name : str
+        The training's name in the log, in errors and among the purposes of its random draws.
+    seed : int
+        The seed that all of its draws are derived from.
+    device : torch.device
+        Where it computes.
+    state_folder : Path
+        Where its state is kept until its result is safe.
+    identity : str
+        A state is continued only by a run of the same identity, see `fingerprint`.
+    """
+
+    name: str
+    seed: int
+    device: torch.device
+    state_folder: Path
+    identity: str
 
 
 class Preempted(SystemExit):
@@ -65,20 +91,41 @@ def train(
     step: Callable[[int], dict[str, torch.Tensor]],
     parts: Mapping[str, Stateful],
     iterations: int,
-    state_folder: Path,
-    identity: str,
-    name: str,
+    run: Run,
 ) -> list[dict[str, float]]:
-    """Run step(0 .. iterations - 1), going on from the state in state_folder if it is of the same identity.
+    """Take all steps of a training, continuing from the state in its folder if that has the same identity.
 
-    step: one optimisation step, returning its losses as scalars on the device. parts: everything that learns. Returns
-    the history, the mean of each loss since the last report. One process at a time works in a folder; on SIGTERM the
-    state is saved and Preempted raised. Raises FloatingPointError as soon as a reported loss is not finite, the last
-    good state being kept. The caller removes the folder (`forget`) once its result is safe.
+    One process at a time works in a folder. The caller removes the folder (`remove_state`) once its result is safe.
+
+    Parameters
+    ----------
+    step : callable
+        Takes the iteration's number, from 0, makes one optimisation step and returns its losses as scalars on the
+        device.
+    parts : mapping of str to Stateful
+        Everything that learns, by name.
+    iterations : int
+        Number of steps.
+    run : Run
+        Which training it is; its folder holds the state.
+
+    Returns
+    -------
+    list of dict
+        The history: one row a report, with `iteration` and the mean of each loss since the last report.
+
+    Raises
+    ------
+    Preempted
+        After SIGTERM, once the state is saved.
+    FloatingPointError
+        As soon as a reported loss is not finite; the last good state is kept.
+    InputError
+        If the state's file is damaged.
     """
-    path = state_folder / "state.pt"
-    with _only_process(state_folder), _termination() as terminated:
-        first, since, sums, history = _restore(path, parts, identity)
+    name, path = run.name, run.state_folder / "state.pt"
+    with _only_process(run.state_folder), _termination() as terminated:
+        first, since, sums, history = _restore(path, parts, run.identity)
         if first:
             log.info("%s: continues after iteration %d of %d", name, first, iterations)
         every = max(1, iterations // REPORTS)
@@ -97,7 +144,7 @@ def train(
                 learnt = {key: part.state_dict() for key, part in parts.items()}
                 _check_finite(name, done, {key: float(value) for key, value in sums.items()})
                 _check_learnt(name, done, learnt)
-                state = {"identity": identity, "done": done, "since": since, "sums": sums, "history": history}
+                state = {"identity": run.identity, "done": done, "since": since, "sums": sums, "history": history}
                 checkpoints.save(path, state | {"parts": learnt})
                 saved = time.monotonic()
                 if terminated():
@@ -110,7 +157,7 @@ def train(
     return history
 
 
-def forget(state_folder: Path) -> None:
+def remove_state(state_folder: Path) -> None:
     """Remove a finished training's state, unless another process has gone on with it meanwhile: it removes its own."""
     if state_folder.exists():
         with (state_folder / "lock").open("w") as file:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,7 @@ def fit(
     *,
     epochs: int,
     learning_rate: float,
-    seed: int,
-    name: str,
-    device: torch.device,
-    state_folder: Path,
-    identity: str,
+    run: training_loop.Run,
     inputs: Callable[[Tensor], Tensor] = image_alone,
 ) -> list[dict[str, float]]:
     """Train `network` in place on slices (n, y, x) in [-1, 1] and labels (n, y, x) for a number of epochs with Adam.
@@ -40,9 +35,10 @@ def fit(
     `averaging`: where above 0, the network ends as the running average of its weights, see
     `training_loop.running_average`. inputs: from
     augmented images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the
-    last incomplete batch is filled from the next epoch. Returns the history. Resumes from state_folder, see
+    last incomplete batch is filled from the next epoch. Returns the history. Resumes from the run's state, see
     `training_loop.train`.
     """
+    seed, name, device = run.seed, run.name, run.device
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
@@ -78,7 +74,7 @@ def fit(
     if average:
         parts["average"] = average
     with precision.products(settings["precision"]):
-        history = training_loop.train(step, parts, iterations, state_folder, identity, name)
+        history = training_loop.train(step, parts, iterations, run)
     if average:
         network.load_state_dict(average.module.state_dict())
     network.eval()

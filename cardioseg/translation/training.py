@@ -1,7 +1,6 @@
 """Training the image translation network (paper 2.1, 3.2) on unpaired slices, and sampling from it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,10 +17,7 @@ def train(
     source: np.ndarray,
     target: np.ndarray,
     settings: Mapping[str, Any],
-    seed: int,
-    device: torch.device,
-    state_folder: Path,
-    identity: str,
+    run: training_loop.Run,
 ) -> tuple[munit.Munit, list[dict[str, float]]]:
     """Train MUNIT between two sets of slices (n, y, x) in [-1, 1].
 
@@ -30,9 +26,10 @@ def train(
     have: `shared_start` gives both generators the same initial weights, so that their content codes agree from the
     beginning (a short training may otherwise settle on translations of inverted contrast); `averaging`, see
     `training_loop.running_average`. Returns the networks, averaged, and the losses' history. Resumes from
-    state_folder, see `training_loop.train`.
+    the run's state, see `training_loop.train`.
     """
-    torch.manual_seed(derive(seed, "translation", "weights"))
+    device = run.device
+    torch.manual_seed(derive(run.seed, run.name, "weights"))
     network = munit.Munit(settings["generator"], settings["discriminator"]).to(device)
     if settings["shared_start"]:
         network.target.load_state_dict(network.source.state_dict())
@@ -48,7 +45,7 @@ def train(
     count = settings["batch_size"]
 
     def step(iteration: int) -> dict[str, Tensor]:
-        draws = torch.Generator().manual_seed(derive(seed, "translation", "draws", iteration))
+        draws = torch.Generator().manual_seed(derive(run.seed, run.name, "draws", iteration))
         batch = [_batch(slices, count, draws) for slices in images]
         styles = [send(torch.randn(count, style_size, generator=draws), device) for _ in range(4)]
         updates = (munit.Styles(styles[0], styles[1]), munit.Styles(styles[2], styles[3]))
@@ -71,7 +68,7 @@ def train(
     if average:
         parts["average"] = average
     with precision.products(settings["precision"]):
-        history = training_loop.train(step, parts, settings["iterations"], state_folder, identity, "translation")
+        history = training_loop.train(step, parts, settings["iterations"], run)
     return cast(munit.Munit, average.module) if average else network, history
 
 

@@ -18,6 +18,10 @@ from cardioseg.core.errors import InputError
 ITERATIONS = 12
 
 
+def run(name, folder, identity="a"):
+    return training_loop.Run(name, 1, torch.device("cpu"), folder, identity)
+
+
 class Problem:
     """A small training whose every step draws from its number alone, and counts itself."""
 
@@ -42,7 +46,7 @@ class Problem:
 
     def train(self, folder, identity="a", iterations=ITERATIONS):
         parts = {"network": self.network, "optimiser": self.optimiser, "schedule": self.schedule}
-        self.history = training_loop.train(self.step, parts, iterations, folder, identity, "problem")
+        self.history = training_loop.train(self.step, parts, iterations, run("problem", folder, identity))
         return self
 
     def everything(self):
@@ -87,7 +91,7 @@ def done(folder):
 
 
 def test_history_is_the_mean_since_the_last_report(tmp_path):
-    history = training_loop.train(lambda i: {"loss": torch.tensor(float(i))}, {}, 10, tmp_path, "a", "x")
+    history = training_loop.train(lambda i: {"loss": torch.tensor(float(i))}, {}, 10, run("x", tmp_path))
     # every third iteration and at the end
     assert history == [
         {"iteration": 3, "loss": 1.0},
@@ -98,7 +102,7 @@ def test_history_is_the_mean_since_the_last_report(tmp_path):
 
 
 def test_fewer_iterations_than_reports(tmp_path):
-    history = training_loop.train(lambda i: {"loss": torch.tensor(float(i))}, {}, 2, tmp_path, "a", "x")
+    history = training_loop.train(lambda i: {"loss": torch.tensor(float(i))}, {}, 2, run("x", tmp_path))
     assert [row["iteration"] for row in history] == [1, 2]
 
 
@@ -236,7 +240,7 @@ def test_a_loss_that_is_not_finite_is_found_at_the_next_report(tmp_path):
         return {"loss": torch.tensor(float("nan") if iteration == 4 else 1.0)}
 
     with pytest.raises(FloatingPointError, match="iteration 8"):
-        training_loop.train(step, {}, ITERATIONS, tmp_path, "a", "x")
+        training_loop.train(step, {}, ITERATIONS, run("x", tmp_path))
     assert calls[-1] == 7
 
 
@@ -363,28 +367,28 @@ def test_fingerprint(tmp_path):
     assert len({known, *others}) == 6
 
 
-def test_forget(tmp_path):
+def test_removed_state_is_not_continued(tmp_path):
     folder = tmp_path / "state"
     with pytest.raises(training_loop.Preempted):
         Problem(at(3, do=terminate)).train(folder)
-    training_loop.forget(folder)
+    training_loop.remove_state(folder)
     assert not folder.exists()
-    training_loop.forget(folder)
+    training_loop.remove_state(folder)
     assert Problem().train(folder).steps[0] == 0
 
 
-def test_does_not_forget_what_another_process_goes_on_with(tmp_path):
+def test_state_is_kept_while_another_process_trains_on(tmp_path):
     (tmp_path / "state.pt").touch()
     with (tmp_path / "lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        training_loop.forget(tmp_path)
+        training_loop.remove_state(tmp_path)
         assert (tmp_path / "state.pt").exists()
-    training_loop.forget(tmp_path)
+    training_loop.remove_state(tmp_path)
     assert not tmp_path.exists()
 
 
 def test_a_lock_removed_while_it_was_waited_for_is_not_held(tmp_path, uninterrupted):
-    """As `forget` does: who comes later would lock another file and train in the same folder at the same time."""
+    """As `remove_state` does: who comes later would lock another file and train in the same folder at the same time."""
     folder = tmp_path / "state"
     folder.mkdir()
     with (folder / "lock").open("w") as other:

@@ -39,11 +39,7 @@ def fit(network, folder, data=None, *, epochs=4, **changes):
     keywords = {
         "epochs": epochs,
         "learning_rate": 0.01,
-        "seed": 5,
-        "name": "first",
-        "device": CPU,
-        "state_folder": folder,
-        "identity": "a",
+        "run": training_loop.Run(changes.pop("name", "first"), changes.pop("seed", 5), CPU, folder, "a"),
     }
     settings = SETTINGS | {"precision": "float32", "averaging": 0.0}
     settings |= {

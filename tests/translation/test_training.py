@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def train(folder, seed=1, **changes):
-    return training.train(SOURCE, TARGET, SETTINGS | changes, seed, CPU, folder, "a")
+    return training.train(SOURCE, TARGET, SETTINGS | changes, training_loop.Run("translation", seed, CPU, folder, "a"))
 
 
 def weights(network):

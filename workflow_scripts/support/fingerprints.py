@@ -1,6 +1,6 @@
 """What code a script depends on, as one hash: the script and all of cardioseg that it imports, directly or not.
 
-What the scripts share among themselves (`support/job.py`) is logging and does not count.
+What the scripts share among themselves (`support/`) is logging, threads and device and does not count.
 """
 
 import ast
