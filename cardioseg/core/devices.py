@@ -7,7 +7,7 @@ from cardioseg.core.errors import InputError
 
 
 def choose(name: str) -> torch.device:
-    """'auto' is the GPU where there is one, else the CPU; otherwise the device of that name.
+    """Return the device of a name: auto is the GPU where there is one, else the CPU.
 
     Raises InputError where a GPU is asked for and there is none.
     """
@@ -19,7 +19,7 @@ def choose(name: str) -> torch.device:
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
-    """Values on the CPU, on the device. A GPU gets them between its other work, from memory that stays in place."""
+    """Send values from the CPU to the device. A GPU receives them beside its other work, from pinned memory."""
     if device.type == "cuda":
         values = values.pin_memory()
     return values.to(device, non_blocking=True)

@@ -1,6 +1,6 @@
 """How exactly networks multiply: `float32`, `tf32` (a GPU rounds the factors to 10 bits) or `bfloat16` (7 bits).
 
-Whatever it is, weights, optimisers' states, the norms' statistics and losses are float32.
+Weights, states of optimisers, statistics of norms and losses are float32 in any case.
 """
 
 from collections.abc import Iterator
@@ -25,13 +25,14 @@ def products(precision: str) -> Iterator[None]:
 
 
 def forward_pass(precision: str, device: torch.device) -> torch.autocast:
-    """The context of networks' forward passes. Theirs with gradients and theirs without need one each.
+    """Return the context for forward passes of networks.
 
-    Within one, weights are rounded once, and what was rounded without gradients has none later on.
+    Passes with gradients and passes without need a context each: a context rounds the weights once, and weights that
+    were rounded without gradients get none later on.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def full(numbers: Tensor) -> Tensor:
-    """bfloat16 as float32, what is more exact as it is."""
+def at_least_float32(numbers: Tensor) -> Tensor:
+    """Convert bfloat16 to float32 and leave more exact numbers as they are."""
     return numbers.to(torch.promote_types(numbers.dtype, torch.float32))

@@ -28,13 +28,13 @@ class Convolution(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """features (n, inputs, y, x) to (n, outputs, y, x)."""
-        if not pays(features, self.weight):
+        if not is_faster(features, self.weight):
             return super().forward(features)
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         return convolve(F.pad(features, (1, 1, 1, 1), mode=mode), self.weight, self.bias)
 
 
-def pays(features: Tensor, weight: Tensor) -> bool:
+def is_faster(features: Tensor, weight: Tensor) -> bool:
     """Whether `convolve` can take features (n, inputs, y, x), once padded, and is faster than torch's convolution."""
     if torch.compiler.is_exporting() or features.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False

@@ -60,7 +60,7 @@ def fit(
         batch = batch.contiguous(memory_format=torch.channels_last)
         with precision.forward_pass(settings["precision"], device):
             scores = network(inputs(batch))
-        loss = composite_loss(precision.full(scores), truth.long(), class_weights, settings["edge_weight"])
+        loss = composite_loss(precision.at_least_float32(scores), truth.long(), class_weights, settings["edge_weight"])
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(iteration / iterations, learning_rate, settings["schedule"])
         optimiser.zero_grad(set_to_none=True)

@@ -4,8 +4,8 @@ Images are (n, 1, y, x) in [-1, 1]; content codes (n, width * 2**downsamplings, 
 All that the networks return is float32, under autocast as well.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -15,10 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cardioseg.core import winograd
-from cardioseg.core.precision import forward_pass, full
-
-# Added to the variances. A layer's deviation has its own, 1e-5, so that this one only keeps it from being zero.
-_EPSILON, _EPSILON_OF_LAYERS = 1e-5, 1e-30
+from cardioseg.core.precision import at_least_float32, forward_pass
+from cardioseg.translation.kernels import convolve_enlarged, instance_norm, layer_norm
 
 
 class LayerNorm(nn.Module):
@@ -30,7 +28,7 @@ class LayerNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        return _Norm.apply(features, self.gain.view(1, -1, 1, 1), self.shift.view(1, -1, 1, 1), True)
+        return layer_norm(features, self.gain, self.shift)
 
 
 class Residual(nn.Module):
@@ -43,8 +41,8 @@ class Residual(nn.Module):
 
     def forward(self, features: Tensor, adain: Tensor | None = None) -> Tensor:
         """adain: (n, 2 convolutions, 2, channels), shift then scale; the norm is plain without it."""
-        shaped = F.relu(_instance_norm(self.first(features), None if adain is None else adain[:, 0]))
-        return features + _instance_norm(self.second(shaped), None if adain is None else adain[:, 1])
+        shaped = F.relu(instance_norm(self.first(features), None if adain is None else adain[:, 0]))
+        return features + instance_norm(self.second(shaped), None if adain is None else adain[:, 1])
 
 
 class ContentEncoder(nn.Module):
@@ -58,12 +56,12 @@ class ContentEncoder(nn.Module):
         self.residual = nn.ModuleList(Residual(widths[-1]) for _ in range(residual_blocks))
 
     def forward(self, image: Tensor) -> Tensor:
-        features = F.relu(_instance_norm(self.stem(image)))
+        features = F.relu(instance_norm(self.stem(image)))
         for convolution in self.down:
-            features = F.relu(_instance_norm(convolution(features)))
+            features = F.relu(instance_norm(convolution(features)))
         for block in self.residual:
             features = block(features)
-        return full(features)
+        return at_least_float32(features)
 
 
 class StyleEncoder(nn.Module):
@@ -80,7 +78,7 @@ class StyleEncoder(nn.Module):
         features = F.relu(self.stem(image))
         for convolution in self.down:
             features = F.relu(convolution(features))
-        return full(self.head(features.mean(dim=(2, 3), keepdim=True)).flatten(1))
+        return at_least_float32(self.head(features.mean(dim=(2, 3), keepdim=True)).flatten(1))
 
 
 class Decoder(nn.Module):
@@ -108,7 +106,7 @@ class Decoder(nn.Module):
             features = block(features, parameters[:, index])
         for convolution, norm in zip(self.up, self.norm, strict=True):
             features = F.relu(norm(convolve_enlarged(features, cast(nn.Conv2d, convolution))))
-        return torch.tanh(full(self.head(features)))
+        return torch.tanh(at_least_float32(self.head(features)))
 
 
 class Generator(nn.Module):
@@ -148,7 +146,7 @@ class Discriminator(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         judged = []
         for scale in self.scales:
-            judged.append(full(scale(image)))
+            judged.append(at_least_float32(scale(image)))
             image = F.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
         return judged
 
@@ -185,6 +183,13 @@ class Munit(nn.Module):
         return [*self.judge_source.parameters(), *self.judge_target.parameters()]
 
 
+class Codes(NamedTuple):
+    """Content and style of real images of one domain."""
+
+    content: Tensor
+    style: Tensor
+
+
 def step(
     munit: Munit,
     optimise_generators: torch.optim.Optimizer,
@@ -195,58 +200,45 @@ def step(
     weights: Mapping[str, float],
     precision: str = "float32",
 ) -> dict[str, Tensor]:
-    """One published iteration: the discriminators' update, then the generators', with fresh styles for each.
+    """Train all networks for one iteration: the discriminators' update, then the generators'.
 
-    source, target: real images (n, 1, y, x). styles: the draws of the two updates. weights: `adversarial`, `image`,
-    `style`, `content`, `cycle`. precision: see the module of that name. The generators do not change in between, so
-    both updates share the encodings of the real images. Returns the losses, detached.
+    The generators do not change in between, so both updates share the encodings of the real images.
+
+    Parameters
+    ----------
+    munit : Munit
+        The networks, changed in place.
+    optimise_generators, optimise_discriminators : torch.optim.Optimizer
+        See `optimisers`.
+    source, target : Tensor
+        Real images (n, 1, y, x) in [-1, 1].
+    styles : tuple of Styles
+        The random styles of the two updates.
+    weights : mapping of str to float
+        Of the losses: `adversarial`, `image`, `style`, `content`, `cycle`.
+    precision : str
+        Of the forward passes, see `core.precision`.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The losses, detached: `discriminator`, `generator` (the weighted sum) and its terms.
+
+    References
+    ----------
+    Huang et al., Multimodal unsupervised image-to-image translation, ECCV 2018.
     """
     forward = partial(forward_pass, precision, source.device)
     with forward():
-        content_source, style_source = munit.source.content(source), munit.source.style(source)
-        content_target, style_target = munit.target.content(target), munit.target.style(target)
+        of_source = Codes(munit.source.content(source), munit.source.style(source))
+        of_target = Codes(munit.target.content(target), munit.target.style(target))
 
-    with torch.no_grad(), forward():
-        fake_source = munit.source.decode(content_target, styles[0].source)
-        fake_target = munit.target.decode(content_source, styles[0].target)
-    with forward():
-        scores_source = _judge(munit.judge_source, source, fake_source)
-        scores_target = _judge(munit.judge_target, target, fake_target)
-    judgement = discriminator_loss(*scores_source) + discriminator_loss(*scores_target)
+    judgement = _discriminators_loss(munit, source, target, of_source, of_target, styles[0], forward)
     optimise_discriminators.zero_grad(set_to_none=True)
     (weights["adversarial"] * judgement).backward()
     optimise_discriminators.step()
 
-    count = len(source)
-    # The generators' update needs no gradient of the discriminators' weights.
-    frozen = munit.discriminators()
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    with forward():
-        decoded = munit.source.decode(
-            torch.cat([content_source, content_target]), torch.cat([style_source, styles[1].source])
-        )
-        recon_source, fake_source = decoded[:count], decoded[count:]
-        decoded = munit.target.decode(
-            torch.cat([content_target, content_source]), torch.cat([style_target, styles[1].target])
-        )
-        recon_target, fake_target = decoded[:count], decoded[count:]
-        content_target_again, style_source_again = munit.source.content(fake_source), munit.source.style(fake_source)
-        content_source_again, style_target_again = munit.target.content(fake_target), munit.target.style(fake_target)
-        judged_source, judged_target = munit.judge_source(fake_source), munit.judge_target(fake_target)
-        if weights["cycle"]:
-            cycle_source = munit.source.decode(content_source_again, style_source)
-            cycle_target = munit.target.decode(content_target_again, style_target)
-    for parameter in frozen:
-        parameter.requires_grad_(True)
-    losses = {
-        "adversarial": generator_loss(judged_source) + generator_loss(judged_target),
-        "image": F.l1_loss(recon_source, source) + F.l1_loss(recon_target, target),
-        "style": F.l1_loss(style_source_again, styles[1].source) + F.l1_loss(style_target_again, styles[1].target),
-        "content": F.l1_loss(content_source_again, content_source) + F.l1_loss(content_target_again, content_target),
-    }
-    if weights["cycle"]:
-        losses["cycle"] = F.l1_loss(cycle_source, source) + F.l1_loss(cycle_target, target)
+    losses = _generators_losses(munit, source, target, of_source, of_target, styles[1], forward, bool(weights["cycle"]))
     total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
     optimise_generators.zero_grad(set_to_none=True)
     total.backward()
@@ -254,8 +246,72 @@ def step(
     return {
         "discriminator": judgement.detach(),
         "generator": total.detach(),
-        **{k: v.detach() for k, v in losses.items()},
+        **{name: loss.detach() for name, loss in losses.items()},
     }
+
+
+def _discriminators_loss(
+    munit: Munit,
+    source: Tensor,
+    target: Tensor,
+    of_source: Codes,
+    of_target: Codes,
+    styles: Styles,
+    forward: Callable[[], AbstractContextManager[Any]],
+) -> Tensor:
+    """How badly both discriminators tell real images from translated ones; no gradient of the generators."""
+    with torch.no_grad(), forward():
+        fake_source = munit.source.decode(of_target.content, styles.source)
+        fake_target = munit.target.decode(of_source.content, styles.target)
+    with forward():
+        scores_source = _judge(munit.judge_source, source, fake_source)
+        scores_target = _judge(munit.judge_target, target, fake_target)
+    return discriminator_loss(*scores_source) + discriminator_loss(*scores_target)
+
+
+def _generators_losses(
+    munit: Munit,
+    source: Tensor,
+    target: Tensor,
+    of_source: Codes,
+    of_target: Codes,
+    styles: Styles,
+    forward: Callable[[], AbstractContextManager[Any]],
+    cycle: bool,
+) -> dict[str, Tensor]:
+    """What the generators lose, by term; `cycle` only where asked for. No gradient of the discriminators' weights."""
+    count = len(source)
+    frozen = munit.discriminators()
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    with forward():
+        decoded = munit.source.decode(
+            torch.cat([of_source.content, of_target.content]), torch.cat([of_source.style, styles.source])
+        )
+        recon_source, fake_source = decoded[:count], decoded[count:]
+        decoded = munit.target.decode(
+            torch.cat([of_target.content, of_source.content]), torch.cat([of_target.style, styles.target])
+        )
+        recon_target, fake_target = decoded[:count], decoded[count:]
+        # The content of a translated image is that of the other domain's real image.
+        content_target_again, style_source_again = munit.source.content(fake_source), munit.source.style(fake_source)
+        content_source_again, style_target_again = munit.target.content(fake_target), munit.target.style(fake_target)
+        judged_source, judged_target = munit.judge_source(fake_source), munit.judge_target(fake_target)
+        if cycle:
+            cycle_source = munit.source.decode(content_source_again, of_source.style)
+            cycle_target = munit.target.decode(content_target_again, of_target.style)
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    losses = {
+        "adversarial": generator_loss(judged_source) + generator_loss(judged_target),
+        "image": F.l1_loss(recon_source, source) + F.l1_loss(recon_target, target),
+        "style": F.l1_loss(style_source_again, styles.source) + F.l1_loss(style_target_again, styles.target),
+        "content": F.l1_loss(content_source_again, of_source.content)
+        + F.l1_loss(content_target_again, of_target.content),
+    }
+    if cycle:
+        losses["cycle"] = F.l1_loss(cycle_source, source) + F.l1_loss(cycle_target, target)
+    return losses
 
 
 def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.Adam, torch.optim.Adam]:
@@ -270,39 +326,6 @@ def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.A
     return adam(munit.generators()), adam(munit.discriminators())
 
 
-def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """Convolve the nearest-neighbour enlargement by 2 of features (n, inputs, y, x), with reflection padding.
-
-    convolution: 5 x 5, with bias. Returns (n, outputs, 2 y, 2 x). Of the 25 taps at a pixel of the enlargement many
-    meet one pixel of the features: their weights are summed, which leaves 9, with other sums at even and odd pixels
-    (four convolutions, as channels of one). Only the outermost pixels, which reflection treats otherwise, are made from
-    the enlargement itself.
-    """
-    weight, bias = convolution.weight, convolution.bias
-    assert bias is not None
-    # (x phase, y phase, outputs, inputs, 3, 3) to the channels' order of pixel_shuffle
-    kernels = _halved_taps(_halved_taps(weight, -2), -1).permute(2, 1, 0, 3, 4, 5).flatten(0, 2)
-    padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
-    convolve = winograd.convolve if winograd.pays(features, kernels) else F.conv2d
-    convolved = F.pixel_shuffle(convolve(padded, kernels, bias.repeat_interleave(4)), 2)
-    for axis, enlargement, margins in ((2, (1, 2), (2, 2, 0, 0)), (3, (2, 1), (0, 0, 2, 2))):
-        # What the outermost pixels at both ends see of the enlargement, as images of their own.
-        end = features.narrow(axis, features.shape[axis] - 2, 2).flip(axis)
-        outer, inner = torch.cat([features.narrow(axis, 0, 2), end]).chunk(2, axis)
-        strips = F.interpolate(torch.cat([inner, outer, outer, outer, inner], axis), scale_factor=enlargement)
-        outermost = F.conv2d(F.pad(strips, margins, mode="reflect"), weight, bias).squeeze(axis)
-        convolved.movedim(axis, 0)[:: convolved.shape[axis] - 1] = outermost.unflatten(0, (2, -1))
-    return convolved
-
-
-def _halved_taps(weight: Tensor, axis: int) -> Tensor:
-    """Five taps along an axis of an enlargement by 2 as three of the enlarged (2, ...): for even and odd pixels."""
-    first, second, third, fourth, fifth = weight.unbind(axis)
-    even = torch.stack([first + second, third + fourth, fifth], axis)
-    odd = torch.stack([first, second + third, fourth + fifth], axis)
-    return torch.stack([even, odd])
-
-
 def _judge(judge: Discriminator, real: Tensor, fake: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     both = judge(torch.cat([real, fake]))
     return [scores[: len(real)] for scores in both], [scores[len(real) :] for scores in both]
@@ -310,70 +333,3 @@ def _judge(judge: Discriminator, real: Tensor, fake: Tensor) -> tuple[list[Tenso
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, padding_mode="reflect")
-
-
-def _instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
-    """Instance norm; with adain (n, 2, channels) its shift and scale applied (AdaIN, Huang & Belongie 2017)."""
-    shift, scale = (None, None) if adain is None else adain[..., None, None].unbind(1)
-    return _Norm.apply(features, scale, shift, False)
-
-
-def _standardise(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
-    """(x - mean) / deviation of each channel of a sample or, of a `layer`, of all of it; and 1 / deviation.
-
-    A GPU's group norm takes no channels last, and torch's moments of channels last are slow on a CPU.
-    """
-    return (_by_group_norm if features.device.type == "cpu" else _by_moments)(features, layer)
-
-
-def _by_group_norm(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
-    count, channels, *size = features.shape
-    # A group for each channel: on a CPU, unlike instance_norm, it keeps the channels-last layout.
-    groups, epsilon = (1, _EPSILON_OF_LAYERS) if layer else (channels, _EPSILON)
-    normalised, _, inverse = torch.native_group_norm(
-        features, None, None, count, channels, math.prod(size), groups, epsilon
-    )
-    return normalised, inverse[:, :, None, None]
-
-
-def _by_moments(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
-    axes, epsilon = ((1, 2, 3), _EPSILON_OF_LAYERS) if layer else ((2, 3), _EPSILON)
-    variance, mean = torch.var_mean(features, axes, correction=0, keepdim=True)
-    inverse = (variance + epsilon).rsqrt()
-    return (features - mean) * inverse, inverse
-
-
-class _Norm(torch.autograd.Function):
-    """scale (x - mean) / deviation + shift, for each channel of a sample or, as a `layer`, for all of it.
-
-    scale, shift: (n or 1, channels, 1, 1), or None. The deviation is sqrt(variance + 1e-5); a layer's std + 1e-5,
-    unbiased. The gradient is written out: torch's own, of group_norm and std, is many times slower on channels last.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, scale: Tensor | None, shift: Tensor | None, layer: bool) -> Tensor:
-        normalised, inverse = _standardise(full(features), layer)
-        weight, ratio, damping = scale, None, None
-        if layer:  # from 1 / sqrt(variance) to 1 / (std + 1e-5)
-            assert scale is not None
-            bessel = math.sqrt(1 - 1 / features[0].numel())
-            damping = 1 / (1 + 1e-5 * bessel * inverse)
-            ratio = bessel * damping
-            inverse, weight = inverse * ratio, ratio * scale
-        kept = normalised.to(features.dtype)
-        ctx.save_for_backward(kept, scale, inverse, ratio, damping)
-        return kept if weight is None or shift is None else torch.addcmul(shift, normalised, weight).to(features.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        gradient, (normalised, scale, inverse, ratio, damping) = full(gradients[0]), ctx.saved_tensors
-        total, matched = (summed.sum((2, 3), keepdim=True) for summed in (gradient, gradient * normalised))
-        weight = inverse if scale is None else inverse * scale
-        offset, slope, together = weight * total, weight * matched, gradient[0, 0].numel()
-        if damping is not None:
-            offset, slope, together = offset.sum(1, True), damping * slope.sum(1, True), gradient[0].numel()
-            matched = matched * ratio
-        inner = torch.addcmul(offset / -together, normalised, slope / -together).addcmul_(gradient, weight)
-        if scale is None:
-            return inner, None, None, None
-        return inner, matched.sum_to_size(scale.shape), total.sum_to_size(scale.shape), None

@@ -24,8 +24,8 @@ def test_what_a_forward_pass_gives(name, expected):
     with precision.forward_pass(name, torch.device("cpu")):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == expected
-    assert precision.full(product).dtype == torch.float32
+    assert precision.at_least_float32(product).dtype == torch.float32
 
 
 def test_full_keeps_what_is_more_exact():
-    assert precision.full(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
+    assert precision.at_least_float32(torch.ones(1, dtype=torch.float64)).dtype == torch.float64

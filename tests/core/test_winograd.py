@@ -62,20 +62,20 @@ def test_layer_is_torchs(padding_mode, bias, size):
     plain = nn.Conv2d(128, 128, 3, padding=1, bias=bias, padding_mode=padding_mode)
     plain.load_state_dict(layer.state_dict())
     features = torch.randn(1, 128, *size)
-    assert winograd.pays(features, layer.weight) == (size == (48, 48))
+    assert winograd.is_faster(features, layer.weight) == (size == (48, 48))
     torch.testing.assert_close(layer(features), plain(features), rtol=1e-4, atol=1e-4)
 
 
 def test_where_it_pays():
     features, weight = torch.zeros(1, 128, 48, 48), torch.zeros(128, 128, 3, 3)
-    assert winograd.pays(features, weight)
-    assert not winograd.pays(features.double(), weight.double())
-    assert not winograd.pays(features[:, :64], weight[:, :64])
-    assert not winograd.pays(features, weight[:64])
-    assert not winograd.pays(features[:, :, :24], weight)
-    assert not winograd.pays(features.to("meta"), weight)
+    assert winograd.is_faster(features, weight)
+    assert not winograd.is_faster(features.double(), weight.double())
+    assert not winograd.is_faster(features[:, :64], weight[:, :64])
+    assert not winograd.is_faster(features, weight[:64])
+    assert not winograd.is_faster(features[:, :, :24], weight)
+    assert not winograd.is_faster(features.to("meta"), weight)
     with torch.autocast("cpu"):
-        assert not winograd.pays(features, weight)
+        assert not winograd.is_faster(features, weight)
 
 
 def test_an_exported_layer_is_a_plain_convolution():

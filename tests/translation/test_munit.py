@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import reference
-from cardioseg.translation import munit
+from cardioseg.translation import kernels, munit
 
 PUBLISHED_GENERATOR = {"width": 64, "downsamplings": 2, "residual_blocks": 4, "style_size": 8, "mlp_width": 256}
 PUBLISHED_DISCRIMINATOR = {"width": 64, "layers": 4, "scales": 3}
@@ -108,8 +108,8 @@ def test_gradients_of_the_norms(shape):
     generator = torch.Generator().manual_seed(0)
     features = 3 + torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
     adain = torch.randn(shape[0], 2, shape[1], generator=generator, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(munit._instance_norm, (features,))
-    assert torch.autograd.gradcheck(munit._instance_norm, (features, adain))
+    assert torch.autograd.gradcheck(kernels.instance_norm, (features,))
+    assert torch.autograd.gradcheck(kernels.instance_norm, (features, adain))
     norm = munit.LayerNorm(shape[1]).double()
     assert torch.autograd.gradcheck(lambda x, *_: norm(x), (features, norm.gain, norm.shift))
 
@@ -119,7 +119,9 @@ def test_norms_are_the_same_on_every_device(layer):
     """GPUs do not take the form that is fast on a CPU."""
     features = 3 + 2 * torch.randn(2, 5, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     features = features.contiguous(memory_format=torch.channels_last)
-    for here, elsewhere in zip(munit._by_group_norm(features, layer), munit._by_moments(features, layer), strict=True):
+    for here, elsewhere in zip(
+        kernels._by_group_norm(features, layer), kernels._by_moments(features, layer), strict=True
+    ):
         same(here, elsewhere)
 
 
@@ -283,7 +285,7 @@ def test_convolution_of_the_enlargement(shape):
     convolution = nn.Conv2d(shape[1], 4, 5, dtype=torch.float64)
     enlarged = features.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     plain = convolution(nn.functional.pad(enlarged, [2] * 4, mode="reflect"))
-    clever = munit.convolve_enlarged(features, convolution)
+    clever = kernels.convolve_enlarged(features, convolution)
     same(clever, plain)
     direction = torch.randn(plain.shape, generator=generator, dtype=torch.float64)
     for a, b in zip(

@@ -1,0 +1,170 @@
+"""Norms and an enlarging convolution in forms that are fast on images with channels last, for the translation network.
+
+They compute what the plain definitions say, up to rounding.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cardioseg.core import winograd
+from cardioseg.core.precision import at_least_float32
+
+# Added to the variance. A layer norm adds 1e-5 to the deviation instead: its epsilon only avoids a division by 0.
+_EPSILON, _EPSILON_OF_LAYERS = 1e-5, 1e-30
+
+
+def instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
+    """Normalise each channel of each sample to mean 0 and variance 1; then apply AdaIN's shift and scale, if given.
+
+    Parameters
+    ----------
+    features : Tensor
+        (n, channels, y, x).
+    adain : Tensor, optional
+        (n, 2, channels), shift then scale.
+
+    Returns
+    -------
+    Tensor
+        (n, channels, y, x), of the features' type.
+
+    References
+    ----------
+    Huang and Belongie, Arbitrary style transfer in real-time with adaptive instance normalization, ICCV 2017.
+    """
+    shift, scale = (None, None) if adain is None else adain[..., None, None].unbind(1)
+    return _Norm.apply(features, scale, shift, False)
+
+
+def layer_norm(features: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    """Normalise each sample by its mean and its unbiased std + 1e-5, then apply a gain and a shift for each channel.
+
+    Parameters
+    ----------
+    features : Tensor
+        (n, channels, y, x).
+    gain, shift : Tensor
+        (channels,).
+
+    Returns
+    -------
+    Tensor
+        (n, channels, y, x), of the features' type.
+    """
+    return _Norm.apply(features, gain.view(1, -1, 1, 1), shift.view(1, -1, 1, 1), True)
+
+
+def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Convolve the nearest-neighbour enlargement by 2 of features, with reflection padding.
+
+    Many of the 25 taps at a pixel of the enlargement meet the same pixel of the features. Their weights are summed,
+    which leaves 9 taps, with other sums at even and odd pixels: four convolutions, computed as channels of one. Only
+    the outermost pixels, which reflection treats otherwise, are made from the enlargement itself.
+
+    Parameters
+    ----------
+    features : Tensor
+        (n, inputs, y, x).
+    convolution : nn.Conv2d
+        5 x 5, with bias.
+
+    Returns
+    -------
+    Tensor
+        (n, outputs, 2 y, 2 x).
+    """
+    weight, bias = convolution.weight, convolution.bias
+    assert bias is not None
+    # (x phase, y phase, outputs, inputs, 3, 3) to the channels' order of pixel_shuffle
+    kernels = _halved_taps(_halved_taps(weight, -2), -1).permute(2, 1, 0, 3, 4, 5).flatten(0, 2)
+    padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
+    convolve = winograd.convolve if winograd.is_faster(features, kernels) else F.conv2d
+    convolved = F.pixel_shuffle(convolve(padded, kernels, bias.repeat_interleave(4)), 2)
+    for axis, enlargement, margins in ((2, (1, 2), (2, 2, 0, 0)), (3, (2, 1), (0, 0, 2, 2))):
+        # What the outermost pixels at both ends see of the enlargement, as images of their own.
+        end = features.narrow(axis, features.shape[axis] - 2, 2).flip(axis)
+        outer, inner = torch.cat([features.narrow(axis, 0, 2), end]).chunk(2, axis)
+        strips = F.interpolate(torch.cat([inner, outer, outer, outer, inner], axis), scale_factor=enlargement)
+        outermost = F.conv2d(F.pad(strips, margins, mode="reflect"), weight, bias).squeeze(axis)
+        convolved.movedim(axis, 0)[:: convolved.shape[axis] - 1] = outermost.unflatten(0, (2, -1))
+    return convolved
+
+
+def _halved_taps(weight: Tensor, axis: int) -> Tensor:
+    """Five taps along an axis of an enlargement by 2 as three of the enlarged (2, ...): for even and odd pixels."""
+    first, second, third, fourth, fifth = weight.unbind(axis)
+    even = torch.stack([first + second, third + fourth, fifth], axis)
+    odd = torch.stack([first, second + third, fourth + fifth], axis)
+    return torch.stack([even, odd])
+
+
+def _standardise(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
+    """(x - mean) / deviation of each channel of a sample or, of a `layer`, of all of it; and 1 / deviation.
+
+    A GPU's group norm takes no channels last, and torch's moments of channels last are slow on a CPU.
+    """
+    return (_by_group_norm if features.device.type == "cpu" else _by_moments)(features, layer)
+
+
+def _by_group_norm(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
+    count, channels, *size = features.shape
+    # A group for each channel: on a CPU, unlike instance_norm, it keeps the channels-last layout.
+    groups, epsilon = (1, _EPSILON_OF_LAYERS) if layer else (channels, _EPSILON)
+    normalised, _, inverse = torch.native_group_norm(
+        features, None, None, count, channels, math.prod(size), groups, epsilon
+    )
+    return normalised, inverse[:, :, None, None]
+
+
+def _by_moments(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
+    axes, epsilon = ((1, 2, 3), _EPSILON_OF_LAYERS) if layer else ((2, 3), _EPSILON)
+    variance, mean = torch.var_mean(features, axes, correction=0, keepdim=True)
+    inverse = (variance + epsilon).rsqrt()
+    return (features - mean) * inverse, inverse
+
+
+class _Norm(torch.autograd.Function):
+    """scale z + shift, where z = (x - mean) / d over a channel of a sample or, as a `layer`, over a whole sample.
+
+    scale, shift: (n or 1, channels, 1, 1), or None. d = sqrt(variance + 1e-5); a layer's d = std + 1e-5, unbiased.
+
+    The gradient is written out: torch's own, of group_norm and std, is many times slower on channels last. With g the
+    gradient of the result and h = scale g, means being taken over what is normalised together, that of x is
+
+        (h - mean(h) - k z' mean(h z')) / d
+
+    where z' has the variance 1, and k = 1, or std / d for a layer. The gradient of scale is the sum of g z, and that of
+    shift the sum of g, over all that share it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, scale: Tensor | None, shift: Tensor | None, layer: bool) -> Tensor:
+        normalised, inverse = _standardise(at_least_float32(features), layer)
+        weight, ratio, damping = scale, None, None
+        if layer:  # from 1 / sqrt(variance) to 1 / (std + 1e-5)
+            assert scale is not None
+            bessel = math.sqrt(1 - 1 / features[0].numel())
+            damping = 1 / (1 + 1e-5 * bessel * inverse)
+            ratio = bessel * damping
+            inverse, weight = inverse * ratio, ratio * scale
+        kept = normalised.to(features.dtype)
+        ctx.save_for_backward(kept, scale, inverse, ratio, damping)
+        return kept if weight is None or shift is None else torch.addcmul(shift, normalised, weight).to(features.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, (normalised, scale, inverse, ratio, damping) = at_least_float32(gradients[0]), ctx.saved_tensors
+        total, matched = (summed.sum((2, 3), keepdim=True) for summed in (gradient, gradient * normalised))
+        weight = inverse if scale is None else inverse * scale
+        offset, slope, together = weight * total, weight * matched, gradient[0, 0].numel()
+        if damping is not None:
+            offset, slope, together = offset.sum(1, True), damping * slope.sum(1, True), gradient[0].numel()
+            matched = matched * ratio
+        inner = torch.addcmul(offset / -together, normalised, slope / -together).addcmul_(gradient, weight)
+        if scale is None:
+            return inner, None, None, None
+        return inner, matched.sum_to_size(scale.shape), total.sum_to_size(scale.shape), None
