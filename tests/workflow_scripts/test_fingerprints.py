@@ -177,7 +177,7 @@ def test_closures_of_the_project():
     others = ("cohort", "evaluation", "figures", "inference", "phantoms")
     assert not [name for name in training if name.startswith(others)]
     assert "core.configuration" not in training
-    figure = {"core.errors", "core.files", "core.volumes", "figures.style", "figures.worst"}
+    figure = {"core.errors", "core.files", "core.volumes", "evaluation.measures", "figures.style", "figures.worst"}
     assert modules("figure_worst.py") == figure
     assert not [name for name in modules("evaluate.py") if name.startswith(("segmentation", "translation"))]
 
