@@ -38,7 +38,7 @@ def code(source: Path | str) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Versions of the operating system, of Python and of the packages that results depend on."""
     found = {"system": platform.platform(), "Python": platform.python_version()}
-    return found | {name: _version(name) for name in PACKAGES} | {"torch": torch.__version__}  # names the build
+    return found | {name: _version(name) for name in PACKAGES} | {"torch": str(torch.__version__)}  # names the build
 
 
 def installed() -> dict[str, str]:

@@ -84,3 +84,8 @@ def test_commit(tmp_path):
     assert provenance.code(tmp_path) == {"commit": commit, "modified": False}
     (tmp_path / "file").write_text("two")
     assert provenance.code(tmp_path) == {"commit": commit, "modified": True}
+
+
+def test_versions_are_plain_text():
+    """torch's own is not: no file of tensors and plain values can hold it."""
+    assert {type(found) for found in provenance.versions().values()} == {str}
