@@ -25,7 +25,7 @@ STAGES = {
     "resampling": "#9aa5b1",
     "cropping": "#9aa5b1",
     "train_localiser": "#8c6bb1",
-    "translate": "#e6842a",
+    "train_translation": "#e6842a",
     "synthesise": "#e6842a",
     "pretrain": "#2b7bba",
     "finetune": "#2b7bba",

@@ -1,7 +1,7 @@
 # Per seed: several target-like images of every labelled source volume, one style code each.
 rule synthesise:
     input:
-        network="results/translation/munit.pt",
+        network="results/translation/network.pt",
         images=crops(SOURCE, SPLITS["labelled"]),
     output:
         [

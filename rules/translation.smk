@@ -1,15 +1,15 @@
-# MUNIT on unpaired slices of both modalities; no labels.
-rule translate:
+# The translation network, from unpaired slices of both modalities; no labels.
+rule train_translation:
     input:
         source=crops(SOURCE, SPLITS["translation_source"]),
         target=crops(TARGET, SPLITS["translation_target"]),
     output:
-        network="results/translation/munit.pt",
+        network="results/translation/network.pt",
         history="results/translation/history.csv",
     log:
-        "results/logs/translate.log",
+        "results/logs/train_translation.log",
     benchmark:
-        "results/benchmarks/translate.tsv"
+        "results/benchmarks/train_translation.tsv"
     priority: 1  # the longest, and most of the rest waits for it
     conda:
         "../envs/cardioseg.yaml"
@@ -19,6 +19,6 @@ rule translate:
     params:
         settings=section("translation"),
         seed=config["seed"],
-        code=code("train_munit.py"),
+        code=code("train_translation.py"),
     script:
-        "../workflow_scripts/train_munit.py"
+        "../workflow_scripts/train_translation.py"

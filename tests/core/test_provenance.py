@@ -20,7 +20,7 @@ def test_resources_of_steps(tmp_path):
     benchmark(tmp_path / "translate.tsv", 50.0, 900.0, 49.0)
     table = provenance.resources(tmp_path)
     assert table.to_dict("list") == {
-        "step": ["translate", "crop"],
+        "step": ["train_translation", "crop"],
         "jobs": [1, 2],
         "seconds": [50.0, 5.0],
         "longest_s": [50.0, 3.0],

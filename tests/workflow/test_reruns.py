@@ -23,7 +23,9 @@ AFTER_PREDICTION = Counter(average=2, evaluate=2, metrics=1)
 AFTER_TRANSLATION = AFTER_PREDICTION + Counter(
     synthesise=2, finetune_unet=2, pretrain_cascade=2, finetune_cascade=2, predict=4
 )
-AFTER_RESAMPLING = AFTER_TRANSLATION + Counter(train_localiser=1, crop=5, crop_labels=2, translate=1, pretrain_unet=2)
+AFTER_RESAMPLING = AFTER_TRANSLATION + Counter(
+    train_localiser=1, crop=5, crop_labels=2, train_translation=1, pretrain_unet=2
+)
 # Of one of the two patients that are segmented.
 AFTER_A_VOLUME = Counter(resample=1, crop=1, predict=2, average=1, evaluate=1, metrics=1)
 STEPS = {"resample", *AFTER_RESAMPLING}
@@ -138,7 +140,7 @@ def test_changed_raw_volume_of_a_patient_to_learn_translation_from(work: Path) -
     victim = raw(work, 7, "LGE")
     image = nib.load(victim)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., ::-1], image.affine, image.header), victim)
-    own = Counter(resample=1, crop=1, translate=1)
+    own = Counter(resample=1, crop=1, train_translation=1)
     assert steps(plan(work)) == own + AFTER_TRANSLATION
 
 
@@ -152,7 +154,7 @@ def test_changed_postprocessing(run: Path) -> None:
 @pytest.mark.parametrize("change", ["weights: {image: 9}", "precision: bfloat16"])
 def test_changed_translation(work: Path, change: str) -> None:
     jobs = plan(work, overlay=f"translation: {{{change}}}")
-    assert steps(jobs) == Counter(translate=1) + AFTER_TRANSLATION
+    assert steps(jobs) == Counter(train_translation=1) + AFTER_TRANSLATION
 
 
 def test_added_seed(work: Path) -> None:
@@ -204,7 +206,7 @@ def test_changed_line_in_the_loss_of_segmentation(work: Path, code: Path) -> Non
 
 def test_changed_line_in_the_loss_of_translation(work: Path, code: Path) -> None:
     edit(code / "cardioseg" / "translation" / "munit.py", "(judged - 1).square()", "(judged - 1).abs()")
-    assert steps(plan(work, code=code)) == Counter(translate=1) + AFTER_TRANSLATION
+    assert steps(plan(work, code=code)) == Counter(train_translation=1) + AFTER_TRANSLATION
 
 
 def test_other_python_of_the_same_version(work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing()),
 ]
 
-ON_GPU = {"train_localiser", "translate", "synthesise"} | {
+ON_GPU = {"train_localiser", "train_translation", "synthesise"} | {
     f"{phase}_{network}" for phase in ("pretrain", "finetune") for network in ("unet", "cascade")
 }
 LONGER = "{ensemble: [1, 2, 3], segmentation: {pretraining: {epochs: 100}}}"

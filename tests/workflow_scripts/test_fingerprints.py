@@ -171,8 +171,10 @@ def modules(script):
 def test_closures_of_the_project():
     preprocessing = {"preprocessing.bias_field", "preprocessing.resampling"}
     assert modules("resample.py") == {"core.errors", "core.files", "core.volumes"} | preprocessing
-    assert "segmentation.cascade" not in modules("crop.py") | modules("train_localiser.py") | modules("train_munit.py")
-    training = modules("train_munit.py")
+    assert "segmentation.cascade" not in modules("crop.py") | modules("train_localiser.py") | modules(
+        "train_translation.py"
+    )
+    training = modules("train_translation.py")
     assert {"translation.munit", "translation.training", "core.training_loop", "core.volumes"} <= training
     others = ("cohort", "evaluation", "figures", "inference", "phantoms")
     assert not [name for name in training if name.startswith(others)]

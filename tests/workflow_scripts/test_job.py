@@ -77,7 +77,7 @@ def test_a_gpu_out_of_memory_names_the_settings(tmp_path: Path, error: Exception
 
 
 def test_a_batch_of_one_cannot_be_lowered(tmp_path: Path) -> None:
-    text = said(tmp_path, torch.OutOfMemoryError(CUDA), "translate", batch_size=1)
+    text = said(tmp_path, torch.OutOfMemoryError(CUDA), "train_translation", batch_size=1)
     assert "batch_size" not in text
     assert "cropping.size" in text
 

@@ -16,7 +16,7 @@ NO_MEMORY = re.compile(r"out of memory|ALLOC_FAILED|can't allocate memory|Unable
 # The section of the configuration that sizes a training.
 SECTIONS = {
     "train_localiser": "localisation",
-    "translate": "translation",
+    "train_translation": "translation",
     **dict.fromkeys(["pretrain_unet", "finetune_unet", "pretrain_cascade", "finetune_cascade"], "segmentation"),
 }
 
