@@ -319,8 +319,8 @@ def _notes(of_split: pd.DataFrame, published: bool) -> list[str]:
         "standard deviation over the seeds in parentheses.",
         "AVG: over the structures of each patient.",
         f"Bold: best of the methods as printed, the parts aside. †: Dice under {LOW_DICE:.3f}.",
-        "A structure that a method misses has Dice 0 and no distances. [m/n]: the mean is over the m of n masks that have "
-        "a value. Such a mean flatters, the paper gives N/A for it, and it is never marked best.",
+        "A structure that a method misses has Dice 0 and no distances. [m/n]: the mean is over the m of n masks that "
+        "have a value. Such a mean flatters, the paper gives N/A for it, and it is never marked best.",
     ]
     if patients < significance.FEWEST_PATIENTS:
         notes.append(f"Differences between methods are not tested: fewer than {significance.FEWEST_PATIENTS} patients.")
