@@ -17,7 +17,7 @@ def benchmark(path, seconds, memory, cpu):
 def test_resources_of_steps(tmp_path):
     benchmark(tmp_path / "crop" / "LGE" / "1.tsv", 2.0, 100.0, 1.5)
     benchmark(tmp_path / "crop" / "LGE" / "2.tsv", 3.0, 120.0, 2.5)
-    benchmark(tmp_path / "translate.tsv", 50.0, 900.0, 49.0)
+    benchmark(tmp_path / "train_translation.tsv", 50.0, 900.0, 49.0)
     table = provenance.resources(tmp_path)
     assert table.to_dict("list") == {
         "step": ["train_translation", "crop"],

@@ -183,7 +183,7 @@ def test_dice_of_bfloat16_is_within_the_spread_over_seeds(tmp_path):
         dice[precision] = []
         for seed in range(5, 9):
             network = unet(seed=seed)
-            fit(network, tmp_path / f"{precision} {seed}", slices(12), precision, epochs=20, seed=seed)
+            fit(network, tmp_path / f"{precision} {seed}", slices(12), precision=precision, epochs=20, seed=seed)
             rows = metrics.evaluate(predict(network, images, CPU).argmax(axis=0), labels, (1, 1, 1), ["a", "b"])
             dice[precision].append(np.mean([row["dice"] for row in rows]))
     spread = max(dice["float32"]) - min(dice["float32"])
