@@ -137,7 +137,9 @@ def test_cohort_is_reported(run: Path) -> None:
 
 def test_provenance_is_recorded(run: Path) -> None:
     record = json.loads((run / "results" / "provenance.json").read_text())
-    assert set(record) == {"code", "versions", "hardware", "seeds", "configuration", "inputs"}
+    assert set(record) == {"code", "versions", "packages", "hardware", "seeds", "configuration", "inputs"}
+    assert {"torch", "numpy", "snakemake"} <= set(record["packages"])
+    assert record["versions"]["numpy"] == record["packages"]["numpy"]
     assert record["seeds"] == {"seed": 1, "ensemble": [1, 2]}
     assert record["configuration"]["cropping"]["size"] == 64
     found = checksums.sha256((run / "results" / "phantom").rglob("*.nii.gz"))
