@@ -4,9 +4,18 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import pytest
 import torch
 from hypothesis import settings
+
+from cardioseg.core import precision
 
 torch.set_num_threads(1)
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
+
+
+@pytest.fixture(autouse=True)
+def bfloat16_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests of bfloat16 test it on every processor, slow as it may be there."""
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)

@@ -27,10 +27,17 @@ def products(precision: str) -> Iterator[None]:
 def forward_pass(precision: str, device: torch.device) -> torch.autocast:
     """Return the context for forward passes of networks.
 
+    A processor without units for bfloat16 would take longer for it than for float32, and so computes in float32.
     Passes with gradients and passes without need a context each: a context rounds the weights once, and weights that
     were rounded without gradients get none later on.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    enabled = precision == "bfloat16" and (device.type != "cpu" or cpu_has_bfloat16())
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether the processor multiplies in bfloat16 (AVX-512 BF16 or AMX)."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def at_least_float32(numbers: Tensor) -> Tensor:

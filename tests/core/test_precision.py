@@ -27,5 +27,12 @@ def test_what_a_forward_pass_gives(name, expected):
     assert precision.at_least_float32(product).dtype == torch.float32
 
 
+def test_a_processor_without_units_for_bfloat16_computes_in_float32(monkeypatch):
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
+    with precision.forward_pass("bfloat16", torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == torch.float32
+
+
 def test_full_keeps_what_is_more_exact():
     assert precision.at_least_float32(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
