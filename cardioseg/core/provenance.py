@@ -14,6 +14,7 @@ PACKAGES = [
     "cardioseg",
     "itk-elastix",
     "matplotlib",
+    "medpy",
     "monai",
     "nibabel",
     "numpy",

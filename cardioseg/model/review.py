@@ -5,8 +5,6 @@ from itertools import combinations
 
 import numpy as np
 
-from cardioseg.evaluation.metrics import dice
-
 # The Dice between members follows the Dice against a manual mask (Roy et al., NeuroImage 2019;195:11-22), and tends to
 # be higher.
 LEAST_AGREEMENT = 0.7
@@ -20,7 +18,7 @@ def agreement(members: np.ndarray, structures: Sequence[str]) -> dict[str, float
     A pair of members that both miss a structure does not count. NaN where no pair counts, as with one member.
     """
     return {
-        name: _mean([dice(one == label, other == label) for one, other in combinations(members, 2)])
+        name: _mean([_dice(one == label, other == label) for one, other in combinations(members, 2)])
         for label, name in enumerate(structures, start=1)
     }
 
@@ -49,6 +47,12 @@ def reasons(
     if members[..., [0, -1], :].any() or members[..., [0, -1]].any():
         why.append("the segmentation reaches the edge of the crop")
     return why
+
+
+def _dice(one: np.ndarray, other: np.ndarray) -> float:
+    # Not that of `evaluation.metrics`: the command then need not load MedPy, which is also under another licence (GPL).
+    total = np.count_nonzero(one) + np.count_nonzero(other)
+    return 2 * np.count_nonzero(one & other) / total if total else float("nan")
 
 
 def _mean(values: Sequence[float]) -> float:
