@@ -96,7 +96,7 @@ def decode(network: Network, content: Tensor, style: Tensor) -> Tensor:
     return torch.tanh(convolve(network, "decode.head", features))
 
 
-def judge(network: Network, image: Tensor) -> list[Tensor]:
+def discriminate(network: Network, image: Tensor) -> list[Tensor]:
     scores = []
     for scale in layers(network, "scales."):
         last = 2 * (len(layers(network, f"scales.{scale}.")) - 1)
@@ -113,7 +113,7 @@ class Munit:
 
     def __init__(self, library: nn.Module, settings: Mapping[str, Any]) -> None:
         self.generators = [parameters(library.source), parameters(library.target)]
-        self.judges = [parameters(library.judge_source), parameters(library.judge_target)]
+        self.discriminators = [parameters(library.judge_source), parameters(library.judge_target)]
         self.optimisers = [
             torch.optim.Adam(
                 [value for network in networks for value in network.values()],
@@ -121,18 +121,18 @@ class Munit:
                 tuple(settings["betas"]),
                 weight_decay=settings["weight_decay"],
             )
-            for networks in (self.judges, self.generators)
+            for networks in (self.discriminators, self.generators)
         ]
 
     def step(
         self, images: tuple[Tensor, Tensor], styles: tuple[tuple[Tensor, Tensor], ...], weights: Mapping[str, float]
     ) -> dict[str, float]:
         """Images of both domains (n, 1, y, x); styles of both domains for each of the two updates. Returns losses."""
-        judgement = self._update_judges(images, styles[0], weights)
+        discriminator_loss = self._update_discriminators(images, styles[0], weights)
         losses = self._update_generators(images, styles[1], weights)
-        return {"discriminator": judgement.item(), **{name: loss.item() for name, loss in losses.items()}}
+        return {"discriminator": discriminator_loss.item(), **{name: loss.item() for name, loss in losses.items()}}
 
-    def _update_judges(
+    def _update_discriminators(
         self, images: tuple[Tensor, Tensor], styles: tuple[Tensor, Tensor], weights: Mapping[str, float]
     ) -> Tensor:
         first, second = self.generators
@@ -143,8 +143,8 @@ class Munit:
             encode_style(network, image)
         fakes = [decode(first, content[1], styles[0]), decode(second, content[0], styles[1])]
         total: Tensor = torch.zeros((), device=images[0].device)
-        for network, real, fake in zip(self.judges, images, fakes, strict=True):
-            for on_fake, on_real in zip(judge(network, fake.detach()), judge(network, real), strict=True):
+        for network, real, fake in zip(self.discriminators, images, fakes, strict=True):
+            for on_fake, on_real in zip(discriminate(network, fake.detach()), discriminate(network, real), strict=True):
                 total = total + on_fake.square().mean() + (on_real - 1).square().mean()
         (weights["adversarial"] * total).backward()
         self.optimisers[0].step()
@@ -163,8 +163,8 @@ class Munit:
         losses = {
             "adversarial": sum(
                 (score - 1).square().mean()
-                for network, fake in zip(self.judges, fakes, strict=True)
-                for score in judge(network, fake)
+                for network, fake in zip(self.discriminators, fakes, strict=True)
+                for score in discriminate(network, fake)
             ),
             "image": sum(
                 F.l1_loss(decode(network, code, style), image)

@@ -29,7 +29,7 @@ import measure
 import steps
 from cardioseg.core import volumes
 from cardioseg.evaluation import metrics
-from cardioseg.model import ensemble
+from cardioseg.model import trained_model
 from cardioseg.phantoms import heart
 from cardioseg.translation import munit, training
 
@@ -111,7 +111,7 @@ def stages() -> list[dict[str, Any]]:
         files = heart.release_files(Path(folder), 1)
 
         def segment() -> None:
-            ensemble.segment(volumes.read_image(files["LGE"]), model, cpu)
+            trained_model.segment(volumes.read_image(files["LGE"]), model, cpu)
 
         def synthesise() -> None:
             side = config["cropping"]["size"]

@@ -24,7 +24,7 @@ import published
 from cardioseg.core import precision, training_loop, volumes
 from cardioseg.evaluation import metrics
 from cardioseg.inference import postprocessing
-from cardioseg.model import ensemble
+from cardioseg.model import trained_model
 from cardioseg.phantoms import heart
 from cardioseg.preprocessing import cropping, localisation, resampling
 from cardioseg.segmentation import cascade
@@ -218,19 +218,19 @@ def inference(size: str, _: str, device: torch.device) -> Step:
 
     def eager() -> None:
         predict = published.predict
-        with mock.patch.object(ensemble, "predict", predict), mock.patch.object(localisation, "predict", predict):
-            ensemble.segment(volume, reference, device)
+        with mock.patch.object(trained_model, "predict", predict), mock.patch.object(localisation, "predict", predict):
+            trained_model.segment(volume, reference, device)
 
-    return Step(lambda: ensemble.segment(volume, model, device), eager, 1, "volume")
+    return Step(lambda: trained_model.segment(volume, model, device), eager, 1, "volume")
 
 
-def untrained(size: str) -> ensemble.Ensemble:
+def untrained(size: str) -> trained_model.TrainedModel:
     """An ensemble of four as it is before training."""
     config = configuration(size)
-    settings = {name: config[name] for name in ensemble.SECTIONS}
+    settings = {name: config[name] for name in trained_model.SECTIONS}
     structures = config["cohort"]["structures"]
     torch.manual_seed(0)
-    return ensemble.Ensemble(
+    return trained_model.TrainedModel(
         settings=settings,
         structures=structures,
         localiser=localisation.network(settings["localisation"], 1 + len(structures)),

@@ -102,14 +102,14 @@ def _segment(given: argparse.Namespace) -> int:
 
     from cardioseg.cohort import inputs
     from cardioseg.core import devices
-    from cardioseg.model import batch, ensemble
+    from cardioseg.model import batch, trained_model
 
     found = inputs.find(given.images)
     device = devices.choose(given.device)
     if given.threads:
         torch.set_num_threads(given.threads)
-    path = ensemble.find(given.model)
-    statuses = batch.segment(found, ensemble.load(path), device, given.out, _about(path))
+    path = trained_model.find(given.model)
+    statuses = batch.segment(found, trained_model.load(path), device, given.out, _about(path))
     counts = {status: statuses.count(status) for status in ("review", "failed")}
     print(
         f"{len(statuses) - counts['failed']} segmented, {counts['review']} of them to be looked at, "
@@ -125,10 +125,10 @@ def _about(model: Path) -> dict[str, str]:
 
 def _export(given: argparse.Namespace) -> int:
     from cardioseg.cohort import inputs
-    from cardioseg.model import ensemble, model_card
+    from cardioseg.model import model_card, trained_model
 
     onnx_export = _onnx_export() if given.onnx else None
-    model = ensemble.load(given.model)
+    model = trained_model.load(given.model)
     if given.licence:
         model = dataclasses.replace(model, licence=given.licence)
     found = None
@@ -141,7 +141,7 @@ def _export(given: argparse.Namespace) -> int:
             shutil.copytree(aside, given.out / "onnx", dirs_exist_ok=True)
         found = f"onnxruntime's masks of {len(images)} images: {differing} of {voxels} voxels differ."
         print(found)
-    ensemble.save(given.out / "ensemble.pt", model)
+    trained_model.save(given.out / "ensemble.pt", model)
     files.write_text(given.out / "MODEL_CARD.md", model_card.text(model, found))
     print(f"Written: {given.out / 'ensemble.pt'}, {given.out / 'MODEL_CARD.md'}")
     return DONE

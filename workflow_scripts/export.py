@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from cardioseg.core import checksums, files, provenance
-from cardioseg.model import ensemble, model_card, training_cohort
+from cardioseg.model import model_card, trained_model, training_cohort
 from support.job import job
 
 with job(snakemake):
@@ -10,7 +10,7 @@ with job(snakemake):
     cohort = training_cohort.summarise(
         made_from.cohort, labels, made_from.metrics, snakemake.params.source, snakemake.params.target, list(structures)
     )
-    model = ensemble.gather(
+    model = trained_model.gather(
         snakemake.params.settings,
         structures,
         made_from.localiser,
@@ -21,5 +21,5 @@ with job(snakemake):
             [made_from.localiser, *made_from.first, *made_from.second, made_from.cohort, made_from.metrics]
         ),
     )
-    ensemble.save(snakemake.output.model, model)
+    trained_model.save(snakemake.output.model, model)
     files.write_text(snakemake.output.card, model_card.text(model, None))

@@ -12,7 +12,7 @@ from cardioseg.core.errors import InputError
 
 def save(path: Path | str, content: dict[str, Any]) -> None:
     """Write tensors and plain values, all or nothing. Raises OSError naming the file where that fails."""
-    with files.whole(path) as file:
+    with files.atomic_write(path) as file:
         torch.save(content, file)
 
 

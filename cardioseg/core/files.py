@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole(path: Path | str) -> Iterator[BinaryIO]:
+def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     """Open a file for writing under another name; it takes its own name, replacing an older file, once it is complete.
 
     The folder is made. Raises OSError that names the file where it cannot be written; then nothing is left of it.
@@ -33,6 +33,6 @@ def whole(path: Path | str) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text as a whole or not at all: see `whole`."""
-    with whole(path) as file:
+    """Write a text as a whole or not at all: see `atomic_write`."""
+    with atomic_write(path) as file:
         file.write(text.encode())

@@ -228,7 +228,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write all or nothing; a .gz name is compressed without a time stamp."""
     if path.suffix == ".gz":
         content = gzip.compress(content, compresslevel=1, mtime=0)
-    with files.whole(path) as file:
+    with files.atomic_write(path) as file:
         file.write(content)
 
 

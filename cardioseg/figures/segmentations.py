@@ -25,7 +25,7 @@ def figure(
     shown as N/A. reference: the title of the labels that slices and window are chosen by; every patient has them.
     """
     rows = [(name, z) for name, (_, labels) in patients.items() for z in style.levels(labels[reference], LEVELS)]
-    drawn = Figure(figsize=(0.5 + 1.3 * (1 + len(titles)), 0.6 + 1.32 * len(rows)), layout=style.close())
+    drawn = Figure(figsize=(0.5 + 1.3 * (1 + len(titles)), 0.6 + 1.32 * len(rows)), layout=style.tight_layout())
     axes = drawn.subplots(len(rows), 1 + len(titles), squeeze=False)
     for row, (name, z) in zip(axes, rows, strict=True):
         image, labels = patients[name]

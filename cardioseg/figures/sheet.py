@@ -25,7 +25,7 @@ def figure(image: Volume, labels: np.ndarray, title: str, structures: Sequence[s
     grid = Volume(_mosaic(shown, grey[1])[np.newaxis], image.affine)
     rows, columns = grid.array.shape[1:]
     inches = 1.6 * COLUMNS * rows * image.spacing[1] / (columns * image.spacing[2])
-    drawn = Figure(figsize=(1.6 * COLUMNS, 0.5 + 0.14 * title.count("\n") + inches), layout=style.close())
+    drawn = Figure(figsize=(1.6 * COLUMNS, 0.5 + 0.14 * title.count("\n") + inches), layout=style.tight_layout())
     axis = drawn.subplots()
     style.show(axis, grid, 0, EVERYTHING, grey)
     style.outline(axis, _mosaic(labels[:, *where], 0), len(structures))

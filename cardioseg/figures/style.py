@@ -53,7 +53,7 @@ def colour(structure: int) -> str:
     return COLOURS[structure % len(COLOURS)]
 
 
-def close() -> ConstrainedLayoutEngine:
+def tight_layout() -> ConstrainedLayoutEngine:
     """A layout with images close to each other."""
     return ConstrainedLayoutEngine(w_pad=0.015, h_pad=0.02, wspace=0, hspace=0)
 

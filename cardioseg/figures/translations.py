@@ -26,7 +26,7 @@ def figure(
     """
     samples = max(len(synthetic) for _, synthetic, _ in patients.values())
     titles = [source, *(f"synthetic {target} {index}" for index in range(1, samples + 1)), "labels"]
-    drawn = Figure(figsize=(0.3 + 1.5 * len(titles), 0.55 + 1.42 * len(patients)), layout=style.close())
+    drawn = Figure(figsize=(0.3 + 1.5 * len(titles), 0.55 + 1.42 * len(patients)), layout=style.tight_layout())
     axes = drawn.subplots(len(patients), len(titles), squeeze=False)
     for row, (name, (image, synthetic, labels)) in zip(axes, patients.items(), strict=True):
         z = style.middle(labels)

@@ -24,7 +24,7 @@ def figure(
     everything = {name: np.max(list(own.values()), axis=0) for name, (_, own, _) in patients.items()}
     rows = [(name, z) for name in patients for z in style.levels(everything[name], 3)]
     count = len(labels) + len(maps)
-    drawn = Figure(figsize=(0.4 + 1.7 * count, 0.8 + 1.66 * len(rows)), layout=style.close())
+    drawn = Figure(figsize=(0.4 + 1.7 * count, 0.8 + 1.66 * len(rows)), layout=style.tight_layout())
     axes = drawn.subplots(len(rows), count, squeeze=False)
     shown: dict[str, list] = {title: [] for title in maps}
     highest = {title: max(float(own[title].max()) for _, _, own in patients.values()) for title in maps}

@@ -35,7 +35,7 @@ def figure(
     """
     titles = list(dict.fromkeys(title for _, labels in patients.values() for title in labels))
     rows = len(titles) * len(patients)
-    drawn = Figure(figsize=(0.4 + 1.35 * LEVELS, 0.4 + 1.36 * rows + 0.3 * len(patients)), layout=style.close())
+    drawn = Figure(figsize=(0.4 + 1.35 * LEVELS, 0.4 + 1.36 * rows + 0.3 * len(patients)), layout=style.tight_layout())
     blocks = drawn.subfigures(len(patients), 1, squeeze=False)[:, 0]
     for block, (name, (image, labels)) in zip(blocks, patients.items(), strict=True):
         dice = ", ".join(f"{key} {_number(scores.loc[name, key])}" for key in [*structures, "mean"])

@@ -1,1 +1,1 @@
-"""The trained ensemble as one object, for new images."""
+"""The trained model: its file and card, and its use on new images."""

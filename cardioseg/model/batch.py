@@ -18,14 +18,14 @@ from cardioseg.core import files
 from cardioseg.core.errors import InputError
 from cardioseg.evaluation import clinical
 from cardioseg.figures import sheet, style
-from cardioseg.model import ensemble, review
-from cardioseg.model.ensemble import Ensemble
+from cardioseg.model import review, trained_model
+from cardioseg.model.trained_model import TrainedModel
 
 BAR = 24
 
 
 def segment(
-    named: Mapping[str, Path], model: Ensemble, device: torch.device, out: Path, about: Mapping[str, str]
+    named: Mapping[str, Path], model: TrainedModel, device: torch.device, out: Path, about: Mapping[str, str]
 ) -> list[str]:
     """Segment images (paths by name) and write to `out` what `command.WRITTEN` lists, `about` in results.json.
 
@@ -56,9 +56,11 @@ def segment(
     return [row["status"] for row in rows]
 
 
-def _segment_one(name: str, image: inputs.Image, model: Ensemble, device: torch.device, out: Path) -> dict[str, Any]:
+def _segment_one(
+    name: str, image: inputs.Image, model: TrainedModel, device: torch.device, out: Path
+) -> dict[str, Any]:
     structures, volume = list(model.structures), image.volume
-    found = ensemble.segment(volume, model, device)
+    found = trained_model.segment(volume, model, device)
     measured = clinical.measure(found.labels, volume.spacing, structures, model.settings["clinical"])
     agreements = review.agreement(found.members, structures)
     why = review.reasons(

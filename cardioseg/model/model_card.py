@@ -5,11 +5,11 @@ from typing import Any
 
 import yaml
 
-from cardioseg.model.ensemble import Ensemble
 from cardioseg.model.review import LEAST_AGREEMENT, VOLUME_MARGIN
+from cardioseg.model.trained_model import TrainedModel
 
 
-def text(model: Ensemble, onnx: str | None) -> str:
+def text(model: TrainedModel, onnx: str | None) -> str:
     """The card. onnx: what the check of the ONNX networks found, None where there are none."""
     cohort = model.cohort
     names = ", ".join(model.structures)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
-from cardioseg.model import ensemble
-from cardioseg.model.ensemble import Ensemble
+from cardioseg.model import trained_model
+from cardioseg.model.trained_model import TrainedModel
 
 # Rounding may turn voxels where two classes are equally probable; more than this share of the structures is a fault.
 TOLERANCE = 1e-4
@@ -36,7 +36,7 @@ class Session(nn.Module):
         return torch.from_numpy(scores)
 
 
-def write(model: Ensemble, folder: Path) -> Ensemble:
+def write(model: TrainedModel, folder: Path) -> TrainedModel:
     """Write `localiser.onnx` and a `cascade_seed*.onnx` a member; returns the ensemble as onnxruntime computes it.
 
     Each network takes `image`, slices (n, 1, y, x) in [-1, 1], and gives `scores` (n, classes, y, x), of which the
@@ -54,14 +54,14 @@ def write(model: Ensemble, folder: Path) -> Ensemble:
     return replace(model, localiser=Session(folder / "localiser.onnx", stride), members=members)
 
 
-def check(model: Ensemble, computed: Ensemble, images: Sequence[Volume]) -> tuple[int, int]:
+def check(model: TrainedModel, computed: TrainedModel, images: Sequence[Volume]) -> tuple[int, int]:
     """Segment images by both; returns how many voxels differ, and how many the structures have.
 
     Raises InputError where more than `TOLERANCE` of the structures' voxels differ.
     """
     differing = voxels = 0
     for image in images:
-        expected, found = (ensemble.segment(image, one, torch.device("cpu")).labels for one in (model, computed))
+        expected, found = (trained_model.segment(image, one, torch.device("cpu")).labels for one in (model, computed))
         differing += int(np.count_nonzero(expected != found))
         voxels += int(np.count_nonzero(expected))
     if differing > TOLERANCE * voxels:

@@ -28,7 +28,7 @@ def little_room(size: int) -> Iterator[None]:
 
 
 def test_file_is_written_into_a_new_folder(tmp_path: Path) -> None:
-    with files.whole(tmp_path / "new" / "a") as file:
+    with files.atomic_write(tmp_path / "new" / "a") as file:
         file.write(b"all")
     assert content(tmp_path / "new") == {"a": b"all"}
 
@@ -38,7 +38,7 @@ def test_file_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeypatc
     path.write_bytes(b"old")
     seen = []
     monkeypatch.setattr(os, "fsync", lambda file: seen.append((path.read_bytes(), os.fstat(file).st_size)))
-    with files.whole(path) as file:
+    with files.atomic_write(path) as file:
         file.write(b"newer")
     assert seen == [(b"old", 5)]
     assert content(tmp_path) == {"a": b"newer"}
@@ -47,7 +47,7 @@ def test_file_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("error", [KeyError("x"), KeyboardInterrupt()])
 def test_file_stays_as_it_was_where_something_fails(tmp_path: Path, error: BaseException) -> None:
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(type(error)), files.whole(tmp_path / "a") as file:
+    with pytest.raises(type(error)), files.atomic_write(tmp_path / "a") as file:
         file.write(b"half")
         raise error
     assert content(tmp_path) == {"a": b"old"}

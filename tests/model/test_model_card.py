@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cardioseg.model import ensemble, model_card
+from cardioseg.model import model_card, trained_model
 from trained import write_results
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return ensemble.load(write_results(tmp_path_factory.mktemp("results"), np.diag([-1.0, 1.0, 8.0, 1.0])))
+    return trained_model.load(write_results(tmp_path_factory.mktemp("results"), np.diag([-1.0, 1.0, 8.0, 1.0])))
 
 
 def test_card(model):
@@ -29,7 +29,7 @@ def test_card(model):
     ):
         assert told in text
     assert "onnx" not in text
-    assert text.endswith(f"## Licence\n\n{ensemble.LICENCE}\n")
+    assert text.endswith(f"## Licence\n\n{trained_model.LICENCE}\n")
 
 
 def test_card_with_networks_as_onnx(model):

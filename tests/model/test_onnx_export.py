@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cardioseg.core.errors import InputError
-from cardioseg.model import ensemble
+from cardioseg.model import trained_model
 from cardioseg.segmentation.unet import predict
 from trained import small_patient, write_results
 
@@ -24,7 +24,7 @@ def patient(tmp_path_factory):
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, patient):
     """An ensemble as torch and as onnxruntime compute it, and the folder of the networks."""
-    model = ensemble.load(write_results(tmp_path_factory.mktemp("results"), patient.affine))
+    model = trained_model.load(write_results(tmp_path_factory.mktemp("results"), patient.affine))
     folder = tmp_path_factory.mktemp("onnx")
     return model, onnx_export.write(model, folder), folder
 

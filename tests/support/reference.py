@@ -87,7 +87,7 @@ def decode(network, content, style):
     return torch.tanh(convolve(network, "decode.head", features))
 
 
-def judge(network, image):
+def discriminate(network, image):
     """Scores at every scale."""
     scores = []
     for scale in indices(network, "scales."):
@@ -152,9 +152,9 @@ class Munit:
         x_12 = decode(self.gen_2, encode_content(self.gen_1, x_1), s_2).detach()
         loss = 0
         for network, real, fake in ((self.dis_1, x_1, x_21), (self.dis_2, x_2, x_12)):
-            for score in judge(network, real):
+            for score in discriminate(network, real):
                 loss = loss + ((score - 1) ** 2).mean()
-            for score in judge(network, fake):
+            for score in discriminate(network, fake):
                 loss = loss + (score**2).mean()
         self.discriminators.minimise(weight * loss)
         return loss.detach()
@@ -167,7 +167,7 @@ class Munit:
         c_1_again, s_2_again = encode_content(self.gen_2, x_12), encode_style(self.gen_2, x_12)
         losses = {
             "adversarial": sum(
-                ((score - 1) ** 2).mean() for score in judge(self.dis_1, x_21) + judge(self.dis_2, x_12)
+                ((score - 1) ** 2).mean() for score in discriminate(self.dis_1, x_21) + discriminate(self.dis_2, x_12)
             ),
             "image": l1(decode(self.gen_1, c_1, s_1_own), x_1) + l1(decode(self.gen_2, c_2, s_2_own), x_2),
             "style": l1(s_1_again, s_1) + l1(s_2_again, s_2),

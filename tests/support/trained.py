@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from cardioseg.core import checkpoints, volumes
-from cardioseg.model import ensemble, training_cohort
+from cardioseg.model import trained_model, training_cohort
 from cardioseg.phantoms import heart
 from cardioseg.preprocessing import localisation
 from cardioseg.segmentation import cascade
@@ -71,7 +71,7 @@ def write_results(folder: Path, affine: np.ndarray) -> Path:
     ):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    model = ensemble.gather(
+    model = trained_model.gather(
         settings,
         settings["cohort"]["structures"],
         folder / "localisation" / "network.pt",
@@ -80,7 +80,7 @@ def write_results(folder: Path, affine: np.ndarray) -> Path:
         {"code": "abc", "torch": "9.9"},
         {"metrics.csv": "0123"},
     )
-    ensemble.save(folder / ensemble.FILE, model)
+    trained_model.save(folder / trained_model.FILE, model)
     return folder
 
 

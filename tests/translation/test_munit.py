@@ -160,7 +160,7 @@ def test_networks_are_those_of_the_paper():
     same(content, reference.encode_content(plain.gen_1, image))
     same(network.source.style(image), reference.encode_style(plain.gen_1, image))
     same(network.target.decode(content, styles.target), reference.decode(plain.gen_2, content, styles.target))
-    for ours, expected in zip(network.judge_target(image), reference.judge(plain.dis_2, image), strict=True):
+    for ours, expected in zip(network.judge_target(image), reference.discriminate(plain.dis_2, image), strict=True):
         same(ours, expected)
 
 

@@ -83,7 +83,7 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
             now = checksums.sha256(paths)
             _check_times(before, now, memory)
             # Results that are only looked at may be read-only.
-            with suppress(OSError), files.whole(memory) as file:
+            with suppress(OSError), files.atomic_write(memory) as file:
                 file.write(json.dumps({"code": code, "volumes": checked, "checksums": now}, indent=1).encode())
         oddities = [note for key, notes in checked.items() if key not in remembered for note in notes]
         return replace(found, oddities=oddities)

@@ -6,7 +6,7 @@ from cardioseg.cohort import orientation
 from cardioseg.core import checkpoints, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
-from cardioseg.model import ensemble
+from cardioseg.model import trained_model
 from trained import configuration, member_files, small_patient, summary, write_results
 
 CPU = torch.device("cpu")
@@ -24,11 +24,11 @@ def results(tmp_path_factory, patient):
 
 @pytest.fixture(scope="module")
 def model(results):
-    return ensemble.load(results)
+    return trained_model.load(results)
 
 
 def test_segmentation_lies_on_the_images_grid(model, patient):
-    found = ensemble.segment(patient, model, CPU)
+    found = trained_model.segment(patient, model, CPU)
     assert found.labels.shape == found.entropy.shape == patient.array.shape
     assert found.labels.dtype == np.uint8
     assert found.labels.any()
@@ -39,8 +39,8 @@ def test_segmentation_lies_on_the_images_grid(model, patient):
 
 @pytest.mark.parametrize("turn", orientation.TURNS[1:])
 def test_image_stored_another_way_round(model, patient, turn):
-    expected = ensemble.segment(patient, model, CPU)
-    found = ensemble.segment(turn.apply(patient), model, CPU)
+    expected = trained_model.segment(patient, model, CPU)
+    found = trained_model.segment(turn.apply(patient), model, CPU)
     assert found.turned
     np.testing.assert_array_equal(found.labels, turn.apply(Volume(expected.labels, patient.affine)).array)
     np.testing.assert_allclose(turn.undo(found.entropy), expected.entropy, atol=1e-5)
@@ -48,16 +48,16 @@ def test_image_stored_another_way_round(model, patient, turn):
 
 def test_image_of_unknown_geometry_is_not_turned(model, patient):
     stored = Volume(patient.array, np.diag([-1.5, 1.5, 8, 1]), (volumes.NO_GEOMETRY,))
-    assert not ensemble.segment(stored, model, CPU).turned
+    assert not trained_model.segment(stored, model, CPU).turned
 
 
-def test_saved_ensemble_is_the_same(model, patient, tmp_path):
-    ensemble.save(tmp_path / "model.pt", model)
-    loaded = ensemble.load(tmp_path / "model.pt")
-    for name in ensemble.ABOUT:
+def test_saved_model_is_the_same(model, patient, tmp_path):
+    trained_model.save(tmp_path / "model.pt", model)
+    loaded = trained_model.load(tmp_path / "model.pt")
+    for name in trained_model.ABOUT:
         assert getattr(loaded, name) == getattr(model, name)
     assert list(loaded.members) == [1, 2]
-    expected, found = ensemble.segment(patient, model, CPU), ensemble.segment(patient, loaded, CPU)
+    expected, found = trained_model.segment(patient, model, CPU), trained_model.segment(patient, loaded, CPU)
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_array_equal(found.entropy, expected.entropy)
 
@@ -70,33 +70,33 @@ def test_weights_are_those_of_the_results(model, results):
 
 def test_no_model(tmp_path):
     with pytest.raises(InputError, match="no such model"):
-        ensemble.load(tmp_path / "model.pt")
+        trained_model.load(tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"model/ensemble\.pt: no such model.*to its end"):
-        ensemble.load(tmp_path)
+        trained_model.load(tmp_path)
     (tmp_path / "model.pt").write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a complete checkpoint"):
-        ensemble.load(tmp_path / "model.pt")
+        trained_model.load(tmp_path / "model.pt")
 
 
 def test_file_of_another_kind(tmp_path, results):
-    with pytest.raises(InputError, match="exports the ensemble anew"):
-        ensemble.load(results / "localisation" / "network.pt")
+    with pytest.raises(InputError, match="writes the model anew"):
+        trained_model.load(results / "localisation" / "network.pt")
 
 
 def test_file_whose_weights_do_not_fit(model, tmp_path):
-    ensemble.save(tmp_path / "model.pt", model)
+    trained_model.save(tmp_path / "model.pt", model)
     content = checkpoints.load(tmp_path / "model.pt")
     content["about"]["settings"]["segmentation"]["width"] = 8
     checkpoints.save(tmp_path / "model.pt", content)
-    with pytest.raises(InputError, match="exports the ensemble anew"):
-        ensemble.load(tmp_path / "model.pt")
+    with pytest.raises(InputError, match="writes the model anew"):
+        trained_model.load(tmp_path / "model.pt")
 
 
 def test_weights_that_do_not_fit_the_settings(results):
     settings = configuration()
     settings["segmentation"]["width"] = 8
     with pytest.raises(InputError, match="not of the configured network"):
-        ensemble.gather(
+        trained_model.gather(
             settings,
             settings["cohort"]["structures"],
             results / "localisation" / "network.pt",
@@ -108,4 +108,4 @@ def test_weights_that_do_not_fit_the_settings(results):
 
 
 def test_folder_of_results_stands_for_the_model_file_in_it(results):
-    assert ensemble.find(results) == ensemble.find(results / "model" / "ensemble.pt")
+    assert trained_model.find(results) == trained_model.find(results / "model" / "ensemble.pt")

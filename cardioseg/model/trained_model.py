@@ -1,4 +1,4 @@
-"""The trained ensemble as one object: gathered from its networks, kept in one file, applied to a new image."""
+"""The trained model: gathered from its networks, kept in one file, applied to a new image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ LICENCE = (
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """What segments an image, and where it comes from.
+class TrainedModel:
+    """The networks and settings that segment an image, and what they come from.
 
     settings: the configuration's sections of `SECTIONS`. structures: codes in masks, in the order of the classes.
     localiser: finds the heart, has a `stride`. members: the cascades, by seed, from slices to class scores. cohort: see
@@ -54,7 +54,7 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What an ensemble makes of an image.
+    """What a model finds in an image.
 
     labels: (z, y, x; uint8) on the image's grid. entropy: (z, y, x) on the image's grid, see `uncertainty.maps`; 0
     outside of the crop. members: labels of each member alone, (members, z, y, x) on the crop's grid.
@@ -75,8 +75,8 @@ def gather(
     cohort: Mapping[str, Any],
     versions: Mapping[str, str],
     sources: Mapping[str, str],
-) -> Ensemble:
-    """Build an ensemble from the weights of its trained networks.
+) -> TrainedModel:
+    """Build a model from the weights of its trained networks.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def gather(
     members
         By seed, the files with the weights of the cascade's first and second network.
     cohort, versions, sources
-        As in `Ensemble`.
+        As in `TrainedModel`.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def gather(
         A file of weights is missing or damaged, or does not fit the settings.
     """
     classes = 1 + len(structures)
-    return Ensemble(
+    return TrainedModel(
         settings={name: settings[name] for name in SECTIONS},
         structures=dict(structures),
         localiser=localisation.load(settings["localisation"], classes, localiser),
@@ -127,38 +127,38 @@ def find(path: Path | str) -> Path:
     return file
 
 
-def load(path: Path | str) -> Ensemble:
-    """Read the ensemble that `save` wrote. Raises InputError where the file is missing, damaged or of another kind."""
+def load(path: Path | str) -> TrainedModel:
+    """Read the model that `save` wrote. Raises InputError where the file is missing, damaged or of another kind."""
     return _from_file(find(path))
 
 
-def save(path: Path | str, ensemble: Ensemble) -> None:
-    """Write an ensemble as one file of tensors and plain values, which `load` reads on any machine."""
+def save(path: Path | str, model: TrainedModel) -> None:
+    """Write a model as one file of tensors and plain values, which `load` reads on any machine."""
     weights = {
-        "localiser": ensemble.localiser.state_dict(),
-        "members": {seed: member.state_dict() for seed, member in ensemble.members.items()},
+        "localiser": model.localiser.state_dict(),
+        "members": {seed: member.state_dict() for seed, member in model.members.items()},
     }
-    about = {name: getattr(ensemble, name) for name in ABOUT}
+    about = {name: getattr(model, name) for name in ABOUT}
     checkpoints.save(path, {"format": FORMAT, "about": about, "weights": weights})
 
 
-def segment(image: Volume, ensemble: Ensemble, device: torch.device) -> Segmentation:
+def segment(image: Volume, model: TrainedModel, device: torch.device) -> Segmentation:
     """Segment a raw image (z, y, x) as the workflow does: what it does in single steps is done here in one go.
 
     An image that is stored another way round than the training cohort's is turned in-plane first. Raises InputError for
     an image whose intensities cannot be normalised.
     """
-    settings = ensemble.settings
-    turn = _turn(image, ensemble.cohort["directions"])
+    settings = model.settings
+    turn = _turn(image, model.cohort["directions"])
     raw = turn.apply(image)
     resampled = volumes.as_stored(resampling.to_common_pixels(raw, settings["resampling"]))
     location, crop = localisation.crop_heart(
-        resampled, ensemble.localiser, settings["localisation"], settings["cropping"], device
+        resampled, model.localiser, settings["localisation"], settings["cropping"], device
     )
     crop = volumes.as_stored(crop)
-    members = [predict(member, crop.array, device) for member in ensemble.members.values()]
+    members = [predict(member, crop.array, device) for member in model.members.values()]
     mean = Volume(raw_labels.mean_probabilities(members), crop.affine)
-    refinement = postprocessing.Settings.of(settings["postprocessing"], list(ensemble.structures))
+    refinement = postprocessing.Settings.of(settings["postprocessing"], list(model.structures))
     labels = postprocessing.postprocess(mean, crop, raw, refinement, ["both"])["both"]
     entropy = Volume(uncertainty.predictive_entropy(members)[np.newaxis], crop.affine)
     return Segmentation(
@@ -176,7 +176,7 @@ def _turn(image: Volume, directions: list[list[float]] | None) -> orientation.Tu
     return orientation.nearest(image.affine, np.array(directions))
 
 
-def _from_file(path: Path) -> Ensemble:
+def _from_file(path: Path) -> TrainedModel:
     content = checkpoints.load(path)
     try:
         if content["format"] != FORMAT:
@@ -186,11 +186,11 @@ def _from_file(path: Path) -> Ensemble:
         localiser.load_state_dict(weights["localiser"])
         for seed, member in members.items():
             member.load_state_dict(weights["members"][seed])
-        return Ensemble(localiser=localiser, members=dict(members), **about)
+        return TrainedModel(localiser=localiser, members=dict(members), **about)
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"{path}: is no ensemble of this version of cardioseg ({FORMAT!r}). Run the workflow again: it "
-            "exports the ensemble anew."
+            f"{path}: is not a model of this version of cardioseg ({FORMAT!r}). Run the workflow again: it "
+            "writes the model anew."
         ) from error
 
 
