@@ -67,13 +67,17 @@ def section(name):
 
 def localiser_settings():
     """What the localiser is trained with."""
-    return section("localisation") | {"appearance": ordered(configuration.appearance(config, "localisation"))}
+    looks = {"appearance": ordered(configuration.appearance(config, "localisation")), "contraction": None}
+    return section("localisation") | looks
 
 
 def segmentation_settings(phase):
     settings = section("segmentation")
     shared = {key: value for key, value in settings.items() if key not in ("pretraining", "finetuning")}
-    looks = {"appearance": ordered(configuration.appearance(config, "segmentation"))}
+    looks = {
+        "appearance": ordered(configuration.appearance(config, "segmentation")),
+        "contraction": ordered(configuration.contraction(config)),
+    }
     return shared | looks | {key: settings[phase][key] for key in ("epochs", "learning_rate")}
 
 

@@ -76,6 +76,15 @@ def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any]
     return {**settings, "scar": scar, "downward": downward, "percentiles": percentiles}
 
 
+def contraction(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The `segmentation.contraction` with classes in place of names, as `augmentation.contract` takes it."""
+    settings = configuration["segmentation"]["contraction"]
+    if settings is None:
+        return None
+    classes = [BACKGROUND, *structures(configuration)]
+    return {**settings, **{key: classes.index(settings[key]) for key in ("cavity", "wall")}}
+
+
 def check_file(path: Path | str) -> None:
     """Refuse what YAML would take in silence for something else.
 
@@ -212,6 +221,14 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         for key in ("half_width_degrees", "transmurality", "brightness"):
             if scar and scar[key][0] > scar[key][1]:
                 yield f"{section}.appearance.scar.{key}: {scar[key]}; expected the least first, then the most."
+    contracted = configuration["segmentation"]["contraction"] or {}
+    for key in ("cavity", "wall"):
+        if contracted and contracted[key] not in codes:
+            yield f"segmentation.contraction.{key}: {contracted[key]} is not in {known}; or `contraction: null`."
+    if contracted and contracted["cavity"] == contracted["wall"]:
+        yield "segmentation.contraction: cavity and wall are one structure; expected two."
+    if contracted and contracted["narrowing"][0] > contracted["narrowing"][1]:
+        yield f"segmentation.contraction.narrowing: {contracted['narrowing']}; expected the least first, then the most."
     for section in ("localisation", "cropping"):
         low, high = configuration[section]["percentiles"]
         if low >= high:

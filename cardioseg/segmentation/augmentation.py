@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,17 +12,38 @@ from cardioseg.core.devices import send
 
 
 def augment(
-    images: Tensor, labels: Tensor, settings: Mapping[str, float], generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    settings: Mapping[str, float],
+    generator: torch.Generator,
+    contraction: Mapping[str, Any] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Deform each image with its labels, and change the image's gamma.
 
-    images: (n, 1, y, x) in [-1, 1]; labels: (n, y, x) integers; generator: on the CPU, so that the draws are the same
-    on every device. settings: `rotation_degrees`, `scale` (a fraction), `shift_pixels` and `log_gamma` (all largest),
-    `elastic_pixels` (standard deviation of the displacement at the control points), `elastic_spacing_pixels` (between
-    control points). All zero leaves everything as it is.
+    Parameters
+    ----------
+    images
+        (n, 1, y, x) in [-1, 1].
+    labels
+        (n, y, x) integers.
+    settings
+        `rotation_degrees`, `scale` (a fraction), `shift_pixels` and `log_gamma` (all largest), `elastic_pixels`
+        (standard deviation of the displacement at the control points), `elastic_spacing_pixels` (between control
+        points). All zero leaves everything as it is.
+    generator
+        On the CPU, so that the draws are the same on every device.
+    contraction
+        Settings of `contract`; None leaves the cavity as it is.
+
+    Returns
+    -------
+    tuple of Tensor
+        Images and labels, of the shapes given.
     """
     height, width = images.shape[-2:]
     sampling = sampling_grid(len(images), (height, width), settings, generator, images.device)
+    if contraction:
+        sampling = contract(sampling, labels, contraction, generator)
     deformed = F.grid_sample(images, sampling, mode="bilinear", padding_mode="border", align_corners=False)
     moved = F.grid_sample(
         labels[:, None].to(images.dtype), sampling, mode="nearest", padding_mode="border", align_corners=False
@@ -55,6 +77,53 @@ def sampling_grid(
     pixels = torch.tensor([2 / width, 2 / height])
     shift = torch.stack([_uniform(count, settings["shift_pixels"], generator) for _ in shape], dim=-1)
     return grid + (smooth.movedim(1, -1) + send(shift[:, None, None], device)) * send(pixels, device)
+
+
+def contract(sampling: Tensor, labels: Tensor, settings: Mapping[str, Any], generator: torch.Generator) -> Tensor:
+    """Narrow or widen the cavity within a wall whose outside stays, as another phase of the heart's cycle would.
+
+    Late enhancement may be imaged in another phase than bSSFP, and a diseased wall be thicker than all that training
+    has seen.
+
+    Parameters
+    ----------
+    sampling
+        (n, y, x, 2), see `sampling_grid`: where each pixel is taken from before the contraction.
+    labels
+        (n, y, x), before any deformation.
+    settings
+        `cavity` and `wall`, their classes, and `narrowing`, the least and the most: the cavity's radius is divided by
+        one and this much. Slices without both stay as they are.
+    generator
+        On the CPU.
+
+    Returns
+    -------
+    Tensor
+        (n, y, x, 2), to sample the original images at.
+    """
+    height, width = labels.shape[-2:]
+    cavity = labels == settings["cavity"]
+    whole = (cavity | (labels == settings["wall"])).float()
+    y = torch.arange(height, device=labels.device, dtype=torch.float32).view(1, -1, 1)
+    x = torch.arange(width, device=labels.device, dtype=torch.float32).view(1, 1, -1)
+    area, inside = whole.sum(dim=(1, 2)).view(-1, 1, 1), cavity.sum(dim=(1, 2)).view(-1, 1, 1)
+    centre_y, centre_x = ((whole * axis).sum(dim=(1, 2)).view(-1, 1, 1) / area.clamp(min=1) for axis in (y, x))
+    # Circles of the same areas; what lies between the wall's outside and a tenth beyond it gives way a little.
+    inner, outer = (inside / math.pi).sqrt(), 1.1 * (area / math.pi).sqrt()
+    low, high = settings["narrowing"]
+    narrowing = send((low + (high - low) * torch.rand(len(labels), generator=generator)).view(-1, 1, 1), labels.device)
+    narrowing = torch.where((inside > 0) & (area > inside), narrowing, torch.zeros_like(narrowing))
+    dx = ((sampling[..., 0] + 1) * width - 1) / 2 - centre_x
+    dy = ((sampling[..., 1] + 1) * height - 1) / 2 - centre_y
+    radius = torch.hypot(dy, dx)
+    narrowed = inner / (1 + narrowing)
+    in_wall = inner + (radius - narrowed) * (outer - inner) / (outer - narrowed).clamp(min=1e-3)
+    origin = torch.where(radius < narrowed, radius * (1 + narrowing), torch.where(radius < outer, in_wall, radius))
+    share = origin / radius.clamp(min=1e-3)
+    share = torch.where(narrowing == 0, torch.ones_like(share), share)
+    pixels = torch.stack([centre_x + dx * share, centre_y + dy * share], dim=-1)
+    return (2 * pixels + 1) / send(torch.tensor([width, height]), labels.device) - 1
 
 
 def _uniform(count: int, largest: float, generator: torch.Generator) -> Tensor:

@@ -28,15 +28,34 @@ def fit(
     run: training_loop.Run,
     inputs: Callable[[Tensor], Tensor] = image_alone,
 ) -> list[dict[str, float]]:
-    """Train `network` in place on slices (n, y, x) in [-1, 1] and labels (n, y, x) for a number of epochs with Adam.
+    """Train a network in place for a number of epochs with Adam, the slices augmented anew in each.
 
-    settings: `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`, `appearance`
-    (None leaves intensities to the augmentation, see `appearance.randomise`), `schedule` (see `learning_rate_at`),
-    `averaging`: where above 0, the network ends as the running average of its weights, see
-    `training_loop.running_average`. inputs: from
-    augmented images (n, 1, y, x) to what the network sees. An epoch is one pass over all slices in a fresh order; the
-    last incomplete batch is filled from the next epoch. Returns the history. Resumes from the run's state, see
-    `training_loop.train`.
+    Parameters
+    ----------
+    network
+        From what `inputs` gives to class scores (n, classes, y, x).
+    images
+        Slices (n, y, x) in [-1, 1].
+    labels
+        (n, y, x) integers.
+    settings
+        `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`; `contraction`,
+        None or see `augmentation.contract`; `appearance`, None or see `appearance.randomise`; `schedule`, see
+        `learning_rate_at`; `averaging`: where above 0, the network ends as the running average of its weights, see
+        `training_loop.running_average`.
+    epochs
+        Passes over all slices, each in an order of its own; the last incomplete batch is filled from the next one.
+    learning_rate
+        The largest.
+    run
+        Resumes from its state, see `training_loop.train`.
+    inputs
+        From augmented images (n, 1, y, x) to what the network sees.
+
+    Returns
+    -------
+    list of dict
+        The history of the loss.
     """
     seed, name, device = run.seed, run.name, run.device
     network.to(device).train()
@@ -54,7 +73,9 @@ def fit(
         # Dropout draws from the device's own generator.
         torch.manual_seed(derive(seed, name, "dropout", iteration))
         chosen = send(_batch(iteration, size, count, derive(seed, name, "order")), device)
-        batch, truth = augment(all_images[chosen], all_labels[chosen], settings["augmentation"], draws)
+        batch, truth = augment(
+            all_images[chosen], all_labels[chosen], settings["augmentation"], draws, settings["contraction"]
+        )
         if settings["appearance"]:
             batch = appearance.randomise(batch, truth, settings["appearance"], draws)
         batch = batch.contiguous(memory_format=torch.channels_last)

@@ -303,3 +303,10 @@ def test_appearance_has_classes_in_place_of_names():
     assert (found["scar"]["structure"], found["scar"]["blood"]) == (2, 1)
     assert found["percentiles"] == PAPER["cropping"]["percentiles"]
     assert configuration.appearance(configured, "localisation") is None
+
+
+def test_contraction_has_classes_in_place_of_names():
+    asked = {"cavity": "LV", "wall": "MYO", "narrowing": [-0.1, 0.5]}
+    configured = PAPER | {"segmentation": PAPER["segmentation"] | {"contraction": asked}}
+    assert configuration.contraction(configured) == {"cavity": 1, "wall": 2, "narrowing": [-0.1, 0.5]}
+    assert configuration.contraction(PAPER) is None

@@ -236,3 +236,54 @@ def test_gamma_is_drawn_up_to_its_largest():
     assert -0.7001 <= log_gamma.min() < -0.68
     assert 0.68 < log_gamma.max() <= 0.7001
     assert log_gamma.mean().item() == pytest.approx(0, abs=0.06)
+
+
+def ring(inner=12.0, outer=20.0, centre=(3.0, -5.0)):
+    """Labels (1, y, x): a cavity (1) in a wall (2)."""
+    return 2 * disc((64, 80), outer, centre) - disc((64, 80), inner, centre)
+
+
+def contracted(labels, narrowing, seed=0):
+    settings = {"cavity": 1, "wall": 2, "narrowing": narrowing}
+    images = labels[:, None].float() / 2
+    return augment(images, labels, NOTHING, random(seed), settings)
+
+
+def radius(mask):
+    return math.sqrt(float(mask.sum()) / math.pi)
+
+
+def test_contraction_divides_the_cavitys_radius_and_keeps_the_outside():
+    _, found = contracted(ring(), [0.5, 0.5])
+    assert radius(found == 1) == pytest.approx(12 / 1.5, abs=0.2)
+    # The wall's outside gives way by what a tenth of its radius takes up: 22 stays, 20 comes from 8 + 8 * 14 / 10.
+    assert radius(found > 0) == pytest.approx(19.2, abs=0.2)
+
+
+def test_contraction_below_zero_widens_the_cavity():
+    _, found = contracted(ring(), [-0.2, -0.2])
+    assert radius(found == 1) == pytest.approx(12 / 0.8, abs=0.2)
+
+
+def test_contraction_moves_image_and_labels_alike():
+    image, found = contracted(ring(), [0.4, 0.4])
+    assert ((image[:, 0] * 2).round() != found).float().mean() < 0.03
+
+
+@pytest.mark.parametrize("labels", [disc((64, 80)), 2 * disc((64, 80)), torch.zeros(1, 64, 80).long()])
+def test_slices_without_cavity_and_wall_do_not_contract(labels):
+    assert torch.equal(contracted(labels, [0.5, 0.5])[1], labels)
+
+
+def test_contraction_leaves_what_lies_beyond_the_wall():
+    labels = ring()
+    labels[:, :, 60:] = 3
+    found = contracted(labels, [0.5, 0.5])[1]
+    assert torch.equal(found == 3, labels == 3)
+
+
+def test_contraction_differs_from_slice_to_slice_and_follows_the_generator():
+    labels = ring().expand(4, -1, -1)
+    found = contracted(labels, [0, 0.8])[1]
+    assert len({int((slice_ == 1).sum()) for slice_ in found}) == 4
+    assert torch.equal(found, contracted(labels, [0, 0.8])[1])

@@ -43,7 +43,9 @@ def fit(network, folder, data=None, *, epochs=4, **changes):
     }
     settings = SETTINGS | {"precision": "float32", "averaging": 0.0}
     settings |= {
-        key: changes.pop(key) for key in ("precision", "averaging", "schedule", "appearance") if key in changes
+        key: changes.pop(key)
+        for key in ("precision", "averaging", "schedule", "appearance", "contraction")
+        if key in changes
     }
     return training.fit(network, *(data or slices()), settings, **(keywords | changes))
 
@@ -74,7 +76,7 @@ def test_epochs_are_shuffled_anew():
 def test_sees_each_slice_in_every_epoch(tmp_path, monkeypatch, epochs, iterations):
     seen = []
 
-    def augment(images, labels, settings, generator):
+    def augment(images, labels, *_):
         seen.extend(images[:, 0, 0, 0].tolist())
         return images, labels
 
@@ -139,6 +141,7 @@ def test_average_of_weights_and_statistics(tmp_path):
         (3, {"precision": "bfloat16"}),
         (3, {"schedule": "cosine"}),
         (3, {"appearance": APPEARANCE}),
+        (3, {"contraction": {"cavity": 1, "wall": 2, "narrowing": [0, 0.5]}}),
     ],
 )
 def test_resumed_is_uninterrupted(tmp_path, call, changes):

@@ -689,6 +689,11 @@ def looks(**scar: Any) -> dict[str, Any]:
     return settings | {"scar": settings["scar"] | scar}
 
 
+def contraction(**changes: Any) -> dict[str, Any]:
+    """A sound `contraction` but for changes."""
+    return {"cavity": "LV", "wall": "MYO", "narrowing": [-0.1, 0.5]} | changes
+
+
 CONFIGURATIONS = [
     contradiction("a number that YAML takes for text", "translation.learning_rate", "1e-4", "write 1.0e-4 or 0.0001"),
     contradiction("a misspelt key", "cropping.sise", 192, "unknown key cropping.sise; did you mean size?"),
@@ -723,6 +728,13 @@ CONFIGURATIONS = [
     contradiction(
         "unknown structure to turn dark", "segmentation.appearance", looks() | {"downward": {"LVM": 0.3}}, "neither"
     ),
+    contradiction(
+        "unknown cavity to narrow", "segmentation.contraction", contraction(cavity="LVC"), "not in cohort.str"
+    ),
+    contradiction("cavity and wall alike", "segmentation.contraction", contraction(wall="LV"), "are one structure"),
+    contradiction(
+        "narrowing from much to little", "segmentation.contraction", contraction(narrowing=[1, 0]), "the least first"
+    ),
     contradiction("unknown structure to measure", "clinical.cavity", "LVM", "not in cohort.structures"),
     contradiction("cavity and myocardium alike", "clinical.cavity", "MYO", "are one structure; expected two"),
     contradiction("device that does not exist", "compute.device", "gpu", "compute.device: 'gpu'"),
@@ -735,6 +747,7 @@ NULLABLE = (
     "fusion",
     "localisation.appearance",
     "segmentation.appearance",
+    "segmentation.contraction",
     *(f"cohort.structures.{name}" for name in CODES),
 )
 # Sections whose keys are the user's own names.

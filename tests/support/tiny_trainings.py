@@ -6,6 +6,7 @@ from scipy import ndimage
 NETWORK = {"network": "unet", "width": 4, "depth": 2, "dropout": 0.1}
 SEGMENTATION = {
     "schedule": "constant",
+    "contraction": None,
     "appearance": None,
     "batch_size": 4,
     "precision": "float32",
