@@ -5,6 +5,7 @@ What takes long to import is imported when it is needed, so that --help answers 
 
 import argparse
 import dataclasses
+import io
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from types import ModuleType
 from cardioseg.core import checksums, files
 from cardioseg.core.errors import InputError
 
+MOST_THREADS = 1024
 DONE, FAILED, REVIEW, INTERRUPTED = 0, 1, 3, 130
 WRITTEN = """\
 Segment images by a trained ensemble.
@@ -25,8 +27,12 @@ Written to the folder of --out:
   dicom/NAME.dcm            of a DICOM series: the structures for its archive, with its patient's name
   uncertainty/NAME.nii.gz   entropy of the ensemble's mean probabilities, from 0 (certain) to 1, in the same geometry
   slices/NAME.png           all slices with contours
+  errors/NAME.txt           details of an error that was not foreseen
   results.csv results.json  an entry an image: volumes, mass and thickness of a wall where the ensemble has one,
                             agreement between its members, and whether and why a person should look at the result
+
+What lies there of earlier calls remains, and the tables hold all of it. An image whose name another one has is called
+FOLDER/NAME. All results in a folder are of one model.
 """
 STATUS = f"""\
 exit status:
@@ -44,13 +50,18 @@ MODEL_CARD.md, which describes it. With --onnx also the networks alone, in onnx/
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     given = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a name shows it with escapes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return given.run(given)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return FAILED
-    except OSError as error:  # no room, no right to write
-        print(f"Error: {error.filename}: {error.strerror}.", file=sys.stderr)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        advice = " Make room and give the same command again." if error.errno in files.NO_ROOM else ""
+        print(f"Error: {where}{error.strerror or error}.{advice}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
@@ -104,8 +115,8 @@ def _segment(given: argparse.Namespace) -> int:
     from cardioseg.core import devices
     from cardioseg.model import batch, trained_model
 
-    found = inputs.find(given.images)
-    device = devices.choose(given.device)
+    found = inputs.find(given.images, given.out)
+    device = devices.choose_any(given.device, "--device")
     if given.threads:
         torch.set_num_threads(given.threads)
     path = trained_model.find(given.model)
@@ -156,6 +167,6 @@ def _onnx_export() -> ModuleType:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {MOST_THREADS}")
     return int(text)

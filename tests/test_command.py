@@ -1,5 +1,10 @@
+import errno
+import gzip
 import hashlib
 import json
+import os
+import shutil
+import subprocess
 import sys
 from importlib import metadata
 
@@ -10,7 +15,9 @@ import pandas as pd
 import pytest
 
 from cardioseg import command
-from cardioseg.model import batch
+from cardioseg.core import volumes
+from cardioseg.model import batch, trained_model
+from cardioseg.model import results as results_folder
 from cardioseg.phantoms import heart
 from trained import write_results
 
@@ -108,8 +115,229 @@ def test_no_model(cohort, tmp_path, capsys):
     assert "no such model" in capsys.readouterr().err
 
 
+def as_other_image(path, target):
+    """Write the image of a file with other voxels."""
+    image = nib.load(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[::-1], image.affine), target)
+    return target
+
+
+def results_of(out):
+    """The masks, and the names in both tables, which agree."""
+    table = pd.read_csv(out / "results.csv", dtype={"name": str}, keep_default_na=False)
+    told = json.loads((out / "results.json").read_text())["images"]
+    assert [entry["name"] for entry in told] == list(table["name"])
+    assert [entry["image"] for entry in told] == list(table["image"])
+    masks = {path.relative_to(out / "masks").as_posix(): path.read_bytes() for path in (out / "masks").rglob("*.gz")}
+    return masks, list(table["name"])
+
+
+def test_second_call_adds_to_the_tables(cohort, results, tmp_path):
+    segment(results, tmp_path, cohort / "60.nii.gz")
+    first, _ = results_of(tmp_path)
+    segment(results, tmp_path, cohort / "61.nii.gz", cohort / "broken.nii")
+    masks, names = results_of(tmp_path)
+    assert names == ["60", "61", "broken"]
+    assert masks["60.nii.gz"] == first["60.nii.gz"]
+    # The same image again, from elsewhere: its own entry is made anew.
+    shutil.copy(cohort / "60.nii.gz", tmp_path.parent / "60.nii.gz")
+    segment(results, tmp_path, tmp_path.parent / "60.nii.gz")
+    assert results_of(tmp_path) == (masks, names)
+
+
+def test_images_of_one_name_are_kept_apart(cohort, results, tmp_path):
+    """As a loop over patients' folders calls the command."""
+    out, images = tmp_path / "out", [cohort / "60.nii.gz", cohort / "61.nii.gz"]
+    for patient, image in zip(("anna", "bert"), images, strict=True):
+        (tmp_path / patient).mkdir()
+        shutil.copy(image, tmp_path / patient / "lge.nii.gz")
+        segment(results, out, tmp_path / patient / "lge.nii.gz")
+    masks, names = results_of(out)
+    assert names == ["lge", "bert/lge"]
+    assert nib.Nifti1Image.from_bytes(gzip.decompress(masks["bert/lge.nii.gz"])).shape == nib.load(images[1]).shape
+    # Another image in the place of one: its results do not take the place of the other's.
+    as_other_image(cohort / "60.nii.gz", tmp_path / "anna" / "lge.nii.gz")
+    segment(results, out, tmp_path / "anna" / "lge.nii.gz")
+    again, names = results_of(out)
+    assert names == ["lge", "bert/lge", "anna/lge"]
+    assert masks.items() < again.items()
+
+
+def test_mended_image_takes_the_place_of_its_failure(cohort, results, tmp_path):
+    image = tmp_path / "patient.nii.gz"
+    image.write_bytes(b"no image")
+    assert segment(results, tmp_path / "out", image) == command.FAILED
+    shutil.copy(cohort / "60.nii.gz", image)
+    assert segment(results, tmp_path / "out", image) == command.REVIEW
+    assert results_of(tmp_path / "out")[1] == ["patient"]
+    # And the other way round: the results of what was there before remain.
+    image.write_bytes(b"no image")
+    assert segment(results, tmp_path / "out", image) == command.FAILED
+    masks, names = results_of(tmp_path / "out")
+    assert (list(masks), len(names)) == (["patient.nii.gz"], 2)
+
+
+def test_what_lies_below_the_folder_to_write_to_is_no_input(cohort, results, tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(cohort / "60.nii.gz", data)
+    for _ in range(2):
+        assert segment(results, data / "out", data) == command.REVIEW
+        assert results_of(data / "out")[1] == ["60"]
+    for image, out in ((data / "out" / "masks" / "60.nii.gz", data / "out"), (data, data), (data / "60.nii.gz", data)):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert segment(results, out, image) == command.FAILED
+        assert "the folder to write to" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_files_of_others_are_not_overwritten(cohort, results, tmp_path):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "60.nii.gz").write_text("drawn by hand")
+    segment(results, tmp_path, cohort / "60.nii.gz")
+    assert (tmp_path / "masks" / "60.nii.gz").read_text() == "drawn by hand"
+    assert results_of(tmp_path)[1] == [f"{cohort.name}/60"]
+
+
+def test_results_of_another_model_are_not_mixed_in(cohort, results, tmp_path, capsys):
+    segment(results, tmp_path / "out", cohort / "60.nii.gz")
+    export(results, tmp_path / "model", "--licence", "CC BY 4.0")
+    assert segment(tmp_path / "model" / "ensemble.pt", tmp_path / "out", cohort / "61.nii.gz") == command.FAILED
+    assert "holds results of another model" in capsys.readouterr().err
+    assert results_of(tmp_path / "out")[1] == ["60"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model_sha256": "", "images": [1]}'])
+def test_damaged_table_is_not_replaced(cohort, results, tmp_path, capsys, content):
+    (tmp_path / "results.json").write_text(content)
+    assert segment(results, tmp_path, cohort / "60.nii.gz") == command.FAILED
+    assert "results.json: is damaged" in capsys.readouterr().err
+    assert (tmp_path / "results.json").read_text() == content
+
+
+def test_folder_to_write_to_that_is_a_file(cohort, results, tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    assert segment(results, tmp_path / "out", cohort / "60.nii.gz") == command.FAILED
+    assert "is no folder" in capsys.readouterr().err
+
+
+def test_calls_at_one_time_wait_for_each_other(tmp_path):
+    about = {"model": "m", "model_sha256": "1"}
+    with results_folder.opened(tmp_path, about):
+        call = [sys.executable, "-c", WRITE_AN_ENTRY, str(tmp_path)]
+        second = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+        assert "waiting until it ends" in second.stderr.readline()
+        assert not (tmp_path / "results.json").exists()
+    second.communicate()
+    assert second.returncode == 0
+    with results_folder.opened(tmp_path, about) as kept:
+        assert list(kept.entries) == ["a"]
+
+
+WRITE_AN_ENTRY = """
+import sys
+from pathlib import Path
+from cardioseg.model import results
+with results.opened(Path(sys.argv[1]), {"model": "m", "model_sha256": "1"}) as kept:
+    kept.add("a", {"image": "a", "status": "ok"})
+"""
+
+
+@pytest.mark.parametrize("error", [KeyError("a"), RuntimeError("out of\nmemory"), MemoryError(), OSError("odd")])
+def test_error_that_nobody_foresaw_does_not_stop_the_others(cohort, results, tmp_path, monkeypatch, capsys, error):
+    of_60 = nib.load(cohort / "60.nii.gz").shape[::-1]
+    found = trained_model.segment
+
+    def segment_others(image, *others):
+        if image.array.shape == of_60:
+            raise error
+        return found(image, *others)
+
+    segment(results, tmp_path, cohort / "60.nii.gz")
+    monkeypatch.setattr(trained_model, "segment", segment_others)
+    assert segment(results, tmp_path, cohort / "60.nii.gz", cohort / "61.nii.gz") == command.FAILED
+    masks, names = results_of(tmp_path)
+    assert (list(masks), names) == (["61.nii.gz"], ["60", "61"])
+    entry = json.loads((tmp_path / "results.json").read_text())["images"][0]
+    assert entry["status"] == "failed"
+    details = tmp_path / "errors" / "60.txt"
+    assert f"details are in {details}" in entry["reasons"][0]
+    assert "segment_others" in details.read_text()
+    assert not list(tmp_path.rglob("60.png"))
+    assert "Traceback" not in capsys.readouterr().err
+    monkeypatch.setattr(trained_model, "segment", found)
+    assert segment(results, tmp_path, cohort / "60.nii.gz") == command.REVIEW
+    assert not details.exists()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", b"a" * 248, "é".encode() * 124, b".", b"..", b"", b"\xff"])
+def test_names_that_files_of_results_cannot_have(cohort, results, tmp_path, name, capsys):
+    image = os.fsencode(tmp_path) + b"/data/" + name + b".nii.gz"
+    (tmp_path / "data").mkdir()
+    shutil.copy(cohort / "60.nii.gz", image)
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert segment(results, out, os.fsdecode(image)) == command.REVIEW
+    masks, names = results_of(out)
+    assert list(masks) == [f"{names[0]}.nii.gz"]
+    assert names[0].isprintable()
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "out"}
+    assert {path.name for path in out.iterdir()} == {"masks", "slices", "uncertainty", "results.csv", "results.json"}
+
+
+def test_path_that_goes_up_leads_to_no_file_outside(cohort, results, tmp_path, monkeypatch):
+    (tmp_path / "here" / "deep").mkdir(parents=True)
+    for folder, image in (("other", "60"), ("here", "61")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        shutil.copy(cohort / f"{image}.nii.gz", tmp_path / folder / "lge.nii.gz")
+    monkeypatch.chdir(tmp_path / "here" / "deep")
+    segment(results, "out", "../../other/lge.nii.gz", "../lge.nii.gz")
+    assert results_of(tmp_path / "here" / "deep" / "out")[1] == ["other/lge", "here/lge"]
+
+
+@pytest.mark.parametrize("device", ["meta", "mps", "xpu", "vulkan", "nonsense", "", "cuda:99", "mkldnn"])
+def test_device_that_cannot_serve(cohort, results, tmp_path, device, capsys):
+    assert segment(results, tmp_path / "out", cohort / "60.nii.gz", "--device", device) == command.FAILED
+    said = capsys.readouterr().err
+    assert said.startswith(f"Error: --device: {device}")
+    assert said.endswith("Set it to auto or cpu.\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_full_disk_is_told_and_leaves_nothing_half(cohort, results, tmp_path, monkeypatch, capsys):
+    """The first image fits, of the second some files; with more room the same command does the rest."""
+    write, room = volumes.write_bytes, 3
+
+    def write_little(path, content):
+        nonlocal room
+        room -= 1
+        if room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, content)
+
+    monkeypatch.setattr(volumes, "write_bytes", write_little)
+    images = [cohort / "60.nii.gz", cohort / "61.nii.gz"]
+    assert segment(results, tmp_path, *images) == command.FAILED
+    assert capsys.readouterr().err == (
+        f"Error: {tmp_path}: No space left on device. Make room and give the same command again.\n"
+    )
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert files == ["masks/60.nii.gz", "results.csv", "results.json", "slices/60.png", "uncertainty/60.nii.gz"]
+    assert results_of(tmp_path)[1] == ["60"]
+    monkeypatch.setattr(volumes, "write_bytes", write)
+    assert segment(results, tmp_path, *images) == command.REVIEW
+    assert results_of(tmp_path)[1] == ["60", "61"]
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["segment"], ["segment", "a.nii", "--model", "m", "--out", "o", "--threads", "0"]]
+    "arguments",
+    [
+        [],
+        ["segment"],
+        ["segment", "a.nii", "--model", "m", "--out", "o", "--threads", "0"],
+        ["segment", "a.nii", "--model", "m", "--out", "o", "--threads", "9" * 9],
+    ],
 )
 def test_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -27,14 +27,16 @@ class Image:
     series: "Series | None" = None
 
 
-def find(arguments: Iterable[Path | str]) -> dict[str, Path]:
+def find(arguments: Iterable[Path | str], out: Path | None = None) -> dict[str, Path]:
     """The images that files and folders hold, by names that tell them apart.
 
     A folder stands for all NIfTI files below it, or, without any, for the DICOM series in it. The names are the files'
     and folders', without suffix; where two are called alike, all are named by their paths below the folder that they
-    share. Raises InputError for what does not exist, and a folder without images.
+    share. What lies below `out`, the folder to write to, is no image. Raises InputError for what does not exist or lies
+    there, a folder without images, and one that holds both NIfTI and DICOM.
     """
-    paths = list(dict.fromkeys(path for argument in arguments for path in _images(Path(argument))))
+    results = None if out is None else out.resolve()
+    paths = list(dict.fromkeys(path for argument in arguments for path in _images(Path(argument), results)))
     names = [_without_suffix(path.name) for path in paths]
     if len(set(names)) < len(names):
         shared = os.path.commonpath([path.parent for path in paths])
@@ -91,16 +93,28 @@ def write_for_archive(path: Path, labels: np.ndarray, structures: Iterable[str],
         dicom.write_segmentation(path.with_name(f"{path.name}.dcm"), labels, structures, image.series)
 
 
-def _images(argument: Path) -> list[Path]:
+def _images(argument: Path, results: Path | None) -> list[Path]:
+    """The images that an argument stands for; what lies below `results` is none."""
     if not argument.exists():
         raise InputError(f"{argument}: no such file or folder; expected NIfTI images (.nii or .nii.gz) or DICOM.")
-    argument = argument.absolute()
+    if results and argument.resolve().is_relative_to(results):
+        raise InputError(
+            f"{argument}: lies in {results}, the folder to write to, where everything is taken for results. Write to "
+            "another folder."
+        )
+    # A name must not lead out of a folder.
+    argument = argument.resolve() if ".." in argument.parts else argument.absolute()
     if argument.is_file():
         return [argument]
-    found = sorted(
-        path for path in argument.rglob("*") if path.name.endswith(SUFFIXES) and not path.name.startswith(".")
-    )
-    if not found and any(path.is_file() and _is_dicom(path) for path in argument.rglob("*")):
+    inside = sorted(path for path in argument.rglob("*") if not (results and path.resolve().is_relative_to(results)))
+    found = [path for path in inside if path.name.endswith(SUFFIXES) and not path.name.startswith(".")]
+    series = next((path for path in inside if path.is_file() and _is_dicom(path)), None)
+    if found and series:
+        raise InputError(
+            f"{argument}: holds NIfTI ({found[0].relative_to(argument)}) and DICOM ({series.relative_to(argument)}); "
+            "expected one of them. Name the NIfTI files, or the folder of the DICOM series alone."
+        )
+    if series:
         return [argument]
     if not found:
         raise InputError(f"{argument}: no image in this folder; expected NIfTI images (.nii or .nii.gz) or DICOM.")

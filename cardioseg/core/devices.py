@@ -1,21 +1,41 @@
 """The device that computes, and sending to it without waiting."""
 
+import re
+import warnings
+
 import torch
 from torch import Tensor
 
 from cardioseg.core.errors import InputError
 
 
-def choose(name: str) -> torch.device:
+def choose(name: str, key: str = "compute.device") -> torch.device:
     """Return the device of a name: auto is the GPU where there is one, else the CPU.
 
-    Raises InputError where a GPU is asked for and there is none.
+    key: what the user set to the name. Raises InputError where a GPU is asked for and there is none.
     """
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"compute.device: {name}, but no GPU is to be seen here; expected one. Set it to auto or cpu.")
+        raise InputError(f"{key}: {name}, but no GPU is to be seen here; expected one. Set it to auto or cpu.")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def choose_any(name: str, key: str) -> torch.device:
+    """Return the device of any name at all, as `choose` does.
+
+    Raises InputError for a name that torch does not know, too, and for a device that does not compute here.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of names that torch gives up
+            device = choose(name, key)
+        torch.ones(1, device=device).add(1).item()
+    except InputError:
+        raise
+    except Exception as error:  # each backend raises its own
+        reason = re.split(r"\n|\.( |$)|: ", str(error))[0] or type(error).__name__
+        raise InputError(f"{key}: {name} cannot compute here ({reason}). Set it to auto or cpu.") from error
+    return device
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:

@@ -42,9 +42,17 @@ HD95 = Measure("hd95_mm", "HD95 (mm)", 2)
 MEASURES = {measure.name: measure for measure in (DICE, ASD, HD95)}
 
 
+# Columns of names, which are text whatever they look like: a patient may be called NA, 007 or 1e5.
+NAMES = ("method", "split", "patient", "structure")
+NOT_AVAILABLE = ("N/A", "")
+
+
 def read(path: Path | str) -> pd.DataFrame:
-    """Return the rows of a `metrics.csv`; the names of patients are text, and a method without seeds has none."""
-    return pd.read_csv(path, dtype={"patient": str, "seed": "Int64"})
+    """Return the rows of a `metrics.csv`: names as text, all else as numbers; a method without seeds has none."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column in table.columns.difference(NAMES):
+        table[column] = pd.to_numeric(table[column].where(~table[column].isin(NOT_AVAILABLE)))
+    return table.astype({"seed": "Int64"} if "seed" in table else {})
 
 
 def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -1,16 +1,14 @@
 """Segmenting many images: what is written for each, and the tables of all."""
 
-import json
-import math
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from cardioseg.cohort import inputs
@@ -18,7 +16,7 @@ from cardioseg.core import files
 from cardioseg.core.errors import InputError
 from cardioseg.evaluation import clinical
 from cardioseg.figures import sheet, style
-from cardioseg.model import review, trained_model
+from cardioseg.model import results, review, trained_model
 from cardioseg.model.trained_model import TrainedModel
 
 BAR = 24
@@ -29,35 +27,62 @@ def segment(
 ) -> list[str]:
     """Segment images (paths by name) and write to `out` what `command.WRITTEN` lists, `about` in results.json.
 
+    Results of other images that lie there remain, and their entries: see `results.Results.name`.
+
     Returns a status an image: 'ok', 'review' where a person should look at the result, 'failed' where the image cannot
-    be used, which the tables explain; the others go on. The tables are written anew after every image.
+    be used or anything else goes wrong with it, which the tables explain; the others go on. The tables are written anew
+    after every image. Raises OSError where there is no room to write.
     """
-    made_with: dict[str, Any] = {
-        **about,
-        "cardioseg": version("cardioseg"),
-        "torch": str(torch.__version__),
-        "device": str(device),
-        "structures": model.structures,
-        "trained_with": model.versions,
-    }
-    rows: list[dict[str, Any]] = []
-    began = time.monotonic()
-    _bar(0, len(named), 0)
-    for name, path in named.items():
-        start = time.monotonic()
-        try:
-            row = _segment_one(name, inputs.read(path), model, device, out)
-        except InputError as error:
-            row = {"status": "failed", "reasons": [str(error)]}
-        rows.append({"name": name, "image": str(path), "seconds": round(time.monotonic() - start, 2)} | row)
-        _write_tables(rows, made_with, out)
-        _tell(rows[-1], list(model.structures))
-        _bar(len(rows), len(named), time.monotonic() - began)
-    return [row["status"] for row in rows]
+    shared = {**about, "structures": model.structures, "trained_with": model.versions}
+    made_with = {"cardioseg": version("cardioseg"), "torch": str(torch.__version__), "device": str(device)}
+    statuses: list[str] = []
+    with results.opened(out, shared) as kept:
+        began = time.monotonic()
+        _bar(0, len(named), 0)
+        for wanted, path in named.items():
+            start = time.monotonic()
+            name, row = _try_one(wanted, path, model, device, kept)
+            row = {"image": str(path), "seconds": round(time.monotonic() - start, 2), **row, "made_with": made_with}
+            kept.add(name, row)
+            _tell(kept.entries[name], list(model.structures))
+            statuses.append(row["status"])
+            _bar(len(statuses), len(named), time.monotonic() - began)
+    return statuses
+
+
+def _try_one(
+    wanted: str, path: Path, model: TrainedModel, device: torch.device, kept: results.Results
+) -> tuple[str, dict[str, Any]]:
+    """Segment an image. Returns the name of its files and its entry, of an error too unless there is no room."""
+    name = ""
+    try:
+        image = inputs.read(path)
+        voxels = results.checksum(image.volume.array, image.volume.affine)
+        name = kept.name(wanted, path, voxels)
+        row = {**_segment_one(name, image, model, device, kept), "voxels_sha256": voxels}
+        if name != wanted:
+            row["notes"].append(f"its files are called {name}")
+        return name, row
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in files.NO_ROOM:
+            raise OSError(error.errno, error.strerror, str(kept.folder)) from error
+        name = name or kept.name(wanted, path, None)
+        kept.remove(name)
+        return name, {"status": "failed", "reasons": [_explained(error, name, kept)]}
+
+
+def _explained(error: Exception, name: str, kept: results.Results) -> str:
+    """What the user is told of an error; the details of one that was not foreseen are put into a file."""
+    if isinstance(error, InputError):
+        return str(error)
+    details = kept.folder / "errors" / f"{name}.txt"
+    files.write_text(details, results.readable("".join(traceback.format_exception(error))))
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"an error that was not foreseen ({reason}); details are in {details}"
 
 
 def _segment_one(
-    name: str, image: inputs.Image, model: TrainedModel, device: torch.device, out: Path
+    name: str, image: inputs.Image, model: TrainedModel, device: torch.device, kept: results.Results
 ) -> dict[str, Any]:
     structures, volume = list(model.structures), image.volume
     found = trained_model.segment(volume, model, device)
@@ -70,32 +95,21 @@ def _segment_one(
         found.members,
         found.location.found,
     )
-    inputs.write_map(out / "uncertainty" / name, found.entropy, image)
-    picture = out / "slices" / f"{name}.png"
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    style.save(sheet.figure(volume, found.labels, "\n".join([name, *why]), structures), [picture])
-    inputs.write_for_archive(out / "dicom" / name, found.labels, structures, image)
-    mask = inputs.write_labels(out / "masks" / name, found.labels, model.structures, image)
+    with kept.replacing(name) as aside:
+        inputs.write_map(aside / "uncertainty" / name, found.entropy, image)
+        picture = aside / "slices" / f"{name}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        style.save(sheet.figure(volume, found.labels, "\n".join([name, *why]), structures), [picture])
+        inputs.write_for_archive(aside / "dicom" / name, found.labels, structures, image)
+        mask = inputs.write_labels(aside / "masks" / name, found.labels, model.structures, image)
     return {
         "status": "review" if why else "ok",
         "reasons": why,
-        "mask": str(mask),
+        "mask": str(kept.folder / mask.relative_to(aside)),
         **measured,
         **{f"{structure}_agreement": value for structure, value in agreements.items()},
         "notes": [*volume.notes, *(["turned to the training cohort's orientation"] if found.turned else [])],
     }
-
-
-def _write_tables(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], out: Path) -> None:
-    plain = [{key: _plain(value) for key, value in row.items()} for row in rows]
-    files.write_text(out / "results.json", json.dumps({**about, "images": plain}, indent=1) + "\n")
-    flat = [{key: "; ".join(value) if isinstance(value, list) else value for key, value in row.items()} for row in rows]
-    files.write_text(out / "results.csv", pd.DataFrame(flat).to_csv(index=False, float_format="%.3f", na_rep="N/A"))
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN."""
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _tell(row: Mapping[str, Any], structures: Sequence[str]) -> None:

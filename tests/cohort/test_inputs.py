@@ -90,6 +90,16 @@ def test_folder_of_a_series_is_an_image(tmp_path):
     assert pydicom.dcmread(tmp_path / "archive.dcm").Modality == "SEG"
 
 
+def test_folder_with_nifti_and_dicom_is_refused(tmp_path):
+    phantom_series(tmp_path / "both" / "series")
+    (tmp_path / "both" / "lge.nii.gz").touch()
+    with pytest.raises(InputError, match=r"holds NIfTI \(lge\.nii\.gz\) and DICOM \(series/.*Name the NIfTI files"):
+        inputs.find([tmp_path / "both"])
+    assert list(inputs.find([tmp_path / "both" / "lge.nii.gz", tmp_path / "both" / "series"])) == ["lge", "series"]
+    # What is written beside them does not count.
+    assert list(inputs.find([tmp_path / "both"], out=tmp_path / "both" / "series")) == ["lge"]
+
+
 def test_nifti_has_no_archive(folder, tmp_path):
     image = inputs.Image(folder / "other.nii.gz", volumes.Volume(np.ones((4, 40, 44)), np.eye(4)))
     inputs.write_for_archive(tmp_path / "archive", np.ones((4, 40, 44), np.uint8), ["LV"], image)

@@ -1,0 +1,182 @@
+"""The folder that segmentations are written to: whose they are, and the tables of all calls that wrote there."""
+
+import fcntl
+import hashlib
+import itertools
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cardioseg.core import files
+from cardioseg.core.errors import InputError
+
+# The files of an image, as folders and suffixes of its name; the last one where it ended in an unforeseen error.
+KINDS = {"masks": ".nii.gz", "dicom": ".dcm", "uncertainty": ".nii.gz", "slices": ".png", "errors": ".txt"}
+# What of an entry the file for people leaves out.
+OF_JSON_ALONE = ("voxels_sha256", "made_with")
+# In bytes: a suffix and what a half-written file is called must fit as well.
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Results:
+    """A folder of results. about: what holds for all of them. entries: a row an image, by its name."""
+
+    folder: Path
+    about: Mapping[str, Any]
+    entries: dict[str, dict[str, Any]]
+
+    def name(self, wanted: str, path: Path, voxels: str | None) -> str:
+        """Return the name for an image's files: the one wanted, longer by folders where another image has it.
+
+        voxels: the image's checksum, None where it cannot be read. The image's own earlier results keep their name.
+        """
+        return next(name for name in _names(wanted, path) if self._is_free(name, path, voxels))
+
+    def add(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Enter an image, in place of its earlier entry, and write the tables anew."""
+        self.entries[name] = {"name": name} | {key: _plain(value) for key, value in entry.items()}
+        rows = list(self.entries.values())
+        text = json.dumps({**self.about, "images": rows}, indent=1)
+        files.write_text(self.folder / "results.json", text + "\n")
+        flat = [{key: _in_a_cell(value) for key, value in row.items() if key not in OF_JSON_ALONE} for row in rows]
+        table = pd.DataFrame(flat).to_csv(index=False, float_format="%.3f", na_rep="N/A")
+        files.write_text(self.folder / "results.csv", table)
+
+    @contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """A folder to write an image's files to; at the end they take the place of its earlier ones, all or none."""
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as aside:
+            yield Path(aside)
+            self.remove(name)
+            for made in [path for path in Path(aside).rglob("*") if path.is_file()]:
+                target = self.folder / made.relative_to(aside)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(made, target)
+
+    def remove(self, name: str) -> None:
+        """Remove an image's files."""
+        for path in self._files(name):
+            path.unlink(missing_ok=True)
+
+    def _files(self, name: str) -> list[Path]:
+        return [self.folder / kind / f"{name}{suffix}" for kind, suffix in KINDS.items()]
+
+    def _is_free(self, name: str, path: Path, voxels: str | None) -> bool:
+        entry = self.entries.get(name)
+        if entry is None:
+            return not any(map(os.path.lexists, self._files(name)))
+        if entry["status"] == "failed" and entry["image"] == readable(str(path)):
+            return True
+        return voxels is not None and entry.get("voxels_sha256") == voxels
+
+
+@contextmanager
+def opened(folder: Path, about: Mapping[str, Any]) -> Iterator[Results]:
+    """The results in a folder, which is made, to add to; nobody else adds to them meanwhile.
+
+    Raises InputError where the folder cannot be written to, or holds results of another model.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{folder}: is no folder; expected one to write to. Name another.") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written to. Make it writable, or name another folder.")
+    with _alone(folder):
+        yield Results(folder, about, _earlier(folder, about))
+
+
+def checksum(array: Any, affine: Any) -> str:
+    """What tells an image from others: SHA-256 of its voxels and its geometry."""
+    digest = hashlib.sha256(repr(array.shape).encode())
+    digest.update(array.tobytes())
+    digest.update(affine.tobytes())
+    return digest.hexdigest()
+
+
+def readable(text: str) -> str:
+    """A text with escapes for what is no character, as in names of files that are not UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _names(wanted: str, path: Path) -> Iterator[str]:
+    """The name wanted, then with more and more folders of the path, then with numbers, each as files can be called."""
+    *_, own = wanted.split("/")
+    parents = [part for part in path.parent.parts if part != path.anchor]
+    longer = ("/".join([*parents[-depth:], own]) for depth in range(1 + wanted.count("/"), len(parents) + 1))
+    numbered = (f"{wanted}-{number}" for number in itertools.count(2))
+    for name in itertools.chain([wanted], longer, numbered):
+        yield "/".join(map(_component, name.split("/")))
+
+
+def _component(name: str) -> str:
+    """A name as a file or folder can have it: characters alone, not too long, not "." or ".."."""
+    name = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in readable(name)
+    )
+    if len(name.encode()) > LONGEST_NAME:
+        start = name.encode()[: LONGEST_NAME - 9].decode(errors="ignore")
+        name = f"{start}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name if name.strip(".") else f"image{name}"
+
+
+def _earlier(folder: Path, about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    path = folder / "results.json"
+    try:
+        stored = json.loads(path.read_text())
+        model, entries = stored["model_sha256"], {row["name"]: row for row in stored["images"]}
+        if not all({"status", "image"} <= set(row) for row in entries.values()):
+            raise KeyError("status")
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path}: is damaged, or no table of earlier results. Mend it, move it away, or write to another folder."
+        ) from error
+    if model != about["model_sha256"]:
+        raise InputError(
+            f"{folder}: holds results of another model, {stored.get('model')}; expected those of {about['model']}. "
+            "Write to another folder."
+        )
+    return entries
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder, once whoever holds it has ended; without one where the file system has none."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{folder}: another cardioseg writes there; waiting until it ends", file=sys.stderr, flush=True)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: no NaN, and of text nothing but characters."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, Iterable) and not isinstance(value, Mapping):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _in_a_cell(value: Any) -> Any:
+    return "; ".join(value) if isinstance(value, list) else value
