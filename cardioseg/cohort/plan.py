@@ -21,7 +21,7 @@ SPLITS_OF_SOURCE = ("labelled", "translation_source")
 SPLITS_OF_TARGET = ("translation_target", "validation", "test")
 LONGEST_RANGE = 10_000
 MAXIMAL_TURN_DEGREES = 60.0
-# A vector of unit length in NIfTI's axes, which point right, anterior and superior.
+# The direction of the apex as a unit vector; NIfTI's axes point right, anterior and superior.
 LEFT_ANTERIOR_INFERIOR = np.array([-1.0, 1.0, -1.0]) / np.sqrt(3)
 IN_SLICE_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
 PLACEHOLDERS = {"{patient}": r"(?P<patient>[^/]+?)", "**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*"}
@@ -29,7 +29,15 @@ PLACEHOLDERS = {"{patient}": r"(?P<patient>[^/]+?)", "**/": r"(?:.*/)?", "**": r
 
 @dataclass(frozen=True)
 class Files:
-    """One volume's image and, where it has them, labels."""
+    """The files of one volume.
+
+    Attributes
+    ----------
+    image : Path
+        The image.
+    labels : Path or None
+        The manual labels, if there are any.
+    """
 
     image: Path
     labels: Path | None
@@ -37,10 +45,18 @@ class Files:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Which files a workflow uses.
+    """The files that a workflow uses.
 
-    volumes: by (modality, patient). splits: patients by split. notes: what the user should know of the splits; no
-    action is needed. oddities: notes on the files that were read for this check; those read earlier are left out.
+    Attributes
+    ----------
+    volumes : dict of (str, str) to Files
+        Files by modality and patient.
+    splits : dict of str to list of str
+        Patients by split.
+    notes : list of str
+        Remarks on the splits that need no action.
+    oddities : list of str
+        Remarks on files that this check read. Files that an earlier check read are left out.
     """
 
     volumes: dict[tuple[str, str], Files]
@@ -49,19 +65,33 @@ class Cohort:
     oddities: list[str] = field(default_factory=list)
 
     def patients(self, modality: str) -> list[str]:
-        """The patients with an image of a modality."""
+        """Return the patients with an image of a modality."""
         return [patient for name, patient in self.volumes if name == modality]
 
     def labelled(self, modality: str) -> list[str]:
-        """The patients with a labelled image of a modality."""
+        """Return the patients with a labelled image of a modality."""
         return [patient for patient in self.patients(modality) if self.volumes[modality, patient].labels]
 
 
 def relative_files(folder: Path | str) -> list[str]:
-    """List all files below a folder as relative paths with '/'; hidden files and folders are left out.
+    """List all files below a folder; hidden files and folders are left out.
 
-    Links to folders are followed; a folder that is reached twice counts once. Raises InputError where there is no such
-    folder, or one below it cannot be read.
+    Links to folders are followed. A folder that is reached twice counts once.
+
+    Parameters
+    ----------
+    folder : Path or str
+        The folder.
+
+    Returns
+    -------
+    list of str
+        Paths relative to the folder, with '/', in alphabetical order.
+
+    Raises
+    ------
+    InputError
+        The folder does not exist, or a folder below it cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -74,7 +104,7 @@ def relative_files(folder: Path | str) -> list[str]:
             continue
         visited.add(os.path.realpath(parent))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        # macOS leaves a hidden "._name" beside every file of an archive.
+        # macOS puts a hidden file "._name" beside every file of an archive.
         found += [(Path(parent) / name).relative_to(folder).as_posix() for name in names if not name.startswith(".")]
     return sorted(found)
 
@@ -86,11 +116,27 @@ def _unreadable(error: OSError) -> NoReturn:
 
 
 def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any]) -> Cohort:
-    """Sort the files `names` (relative to `data`) into a cohort by the configuration's patterns and splits.
+    """Sort files into a cohort by the configuration's patterns and splits.
 
-    settings: the configuration's `cohort`. Raises InputError for two files for one patient, labels without an image, a
-    patient named on its own who is missing, a labelled patient without labels, an empty split, and splits that
-    contradict.
+    Parameters
+    ----------
+    data : Path or str
+        The folder of the data.
+    names : iterable of str
+        Files relative to it, as from `relative_files`.
+    settings : mapping
+        The section `cohort` of the configuration.
+
+    Returns
+    -------
+    Cohort
+        The files that the splits need, without oddities.
+
+    Raises
+    ------
+    InputError
+        Two files match for one patient, labels have no image, a patient that a split names is missing, a labelled
+        patient has no labels, a split is empty, or splits contradict each other.
     """
     names = list(names)
     data = Path(data)
@@ -110,16 +156,33 @@ def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any]) ->
     splits, notes = _splits(data, found, settings)
     used = {(settings["source"]["name"], patient) for split in SPLITS_OF_SOURCE for patient in splits[split]}
     used |= {(settings["target"]["name"], patient) for split in SPLITS_OF_TARGET for patient in splits[split]}
-    # Registration carries a patient's own source labels to its target image, whichever splits these are in.
+    # Registration needs a patient's own source labels, in whichever split they are.
     partners = {(settings["source"]["name"], patient) for split in ("validation", "test") for patient in splits[split]}
     volumes_used = {key: files for key, files in found.items() if key in used or (key in partners and files.labels)}
     return Cohort(volumes_used, splits, notes)
 
 
 def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str] | None = None) -> list[str]:
-    """Read a volume's image and labels and return what is odd but usable. Raises InputError for what is not usable.
+    """Read the image and labels of a volume and check that they can be used.
 
-    codes: the file's value for each structure. wall: which of them is the `myocardium`, which the `cavity` in it.
+    Parameters
+    ----------
+    files : Files
+        The files.
+    codes : mapping of str to int
+        The value of each structure in the labels' file.
+    wall : mapping of str to str, optional
+        The names of the `cavity` and of the `myocardium` around it.
+
+    Returns
+    -------
+    list of str
+        What is odd but usable.
+
+    Raises
+    ------
+    InputError
+        A file cannot be used.
     """
     image = volumes.read_image(files.image)
     notes = [f"{files.image}: {note}" for note in image.notes]
@@ -143,12 +206,30 @@ def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str]
 
 
 def check_pair(source: Files, target: Files, codes: Mapping[str, int]) -> list[str]:
-    """Raise InputError unless some voxel of the target's image lies in the source's labels, in scanner coordinates."""
+    """Check that a patient's source labels overlap the target image in scanner coordinates.
+
+    Parameters
+    ----------
+    source, target : Files
+        The patient's files; the source has labels.
+    codes : mapping of str to int
+        The value of each structure in the labels' file.
+
+    Returns
+    -------
+    list of str
+        Always empty, since `Check` expects remarks.
+
+    Raises
+    ------
+    InputError
+        No voxel of the target image lies in the labels.
+    """
     assert source.labels is not None
     image = volumes.read_image(target.image)
     labels = volumes.read_labels(source.labels, codes, volumes.read_image(source.image))
     slices, rows, columns = image.array.shape
-    # Every fourth pixel is enough to meet a heart.
+    # A heart is larger than four pixels, so every fourth pixel is enough.
     voxels = np.mgrid[:slices, :rows:4, :columns:4].reshape(3, -1).T[:, ::-1]
     to_source = np.linalg.inv(labels.affine) @ image.affine
     index = np.rint(voxels @ to_source[:3, :3].T + to_source[:3, 3]).astype(int)[:, ::-1]
@@ -162,7 +243,23 @@ def check_pair(source: Files, target: Files, codes: Mapping[str, int]) -> list[s
 
 
 def check_repetitions(images: Iterable[Path]) -> list[str]:
-    """Raise InputError where two images are the same file, byte for byte."""
+    """Check that no image occurs twice.
+
+    Parameters
+    ----------
+    images : iterable of Path
+        The images' files.
+
+    Returns
+    -------
+    list of str
+        Always empty, since `Check` expects remarks.
+
+    Raises
+    ------
+    InputError
+        Two files are equal byte for byte.
+    """
     same_size: dict[int, list[Path]] = {}
     for path in images:
         same_size.setdefault(path.stat().st_size, []).append(path)
@@ -179,10 +276,20 @@ def check_repetitions(images: Iterable[Path]) -> list[str]:
 
 
 def check_orientation(images: Iterable[Path]) -> list[str]:
-    """Note images that are stored mirrored, or turned by some 90 degrees or more, against most of the others.
+    """Find images that are stored mirrored or turned against most of the others.
 
-    Networks see images as they are stored. The affine tells how one is stored, viewed towards the apex, which lies
-    left, anterior and inferior in everybody; an image without sform and qform tells nothing.
+    Networks see images as they are stored. The affine says how an image is stored when viewed towards the apex, which
+    lies left, anterior and inferior in every patient. An image with neither sform nor qform is left out.
+
+    Parameters
+    ----------
+    images : iterable of Path
+        The images' files.
+
+    Returns
+    -------
+    list of str
+        A remark for each image that is mirrored, or turned by more than `MAXIMAL_TURN_DEGREES`.
     """
     views = {path: view for path in images if (view := _view(volumes.stored_affine(path))) is not None}
     if not views:
@@ -204,10 +311,28 @@ def check_volumes(
     remembered: Mapping[str, list[str]],
     wall: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
-    """Check all volumes, alone and together, and return the notes by `identity` of what was checked.
+    """Check all volumes of a cohort, each alone and then together.
 
-    settings: the configuration's `cohort`. wall: as of `check_volume`. What is in `remembered` is not read again.
-    Raises one InputError that lists all faulty files.
+    Parameters
+    ----------
+    cohort : Cohort
+        The cohort.
+    settings : mapping
+        The section `cohort` of the configuration.
+    remembered : mapping of str to list of str
+        Results of earlier checks by `identity`. These checks are not repeated.
+    wall : mapping of str to str, optional
+        The names of the `cavity` and of the `myocardium` around it.
+
+    Returns
+    -------
+    dict of str to list of str
+        Remarks by `identity` of the check.
+
+    Raises
+    ------
+    InputError
+        Files cannot be used; the error lists all of them.
     """
     codes = settings["structures"]
     alone = [
@@ -225,12 +350,12 @@ def check_volumes(
         if source and source.labels:
             paths = (source.image, source.labels, target.image)
             together.append(Check(f"pair {codes}", paths, partial(check_pair, source, target, codes)))
-    # Files are compared once each of them is known to be sound.
+    # Files are compared only after each of them has passed its own check.
     return _run(alone, remembered) | _run(together, remembered)
 
 
 class Check(NamedTuple):
-    """What is checked of which files, and the check, which returns notes or raises InputError."""
+    """A check that returns remarks or raises InputError, what it checks, and the files that it reads."""
 
     what: str
     paths: Iterable[Path | None]
@@ -254,9 +379,24 @@ def _run(checks: Sequence[Check], remembered: Mapping[str, list[str]]) -> dict[s
 
 
 def identity(what: str, paths: Iterable[Path | None]) -> str:
-    """Identify a check's result by what it depends on: what is checked, and the files' paths, sizes and times.
+    """Identify a check's result by everything that it depends on.
 
-    Raises InputError for a file that is missing or may not be looked at.
+    Parameters
+    ----------
+    what : str
+        What is checked.
+    paths : iterable of Path or None
+        The files that are read.
+
+    Returns
+    -------
+    str
+        A text that changes with `what` and with the path, size or time of any file.
+
+    Raises
+    ------
+    InputError
+        A file is missing, or its folder may not be read.
     """
     states = []
     for path in paths:
@@ -273,7 +413,7 @@ def identity(what: str, paths: Iterable[Path | None]) -> str:
 
 
 def _most_enclosed(labels: np.ndarray, names: Sequence[str], wall: Mapping[str, str]) -> str:
-    """The structure whose outline in the slices has the largest share of myocardium; of equal ones the cavity."""
+    """Return the structure whose outline in the slices has most myocardium on it; of equal ones the cavity."""
     myocardium = labels == 1 + names.index(wall["myocardium"])
     shares = {}
     for name in sorted(set(names) - {wall["myocardium"]}, key=lambda name: name != wall["cavity"]):
@@ -284,9 +424,13 @@ def _most_enclosed(labels: np.ndarray, names: Sequence[str], wall: Mapping[str, 
 
 
 def _view(affine: np.ndarray | None) -> tuple[bool, complex] | None:
-    """How a short-axis image appears when viewed towards the apex: mirrored or not, and where its rows' ends point.
+    """Describe how a short-axis image appears when viewed towards the apex.
 
-    The direction is a complex number, 1 where rows run to the patient's left. None where the affine tells nothing.
+    Returns
+    -------
+    tuple of (bool, complex) or None
+        Whether it appears mirrored, and the direction in which its rows run as a complex number: 1 is the patient's
+        left. None where the affine does not tell.
     """
     if affine is None:
         return None
@@ -301,7 +445,7 @@ def _view(affine: np.ndarray | None) -> tuple[bool, complex] | None:
 
 
 def _match(data: Path, names: Sequence[str], pattern: str, key: str) -> dict[str, Path]:
-    """Patient to path for the names that match a pattern."""
+    """Return the path of each patient among the names that match a pattern."""
     expression = re.compile(
         "".join(PLACEHOLDERS.get(part, re.escape(part)) for part in re.split(r"(\{patient\}|\*\*/|\*\*|\*)", pattern))
     )
@@ -310,7 +454,7 @@ def _match(data: Path, names: Sequence[str], pattern: str, key: str) -> dict[str
         match = expression.fullmatch(name)
         if not match:
             continue
-        # Letters with accents are composed, whichever way the file system has them, as those typed are.
+        # File systems store accented letters in different ways; the configuration has them composed.
         patient, path = unicodedata.normalize("NFC", match["patient"]), data / PurePosixPath(name)
         if patient.startswith(".") or not str(path).isprintable() or re.search(r"[{}\\]", str(path)):
             raise InputError(
@@ -378,7 +522,15 @@ def _splits(
 
 
 def expand(entry: str | int) -> list[str]:
-    """Patient names of a split's entry: "6-45" is a range of numbers, anything else a name."""
+    """Return the names that an entry of a split stands for: "6-45" is a range of numbers, anything else a name.
+
+    Examples
+    --------
+    >>> expand("6-8")
+    ['6', '7', '8']
+    >>> expand("anna")
+    ['anna']
+    """
     limits = re.fullmatch(r"(\d+)-(\d+)", str(entry))
     if not limits:
         return [str(entry)]
@@ -391,7 +543,11 @@ def expand(entry: str | int) -> list[str]:
 
 
 def _named(entry: str | int, names: Sequence[str]) -> list[str]:
-    """Patients of an entry: the name itself if there is one ("01-002"), else numbers, zero-padded as the names are."""
+    """Return the patients of an entry.
+
+    The entry is a patient's name ("01-002") if there is such a patient. Otherwise it is expanded to numbers, which are
+    padded with zeros as the patients' names are.
+    """
     name = unicodedata.normalize("NFC", str(entry))
     if name in names:
         return [name]
@@ -400,5 +556,5 @@ def _named(entry: str | int, names: Sequence[str]) -> list[str]:
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key in which patient 10 follows patient 9."""
+    """Return a sort key by which patient 10 follows patient 9."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]

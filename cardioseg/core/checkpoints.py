@@ -1,4 +1,4 @@
-"""Files of tensors and plain values: written completely or not at all, read without running code."""
+"""Files of tensors and plain values: written completely or not at all, and read without running code."""
 
 import zipfile
 from pathlib import Path
@@ -11,25 +11,54 @@ from cardioseg.core.errors import InputError
 
 
 def save(path: Path | str, content: dict[str, Any]) -> None:
-    """Write tensors and plain values, all or nothing. Raises OSError naming the file where that fails."""
+    """Write tensors and plain values to a file, completely or not at all.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file to write.
+    content : dict
+        Tensors, numbers, texts, None, and lists, tuples and dictionaries of them.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; the error names it.
+    """
     with files.atomic_write(path) as file:
         torch.save(content, file)
 
 
 def load(path: Path | str) -> dict[str, Any]:
-    """Read what `save` wrote, onto the CPU. Raises InputError for a missing, damaged or unsafe file."""
+    """Read a file that `save` wrote, onto the CPU.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file to read.
+
+    Returns
+    -------
+    dict
+        What was saved.
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged, or holds anything but tensors and plain values.
+    """
     message = (
-        f"{path}: not a complete checkpoint of tensors and plain values; it is damaged, or not made by this package. "
-        "Delete it and run again to make it anew."
+        f"{path}: is not a complete checkpoint of tensors and plain values; it is damaged or from elsewhere. "
+        "Delete it and run again to write it anew."
     )
     try:
-        # PyTorch does not look at the checksums: a changed byte would be a changed weight.
+        # PyTorch does not compare the checksums, so a damaged byte would change a weight without notice.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a file of this package.") from error
-    except Exception as error:  # random bytes make an unpickler raise nearly anything
+    except Exception as error:  # the unpickler raises almost any error on random bytes
         raise InputError(message) from error
     if not isinstance(content, dict):
         raise InputError(message)
@@ -37,21 +66,49 @@ def load(path: Path | str) -> dict[str, Any]:
 
 
 def save_weights(path: Path | str, module: torch.nn.Module, **about: Any) -> None:
-    """Write a network's weights with what is needed to build and judge it (configuration, iteration, versions)."""
+    """Write a network's weights with what is needed to build the network again.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file to write.
+    module : torch.nn.Module
+        The network.
+    **about : Any
+        What else to keep: the configuration, the iteration, versions. The version of torch is added.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     save(path, {"weights": weights, "about": {"torch": str(torch.__version__), **about}})
 
 
 def load_weights(path: Path | str, module: torch.nn.Module) -> dict[str, Any]:
-    """Load a network's weights into it, return what was saved about them. Raises InputError where they do not fit."""
+    """Load weights that `save_weights` wrote into a network.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file to read.
+    module : torch.nn.Module
+        The network that takes the weights.
+
+    Returns
+    -------
+    dict
+        What was saved about the weights.
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged, its weights do not fit the network, or they are not finite.
+    """
     content = load(path)
     try:
         module.load_state_dict(content["weights"])
         about = content["about"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"{path}: its weights are not of the configured network. Make the file anew with this configuration."
+            f"{path}: its weights are not of the configured network. Delete it and run again with this configuration."
         ) from error
     if not all(tensor.isfinite().all() for tensor in module.state_dict().values()):
-        raise InputError(f"{path}: holds weights that are NaN or infinite. Delete it and run again to make it anew.")
+        raise InputError(f"{path}: holds weights that are NaN or infinite. Delete it and run again to write it anew.")
     return about

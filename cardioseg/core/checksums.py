@@ -6,7 +6,18 @@ from pathlib import Path
 
 
 def sha256(paths: Iterable[Path | str]) -> dict[str, str]:
-    """SHA-256 of files in hexadecimal digits, by path."""
+    """Compute the SHA-256 of files.
+
+    Parameters
+    ----------
+    paths : iterable of Path or str
+        The files.
+
+    Returns
+    -------
+    dict of str to str
+        Hexadecimal digits by path.
+    """
     found = {}
     for path in paths:
         with Path(path).open("rb") as file:

@@ -37,7 +37,7 @@ EXPECTED = {
     "uniqueItems": "each once",
 }
 PLAIN_DECIMAL = re.compile(r"[+-]?(0|[1-9][0-9]*)")
-# JSON Schema takes 2.0 for an integer, which `range` does not; and numbers that are NaN or infinite are refused.
+# JSON Schema accepts 2.0 as an integer, but `range` does not. Numbers that are NaN or infinite are refused.
 Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -50,7 +50,18 @@ Validator = jsonschema.validators.extend(
 
 
 def check(configuration: Mapping[str, Any]) -> None:
-    """Raise InputError, naming each offending key, unless the configuration can be run."""
+    """Check a configuration against the schema and the rules between keys.
+
+    Parameters
+    ----------
+    configuration : mapping
+        All sections, with the command line's changes.
+
+    Raises
+    ------
+    InputError
+        The configuration cannot be run; the error names every offending key.
+    """
     errors = sorted(Validator(SCHEMA).iter_errors(configuration), key=lambda error: list(map(str, error.path)))
     problems = [problem for error in errors for problem in _explain(error)] or list(_contradictions(configuration))
     if problems:
@@ -58,12 +69,28 @@ def check(configuration: Mapping[str, Any]) -> None:
 
 
 def structures(configuration: Mapping[str, Any]) -> dict[str, int]:
-    """The codes of the structures to segment, in the order of the networks' classes; null leaves a structure out."""
+    """Return the codes of the structures to segment, in the order of the networks' classes.
+
+    A structure whose code is null is left out.
+    """
     return {name: code for name, code in configuration["cohort"]["structures"].items() if code is not None}
 
 
 def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any] | None:
-    """A section's `appearance` with classes in place of names, as `segmentation.appearance.randomise` takes it."""
+    """Return the settings `appearance` of a section, with the numbers of classes in place of the structures' names.
+
+    Parameters
+    ----------
+    configuration : mapping
+        All sections.
+    section : {'localisation', 'segmentation'}
+        The section.
+
+    Returns
+    -------
+    dict or None
+        What `segmentation.appearance.randomise` takes; None where the setting is off.
+    """
     settings = configuration[section]["appearance"]
     if settings is None:
         return None
@@ -86,13 +113,18 @@ def contraction(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def check_file(path: Path | str) -> None:
-    """Refuse what YAML would take in silence for something else.
+    """Refuse a file that YAML reads differently from what its author wrote.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file in YAML.
 
     Raises
     ------
     InputError
-        If a key is given twice, of which YAML takes the last, or if a whole number is not written in plain decimal:
-        YAML takes 010 for 8 and 1:30 for 90.
+        A key is given twice, of which YAML takes the last; or a whole number is not written in plain decimal (YAML
+        reads 010 as 8 and 1:30 as 90).
     """
     node = yaml.compose(Path(path).read_text(), Loader=yaml.SafeLoader)
     repeated = list(_repeated(node))
@@ -107,7 +139,7 @@ def check_file(path: Path | str) -> None:
 
 
 def _mistakable(node: yaml.Node | None, name: str = "") -> Iterator[str]:
-    """Whole numbers in other than plain decimal, as they are written, each after its key."""
+    """Find the whole numbers that are not written in plain decimal; yields each as it is written, after its key."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield from _mistakable(value, f"{name}.{key.value}" if name else str(key.value))
@@ -141,7 +173,7 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
                 advice = f"did you mean {guess[0]}?" if guess else f"known here: {', '.join(known)}."
                 yield f"unknown key {path(name)}; {advice}"
     elif error.validator == "required":
-        # One error for each missing key, told apart by its message alone.
+        # jsonschema gives one error per missing key, and names the key only in the message.
         yield f"key {path(error.message.split(chr(39))[1])} is missing."
     elif error.validator == "type":
         expected = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
@@ -190,7 +222,7 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         "segmentation.depth": 2 ** configuration["segmentation"]["depth"],
         "translation.generator.downsamplings": 2 ** configuration["translation"]["generator"]["downsamplings"],
     }
-    # Powers of two: what the largest divides, all divide.
+    # The strides are powers of two, so a multiple of the largest is a multiple of all.
     key, stride = max(strides.items(), key=lambda item: item[1])
     if size % stride:
         nearest = max(stride, round(size / stride) * stride)

@@ -10,9 +10,24 @@ from cardioseg.core.errors import InputError
 
 
 def choose(name: str, key: str = "compute.device") -> torch.device:
-    """Return the device of a name: auto is the GPU where there is one, else the CPU.
+    """Choose the device that computes.
 
-    key: what the user set to the name. Raises InputError where a GPU is asked for and there is none.
+    Parameters
+    ----------
+    name : str
+        `auto` (the GPU where there is one, otherwise the CPU), or torch's name of a device.
+    key : str
+        The setting to name in the error.
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    InputError
+        A GPU is asked for and there is none.
     """
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"{key}: {name}, but no GPU is to be seen here; expected one. Set it to auto or cpu.")

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import errno
 import os
@@ -13,9 +13,24 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
-    """Open a file for writing under another name; it takes its own name, replacing an older file, once it is complete.
+    """Open a file for writing, so that it appears only once it is complete.
 
-    The folder is made. Raises OSError that names the file where it cannot be written; then nothing is left of it.
+    The content goes to a hidden file beside it, which replaces the file at the end. Missing folders are made.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file; an older one is replaced.
+
+    Yields
+    ------
+    BinaryIO
+        The open file.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written. The error names the path, and no part of the file is left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +42,7 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         aside.replace(path)
     except Exception as error:
-        # torch.save hides the reason behind an error of its own.
+        # torch.save raises an error of its own; the reason is its context.
         reason = error if isinstance(error, OSError) else error.__context__
         if isinstance(reason, OSError) and reason.errno:
             raise OSError(reason.errno, reason.strerror, str(path)) from error
@@ -37,6 +52,6 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text as a whole or not at all: see `atomic_write`."""
+    """Write a text in UTF-8, completely or not at all (see `atomic_write`)."""
     with atomic_write(path) as file:
         file.write(text.encode())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @contextmanager
 def products(precision: str) -> Iterator[None]:
-    """Let a GPU use TF32 in products and convolutions of float32 if `precision` says so, and not otherwise."""
+    """Let a GPU round the factors of float32 products and convolutions to TF32 if, and only if, `precision` says so."""
     backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     try:

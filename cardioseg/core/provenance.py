@@ -1,4 +1,4 @@
-"""What a result was made with: code, versions, hardware, and the time and memory of each step."""
+"""What a result was made with: code, versions, hardware, and the time and memory of every step."""
 
 import os
 import platform
@@ -28,7 +28,19 @@ PACKAGES = [
 
 
 def code(source: Path | str) -> dict[str, Any]:
-    """The git commit of a folder, and whether its files were modified since; None where git knows neither."""
+    """Identify the code in a folder.
+
+    Parameters
+    ----------
+    source : Path or str
+        A folder.
+
+    Returns
+    -------
+    dict
+        `commit`, and `modified`: whether a file differs from that commit. Both are None where git does not know the
+        folder.
+    """
     try:
         commit = _git(source, "rev-parse", "HEAD")
         return {"commit": commit, "modified": bool(_git(source, "status", "--porcelain", "--untracked-files=no"))}
@@ -37,29 +49,37 @@ def code(source: Path | str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the operating system, of Python and of the packages that results depend on."""
+    """Return the versions of the operating system, Python and the packages that results depend on."""
     found = {"system": platform.platform(), "Python": platform.python_version()}
     return found | {name: _version(name) for name in PACKAGES} | {"torch": str(torch.__version__)}  # names the build
 
 
 def installed() -> dict[str, str]:
-    """Versions of all packages of this Python, what they brought along included, in the order of their names."""
+    """Return the versions of all installed packages, in alphabetical order; this includes what others depend on."""
     found = {each.name: each.version for each in metadata.distributions()}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def hardware() -> dict[str, Any]:
-    """The machine that this runs on: processor, cores, memory in GB, names of the GPUs that torch sees."""
+    """Return the processor, the number of cores, the memory in GB and the names of the GPUs that torch sees."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {"processor": _processor(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9, 1), "gpus": gpus}
 
 
 def resources(folder: Path | str) -> pd.DataFrame:
-    """Time and memory of every step, from Snakemake's benchmark files below a folder; the longest step first.
+    """Sum up the time and memory of every step from Snakemake's benchmark files.
 
-    A step is the name of a file or of a folder of files there. Columns: step, jobs, seconds (of all jobs together),
-    longest_s, cpu_s, memory_mb (resident, of the largest job; NaN for jobs too short to be measured).
+    Parameters
+    ----------
+    folder : Path or str
+        The folder of the benchmark files. A step is a file in it or a folder of files.
+
+    Returns
+    -------
+    DataFrame
+        One row per step, the longest step first: `step`, `jobs`, `seconds` (of all jobs together), `longest_s`,
+        `cpu_s`, `memory_mb` (resident memory of the largest job; NaN where all jobs were too short to be measured).
     """
     rows = []
     for path in sorted(Path(folder).rglob("*.tsv")):

@@ -203,7 +203,7 @@ def _only_process(folder: Path) -> Iterator[None]:
             except BlockingIOError:
                 log.info("another process trains in %s: waiting for it to end", folder)
                 fcntl.flock(file, fcntl.LOCK_EX)
-            # Who held it may have removed the folder: then this lock keeps nobody else out.
+            # The process that held the lock may have removed the folder. This lock then keeps nobody out.
             if _in_place(file, path):
                 yield
                 return

@@ -1,6 +1,7 @@
 """Volumes: short-axis stacks read from and written to NIfTI with their true geometry.
 
-Arrays are (z, y, x); spacing is in mm in the same order; an affine maps the array index (x, y, z) to scanner mm.
+Arrays are (z, y, x). Spacing is in mm, in the same order. An affine maps the array index (x, y, z) to scanner
+coordinates in mm.
 """
 
 import gzip
@@ -15,8 +16,8 @@ import numpy as np
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
 
-# nibabel loads pydicom where it is installed, for DICOM headers inside NIfTI, which nothing here reads. That costs
-# every job a quarter of a second, so pydicom is hidden while nibabel is imported.
+# If pydicom is installed, nibabel loads it for DICOM headers inside NIfTI, which nothing here reads. That costs every
+# job a quarter of a second, so pydicom is hidden while nibabel is imported.
 _PYDICOM = sys.modules.setdefault("pydicom", None)  # type: ignore[arg-type]
 import nibabel as nib  # noqa: E402
 
@@ -25,27 +26,37 @@ if _PYDICOM is None:
 
 MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
-# Fewer different values are labels, not an image.
+# An array with fewer different values holds labels, not an image.
 MINIMAL_GREY_VALUES = 16
-# Distance from the scanner's centre beyond which single precision no longer places slices.
+# Beyond this distance from the scanner's centre, single precision cannot place slices exactly enough.
 MAXIMAL_DISTANCE_MM = 10_000
 GEOMETRY_FIELDS = (
     *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
 )
-# nibabel's errors for a file that is no NIfTI, is damaged, or promises more than it holds.
+# nibabel's errors for a file that is not NIfTI, is damaged, or is shorter than its header says.
 UNREADABLE = (
     *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),
     *(OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError),
 )
 NO_GEOMETRY = "neither sform nor qform set: geometry from the voxel sizes alone"
-# Labels stored as scaled integers come back this close to their codes.
+# Labels stored as scaled integers differ from their codes by less than this.
 CODE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
 class Volume:
-    """An array (z, y, x) or (channels, z, y, x), its 4 x 4 affine from index (x, y, z) to mm, and its oddities."""
+    """An image or label map with its place in the scanner.
+
+    Attributes
+    ----------
+    array : ndarray, shape (z, y, x) or (channels, z, y, x)
+        The voxels.
+    affine : ndarray, shape (4, 4)
+        From the index (x, y, z) to scanner coordinates in mm.
+    notes : tuple of str
+        What is odd about the file it was read from, but usable.
+    """
 
     array: np.ndarray
     affine: np.ndarray
@@ -59,11 +70,25 @@ class Volume:
 
 
 def read_image(path: Path | str) -> Volume:
-    """Read an intensity image as float32 (z, y, x), whichever of the file's axes the slices lie on.
+    """Read an intensity image.
 
-    Geometry is the sform's where there is one; a qform that disagrees is noted. Non-finite voxels become the smallest
-    finite value and are noted. Raises InputError for a file that is no readable 3-D NIfTI image of a short-axis stack,
-    or that holds a constant or labels.
+    The slices may lie on any axis of the file. The geometry is the sform's where there is one; a qform that disagrees
+    is noted. Voxels that are not finite become the smallest finite value, and are noted.
+
+    Parameters
+    ----------
+    path : Path or str
+        A NIfTI file.
+
+    Returns
+    -------
+    Volume
+        The image as float32 (z, y, x).
+
+    Raises
+    ------
+    InputError
+        The file is not a readable 3-D NIfTI image of a short-axis stack, or it holds a constant or labels.
     """
     path = Path(path)
     image = _open(path)
@@ -94,19 +119,37 @@ def read_image(path: Path | str) -> Volume:
 
 
 def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None = None) -> Volume:
-    """Read a label volume as uint8 (z, y, x): 0 background, 1, 2, ... the structures in the order of `codes`.
+    """Read a label map.
 
-    codes: the file's value for each structure; 0 is background. With `image` given the labels must have its shape and
-    spacing and take its affine. Where the affines differ, labels whose own puts them on the image's grid, with axes
-    turned or flipped, are turned back; others stay as they are (such files exist whose arrays agree). Both are noted.
-    Raises InputError for a value that is no code, or labels that do not fit the image.
+    Where its affine differs from the image's, two cases are told apart, and both are noted. If the labels' own affine
+    puts them on the image's grid with axes turned or flipped, they are turned back. Otherwise the array stays as it is
+    and takes the image's affine, because files exist whose arrays agree while their affines do not.
+
+    Parameters
+    ----------
+    path : Path or str
+        A NIfTI file.
+    codes : mapping of str to int
+        The value of each structure in the file; 0 is background.
+    image : Volume, optional
+        The image that the labels belong to. They must have its shape and spacing.
+
+    Returns
+    -------
+    Volume
+        Labels as uint8 (z, y, x): 0 is background, and 1, 2, ... are the structures in the order of `codes`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, a value is not a code, or the labels do not fit the image.
     """
     path = Path(path)
     stored_image = _open(path)
     stored = _data(path, stored_image)
     if stored.dtype.kind not in "iuf":
         raise InputError(f"{path}: labels are of type {stored.dtype}; expected numbers.")
-    # Most of a label volume is background, which needs no sorting.
+    # Only the foreground is sorted, because most of a label volume is background.
     foreground = stored != 0
     values, inverse = np.unique(stored[foreground], return_inverse=True)
     known = np.array([0, *codes.values()])
@@ -145,7 +188,13 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
 
 
 def stored_affine(path: Path | str) -> np.ndarray | None:
-    """Affine from index (x, y, z; slices last) to mm as a file's header has it; None without sform and qform."""
+    """Read the affine of a file's header.
+
+    Returns
+    -------
+    ndarray, shape (4, 4), or None
+        From the index (x, y, z; slices last) to scanner coordinates in mm; None if neither sform nor qform is set.
+    """
     image = _open(Path(path))
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         return None
@@ -153,7 +202,13 @@ def stored_affine(path: Path | str) -> np.ndarray | None:
 
 
 def read(path: Path | str) -> Volume:
-    """Read a volume that this package wrote: (z, y, x), or (channels, z, y, x) of a 4-D file, dtype as stored."""
+    """Read a volume that this package wrote.
+
+    Returns
+    -------
+    Volume
+        The array as stored, (z, y, x), or (channels, z, y, x) if the file is 4-D; float64 becomes float32.
+    """
     path = Path(path)
     image = _open(path, dimensions=(3, 4))
     array = _data(path, image)
@@ -163,12 +218,22 @@ def read(path: Path | str) -> Volume:
 
 
 def as_stored(volume: Volume) -> Volume:
-    """A float32 volume as `read` gives it back after `write`: NIfTI holds affines in single precision."""
+    """Return a float32 volume as `read` would give it after `write`: NIfTI keeps affines in single precision."""
     return Volume(volume.array, volume.affine.astype(np.float32).astype(np.float64))
 
 
 def write(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write (z, y, x) or (channels, z, y, x) to NIfTI: complete or not at all, the same bytes for the same content."""
+    """Write a volume to NIfTI, completely or not at all. The same content gives the same bytes.
+
+    Parameters
+    ----------
+    path : Path or str
+        A name that ends in .nii or .nii.gz.
+    array : ndarray, shape (z, y, x) or (channels, z, y, x)
+        The voxels.
+    affine : ndarray, shape (4, 4)
+        From the index (x, y, z) to scanner coordinates in mm.
+    """
     image = nib.nifti1.Nifti1Image(np.ascontiguousarray(array.T), affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
@@ -177,26 +242,42 @@ def write(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
 
 
 def write_labels_like(path: Path | str, labels: np.ndarray, codes: Mapping[str, int], original: Path | str) -> None:
-    """Write labels (z, y, x; 1, 2, ... as in `codes`) in the exact grid of the file `original`, with the file's codes.
+    """Write labels in the exact grid of another file, with the codes of that file's cohort.
 
-    Axis order, shape, affine, sform and qform are the original's; none of its other header fields is copied.
+    Axis order, shape, affine, sform and qform are the original's. No other field of its header is copied.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file to write.
+    labels : ndarray of uint8, shape (z, y, x)
+        0 is background, and 1, 2, ... are the structures in the order of `codes`.
+    codes : mapping of str to int
+        The value of each structure in the file.
+    original : Path or str
+        The file whose grid is taken.
+
+    Raises
+    ------
+    InputError
+        The original cannot be read, or its shape is another.
     """
     write_like(path, encoded(labels, codes), original)
 
 
 def encoded(labels: np.ndarray, codes: Mapping[str, int]) -> np.ndarray:
-    """Labels (1, 2, ... as in `codes`) as their codes, int16 or, where one is larger, int32."""
+    """Return labels (1, 2, ... in the order of `codes`) as their codes: int16, or int32 for larger codes."""
     lookup = np.array([0, *codes.values()], np.int32)
     return lookup[labels].astype(np.int16 if lookup.max() < 2**15 else np.int32)
 
 
 def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> None:
-    """Write an array (z, y, x) in the exact grid of the file `original`: see `write_labels_like`."""
+    """Write an array (z, y, x) in the exact grid of the file `original` (see `write_labels_like`)."""
     source = _open(Path(original))
     stored = np.moveaxis(array, 0, _slice_axis(source.shape[::-1])).T
     if stored.shape != source.shape:
         raise InputError(f"{original}: its shape {source.shape} is not that of the labels, {stored.shape}.")
-    # The same version of NIfTI as the original: NIfTI-2 holds geometry in double precision.
+    # The version of NIfTI is the original's, because NIfTI-2 holds geometry in double precision.
     image = type(source)(stored, source.affine)
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
     for name in GEOMETRY_FIELDS:
@@ -205,7 +286,22 @@ def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> Non
 
 
 def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> None:
-    """Raise InputError, naming the path, unless an array and its spacing (mm; z, y, x) may be a short-axis image."""
+    """Refuse an array that cannot be a short-axis image.
+
+    Parameters
+    ----------
+    path : Path
+        The file to name in the error.
+    array : ndarray, shape (z, y, x)
+        The image.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+
+    Raises
+    ------
+    InputError
+        The image is constant, or its matrix, pixels or slice distance are implausible.
+    """
     if array.min() == array.max():
         raise InputError(f"{path}: every voxel is {array.min():g}; expected an image. Export the image again.")
     _, rows, columns = array.shape
@@ -225,7 +321,7 @@ def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float,
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write all or nothing; a .gz name is compressed without a time stamp."""
+    """Write a file completely or not at all; if its name ends in .gz, it is compressed without a time stamp."""
     if path.suffix == ".gz":
         content = gzip.compress(content, compresslevel=1, mtime=0)
     with files.atomic_write(path) as file:
@@ -259,7 +355,7 @@ def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
     """Return the scaled voxels (z, y, x) as the file orders them."""
     try:
         if path.suffix == ".gz":
-            # nibabel would stop before the checksum at the end, which alone tells of damaged voxels.
+            # nibabel stops before the checksum at the file's end, and only that checksum reveals damaged voxels.
             with gzip.open(path) as stream:
                 image = type(image).from_bytes(stream.read())
         array = np.asanyarray(image.dataobj)
@@ -287,7 +383,7 @@ def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
 
 
 def _check_header(path: Path, image: nib.nifti1.Nifti1Image) -> None:
-    """Voxel sizes as the file has them (nibabel mends those of 0 and below in what it returns), and the origin."""
+    """Check the origin, and the voxel sizes as stored: in what nibabel returns it corrects sizes of 0 and below."""
     with nib.openers.ImageOpener(str(path)) as file:
         sizes = image.header_class.from_fileobj(file, check=False)["pixdim"][1:4].astype(float)
     affine = _affine(path, image)
@@ -311,7 +407,7 @@ def _in_mm(values: np.ndarray) -> str:
 
 
 def _forms_agree(image: nib.nifti1.Nifti1Image) -> bool:
-    """Whether sform and qform, where there are both, place all corners within 1 mm of each other."""
+    """Return whether sform and qform, if both are set, place all corners within 1 mm of each other."""
     if image.header["sform_code"] == 0 or image.header["qform_code"] == 0:
         return True
     try:
@@ -323,7 +419,7 @@ def _forms_agree(image: nib.nifti1.Nifti1Image) -> bool:
 
 
 def _check_grey_values(path: Path, array: np.ndarray) -> None:
-    # Every fourth pixel tells as much.
+    # Every fourth pixel is enough.
     array = array[:, ::4, ::4]
     low, high = np.percentile(array, (1, 99))
     if low == high:
@@ -337,12 +433,12 @@ def _check_grey_values(path: Path, array: np.ndarray) -> None:
 
 
 def _slice_axis(shape: tuple[int, ...]) -> int:
-    """Which axis of an array (z, y, x as stored) is the slices': the shortest, the first of equals."""
+    """Return the axis of an array (z, y, x as stored) that runs across the slices: the first of the shortest."""
     return int(np.argmin(shape))
 
 
 def _columns(shape: tuple[int, ...]) -> list[int]:
-    """Columns of an affine, x, y, z and origin, once the slice axis of the array (z, y, x as stored) is z."""
+    """Return the order of an affine's columns x, y, z and origin once the slice axis of the array is z."""
     axis = _slice_axis(shape)
     return [2 - index for index in (2, 1, 0) if index != axis] + [2 - axis, 3]
 
@@ -357,7 +453,7 @@ def _same_grid(affine: np.ndarray, image: Volume) -> bool:
 
 
 def _turned(array: np.ndarray, affine: np.ndarray, image: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """Turn and flip the axes of an array (z, y, x) where that alone makes its affine the image's; else leave both."""
+    """Turn and flip the axes of labels (z, y, x) if that alone gives them the image's affine; else change nothing."""
     turn = nib.io_orientation(np.linalg.inv(image.affine) @ affine)
     turned = affine @ nib.orientations.inv_ornt_aff(turn, array.shape[::-1])
     if not _same_grid(turned, image):

@@ -1,8 +1,13 @@
-"""3 x 3 convolutions on a CPU by minimal filtering, F(4 x 4, 3 x 3) (Winograd 1980; Lavin & Gray, CVPR 2016).
+"""3 x 3 convolutions on a CPU by Winograd's minimal filtering, F(4 x 4, 3 x 3).
 
-Tiles of 6 x 6 pixels and the kernels are transformed, multiplied, and transformed back to 4 x 4 pixels of the result:
-a quarter of a direct convolution's multiplications, the same sums up to rounding (root mean square: 2e-6 of the
-result). On GPUs cuDNN chooses for itself.
+The image is cut into tiles of 6 x 6 pixels. Tiles and kernels are transformed, multiplied, and transformed back to 4 x
+4 pixels of the result. That takes a quarter of a direct convolution's multiplications and gives the same sums up to
+rounding (root mean square: 2e-6 of the result). GPUs do without it: cuDNN chooses its own algorithm.
+
+References
+----------
+S. Winograd: Arithmetic Complexity of Computations, SIAM 1980.
+A. Lavin, S. Gray: Fast algorithms for convolutional neural networks, CVPR 2016.
 """
 
 from collections.abc import Iterator
@@ -12,14 +17,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Polynomials are interpolated at these points and at infinity; others round more.
+# The polynomials are interpolated at these points and at infinity. Other points give larger rounding errors.
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
-# Transformed at a time: few enough to stay in the cache, enough for the transformed kernels to be read so seldom.
+# Number of tiles transformed at a time: few enough for the cache, and enough that kernels are seldom read again.
 TILES = 144
 
 
 class Convolution(nn.Conv2d):
-    """torch's convolution, 3 x 3, that keeps the size: filtered minimally where that is faster."""
+    """A 3 x 3 convolution that keeps the image's size, by minimal filtering where that is faster than torch's.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Numbers of channels.
+    bias : bool
+        Whether a bias is added.
+    padding_mode : {'zeros', 'reflect'}
+        What lies beyond the image's edge.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, bias: bool = True, padding_mode: Literal["zeros", "reflect"] = "zeros"
@@ -27,7 +42,7 @@ class Convolution(nn.Conv2d):
         super().__init__(inputs, outputs, 3, padding=1, bias=bias, padding_mode=padding_mode)
 
     def forward(self, features: Tensor) -> Tensor:
-        """features (n, inputs, y, x) to (n, outputs, y, x)."""
+        """Convolve features (n, inputs, y, x); returns (n, outputs, y, x)."""
         if not is_faster(features, self.weight):
             return super().forward(features)
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
@@ -35,7 +50,21 @@ class Convolution(nn.Conv2d):
 
 
 def is_faster(features: Tensor, weight: Tensor) -> bool:
-    """Whether `convolve` can take features (n, inputs, y, x), once padded, and is faster than torch's convolution."""
+    """Return whether `convolve` is applicable to features before their padding, and faster than torch's convolution.
+
+    Parameters
+    ----------
+    features : Tensor, shape (n, inputs, y, x)
+        Features without padding.
+    weight : Tensor, shape (outputs, inputs, 3, 3)
+        The kernels.
+
+    Returns
+    -------
+    bool
+        False on a GPU, for sizes that are not a multiple of 4, for other types than float32, and for few channels or
+        pixels.
+    """
     if torch.compiler.is_exporting() or features.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False
     count, inputs, height, width = features.shape
@@ -44,15 +73,31 @@ def is_faster(features: Tensor, weight: Tensor) -> bool:
 
 
 def convolve(padded: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolve padded (n, inputs, 4 a + 2, 4 b + 2) by weight (outputs, inputs, 3, 3), all float32 on a CPU.
+    """Convolve padded features by 3 x 3 kernels, with gradients.
 
-    Returns (n, outputs, 4 a, 4 b), channels last.
+    Parameters
+    ----------
+    padded : Tensor of float32, shape (n, inputs, 4 a + 2, 4 b + 2)
+        Features on a CPU, padded by one pixel on each side.
+    weight : Tensor of float32, shape (outputs, inputs, 3, 3)
+        The kernels.
+    bias : Tensor of float32, shape (outputs,), or None
+        Added to the result.
+
+    Returns
+    -------
+    Tensor of float32, shape (n, outputs, 4 a, 4 b)
+        The result, channels last in memory.
     """
     return _MinimalFiltering.apply(padded, weight, bias)
 
 
 class _MinimalFiltering(torch.autograd.Function):
-    """Products are (36, tiles, inputs) by (36, inputs, outputs); the gradients are those of the same three steps."""
+    """Minimal filtering as an operation of autograd.
+
+    The products have the shapes (36, tiles, inputs) by (36, inputs, outputs). The backward pass consists of the
+    transposes of the same three steps.
+    """
 
     @staticmethod
     def forward(ctx: Any, padded: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -62,7 +107,7 @@ class _MinimalFiltering(torch.autograd.Function):
         result = image.new_empty(count, height - 2, width - 2, len(weight))
         for samples, top, bottom in _parts(result):
             products = torch.bmm(_tiles(image[samples, top : bottom + 2]), kernels)
-            if bias is not None:  # interpolation at 1 has the weight 1 in every pixel of the result
+            if bias is not None:  # the product at the point 1 enters every pixel of the result with weight 1
                 products[_AT_ONE] += bias
             blocks = _blocks(result[samples, top:bottom])
             blocks.copy_((_RESULT @ products.flatten(1)).view(blocks.shape))
@@ -74,7 +119,7 @@ class _MinimalFiltering(torch.autograd.Function):
         outputs, inputs = weight.shape[:2]
         image, gradient, kernels = padded.permute(0, 2, 3, 1), gradients[0].permute(0, 2, 3, 1), _kernels(weight)
         count, height, width, _ = image.shape
-        # Two more than the image has, so that every tile's last two rows and columns have a place.
+        # Two rows and columns more than the image has, so that the last tiles fit in.
         of_image = image.new_zeros(count, height + 2, width + 2, inputs)
         of_kernels = torch.zeros_like(kernels)
         of_bias = weight.new_zeros(outputs) if ctx.needs_input_grad[2] else None
@@ -93,7 +138,7 @@ class _MinimalFiltering(torch.autograd.Function):
 
 
 def _parts(image: Tensor) -> Iterator[tuple[slice, int, int]]:
-    """Samples and rows (top, bottom) of image (n, 4 a, 4 b, channels), `TILES` at a time."""
+    """Yield samples and rows (top, bottom) of an image (n, 4 a, 4 b, channels), about `TILES` tiles at a time."""
     count, height, width, _ = image.shape
     rows = 4 * max(1, min(height // 4, 4 * TILES // width))
     samples = max(1, 16 * TILES // (height * width))
@@ -103,18 +148,18 @@ def _parts(image: Tensor) -> Iterator[tuple[slice, int, int]]:
 
 
 def _blocks(image: Tensor) -> Tensor:
-    """A view of (n, 4 a, 4 b, channels) as (4, 4, n, a, b, channels)."""
+    """Return a view of (n, 4 a, 4 b, channels) as (4, 4, n, a, b, channels)."""
     return image.unflatten(1, (-1, 4)).unflatten(3, (-1, 4)).permute(2, 4, 0, 1, 3, 5)
 
 
 def _tiles(image: Tensor) -> Tensor:
-    """The transformed 6 x 6 tiles (36, n a b, inputs), one every 4 pixels, of image (n, 4 a + 2, 4 b + 2, inputs)."""
+    """Transform the 6 x 6 tiles of an image (n, 4 a + 2, 4 b + 2, inputs), one every 4 pixels: (36, n a b, inputs)."""
     tiles = image.unfold(1, 6, 4).unfold(2, 6, 4).permute(4, 5, 0, 1, 2, 3)
     return (_TILE @ tiles.reshape(36, -1)).view(36, -1, image.shape[-1])
 
 
 def _put_back(tiles: Tensor, image: Tensor) -> None:
-    """Add tiles (36, n a b, inputs) to image (n, 4 a + 4, 4 b + 4, inputs), each to the pixels that `_tiles` takes."""
+    """Add tiles (36, n a b, inputs) to an image (n, 4 a + 4, 4 b + 4, inputs), each where `_tiles` takes it from."""
     count, height, width, inputs = image.shape
     tiles = tiles.view(6, 6, count, height // 4 - 1, width // 4 - 1, inputs)
     for y in (0, 4):
@@ -124,12 +169,16 @@ def _put_back(tiles: Tensor, image: Tensor) -> None:
 
 
 def _kernels(weight: Tensor) -> Tensor:
-    """The transformed kernels (36, outputs, inputs)."""
+    """Transform kernels (outputs, inputs, 3, 3) to (36, outputs, inputs)."""
     return (_KERNEL @ weight.permute(2, 3, 0, 1).reshape(9, -1)).view(36, *weight.shape[:2])
 
 
 def _transforms() -> tuple[Tensor, Tensor, Tensor]:
-    """Toom-Cook: along one axis the result is R (K kernel * T tile); here for both axes at once."""
+    """Compute the matrices that transform the result (R), the kernel (K) and the tile (T).
+
+    By Toom and Cook the result along one axis is R (K kernel * T tile). The matrices returned are for both axes at
+    once.
+    """
     points = torch.tensor(POINTS, dtype=torch.float64)
     result, kernel, tile = (torch.zeros(*size, dtype=torch.float64) for size in ((4, 6), (6, 3), (6, 6)))
     for index, point in enumerate(points):
@@ -143,7 +192,7 @@ def _transforms() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _polynomial(roots: Tensor) -> Tensor:
-    """Coefficients of prod (x - root), the constant first."""
+    """Return the coefficients of prod (x - root), the constant first."""
     coefficients = torch.ones(1, dtype=roots.dtype)
     for root in roots:
         padded = F.pad(coefficients, (1, 1))

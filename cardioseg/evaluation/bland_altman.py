@@ -1,4 +1,9 @@
-"""Agreement of clinical quantities with those of the manual masks: Bland & Altman, Lancet 1986;1:307-310."""
+"""Agreement of clinical quantities with those of the manual masks.
+
+References
+----------
+J. M. Bland, D. G. Altman, Lancet 1986;1:307-310.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +19,18 @@ POINTS, BIAS, BAND = "#2f6fde", "#222222", "#2f6fde"
 
 
 def differences(quantities: pd.DataFrame) -> pd.DataFrame:
-    """Each mask's quantities beside the manual ones, one a row.
+    """Put each mask's quantities beside those of the manual mask.
 
-    quantities: as from `clinical.quantities`. Returns the columns split, method, quantity, patient, seed, value,
-    manual, difference (value minus manual); only where both are known.
+    Parameters
+    ----------
+    quantities : DataFrame
+        As from `clinical.quantities`.
+
+    Returns
+    -------
+    DataFrame
+        One row per mask and quantity that both masks have: split, method, quantity, patient, seed, value, manual,
+        difference (value minus manual).
     """
     long = quantities.melt(MASK, var_name="quantity", value_name="value")
     manual = long[long["method"] == MANUAL].rename(columns={"value": "manual"})
@@ -30,12 +43,27 @@ def differences(quantities: pd.DataFrame) -> pd.DataFrame:
 
 
 def limits(patients: pd.Series, differences: pd.Series) -> tuple[float, float]:
-    """Bias and standard deviation of differences between a method and the manual, several a patient allowed.
+    """Compute the bias and the standard deviation of differences between a method and the manual masks.
 
-    Of several masks of a patient (seeds), the bias is the mean over the patients of their means, and the variance that
-    of a single mask: between the patients' means, plus 1 - mean(1 / masks) of that within the patients (Bland & Altman,
-    J Biopharm Stat 2007;17:571-582, section 3). With one mask each both are the usual ones. The standard deviation of
-    a single patient is NaN.
+    A patient may have several masks (seeds). The bias is then the mean over patients of each patient's mean. The
+    variance is that of a single mask: the variance between the patients' means, plus 1 - mean(1 / masks) times the
+    variance within patients (Bland and Altman 2007). If every patient has one mask, both are the usual ones.
+
+    Parameters
+    ----------
+    patients : Series of str, shape (n,)
+        The patient of each difference.
+    differences : Series of float, shape (n,)
+        Differences, method minus manual.
+
+    Returns
+    -------
+    bias, sd : float
+        In the unit of the differences; sd is NaN for a single patient.
+
+    References
+    ----------
+    J. M. Bland, D. G. Altman, J Biopharm Stat 2007;17:571-582, section 3.
     """
     of_patient = differences.groupby(patients.to_numpy(), sort=False)
     means, masks = of_patient.mean(), of_patient.count()
@@ -48,10 +76,18 @@ def limits(patients: pd.Series, differences: pd.Series) -> tuple[float, float]:
 
 
 def agreement(quantities: pd.DataFrame) -> pd.DataFrame:
-    """Bias and limits of agreement, a row a split, method and quantity; quantities as from `clinical.quantities`.
+    """Compute the bias and the limits of agreement of every method and quantity.
 
-    Returns the columns split, method, quantity, patients, bias (method minus manual), sd, lower, upper (bias -/+ 1.96
-    sd), for one mask of the method (see `limits`).
+    Parameters
+    ----------
+    quantities : DataFrame
+        As from `clinical.quantities`.
+
+    Returns
+    -------
+    DataFrame
+        One row per split, method and quantity: split, method, quantity, patients, bias (method minus manual), sd, lower
+        and upper (bias -/+ 1.96 sd), all for one mask of the method (see `limits`).
     """
     columns = ["split", "method", "quantity", "patients", "bias", "sd", "lower", "upper"]
     rows = []
@@ -62,12 +98,18 @@ def agreement(quantities: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(path: Path | str, quantities: pd.DataFrame, titles: Mapping[str, str]) -> None:
-    """Bland-Altman plots, a row a quantity and a column a method, of the split with the most patients.
+    """Draw Bland-Altman plots of the split with the most patients, one row per quantity and one column per method.
 
-    A volume is left out where the mass, its multiple, is shown.
+    A volume is left out where the mass, a multiple of it, is shown.
 
-    quantities: as from `clinical.quantities`. titles: of the methods to show, in order; those without values are left
-    out. Written in the format of the path's suffix, the same bytes each time.
+    Parameters
+    ----------
+    path : Path or str
+        The file to write, in the format of its suffix. The same quantities give the same bytes.
+    quantities : DataFrame
+        As from `clinical.quantities`.
+    titles : mapping of str to str
+        The methods to show, in order. Methods without values are left out.
     """
     pairs = differences(quantities)
     pairs = pairs[pairs["method"].isin(list(titles))]

@@ -14,21 +14,40 @@ MASK = ["split", "patient", "method", "seed"]
 
 
 def wall_thickness(labels: np.ndarray, spacing: tuple[float, float, float], cavity: int, myocardium: int) -> float:
-    """Mean thickness in mm of the wall around a cavity on mid-ventricular slices; NaN without such a slice.
+    """Measure the mean thickness of the wall around a cavity on mid-ventricular slices.
 
-    In each slice the wall is taken for the ring between two circles, one of the area of the cavity and one of the area
-    of cavity and myocardium together: sqrt((cavity + myocardium) / pi) - sqrt(cavity / pi), the definition of the
-    echocardiographic guidelines for the short axis (Lang et al., J Am Soc Echocardiogr 2015;28:1-39). It depends on
-    areas alone, so neither on the pixels' shape nor on gaps in a contour. The slices are those in the middle third,
-    rounded outwards, of the stretch with both labels (the thirds of Cerqueira et al., Circulation 2002;105:539-542),
-    that have both: near the base the myocardium is open, near the apex it is cut at an angle.
+    In each slice the wall is taken as the ring between two circles: one with the area of the cavity, one with the area
+    of cavity and myocardium together. Its thickness is sqrt((cavity + myocardium) / pi) - sqrt(cavity / pi), as the
+    echocardiographic guidelines define it for the short axis (Lang et al. 2015). It depends on areas alone, so neither
+    the shape of the pixels nor a gap in a contour matters.
 
-    labels: (z, y, x), integers, slices perpendicular to the long axis. spacing: mm, (z, y, x).
+    Mid-ventricular slices are the middle third, rounded outwards, of the stretch of slices with both labels (Cerqueira
+    et al. 2002), as far as they have both. Near the base the myocardium is open, and near the apex it is cut at an
+    angle.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (z, y, x)
+        Label map with slices perpendicular to the long axis.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+    cavity, myocardium : int
+        Their labels.
+
+    Returns
+    -------
+    float
+        Thickness in mm; NaN if no slice has both labels.
 
     Raises
     ------
     InputError
-        Labels that are no volume, a spacing that is not three positive numbers, or one label for both.
+        The labels are not 3-D, the spacing is not three positive numbers, or both labels are the same.
+
+    References
+    ----------
+    R. M. Lang et al., J Am Soc Echocardiogr 2015;28:1-39.
+    M. D. Cerqueira et al., Circulation 2002;105:539-542.
     """
     if labels.ndim != 3 or len(spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in spacing):
         raise InputError(
@@ -54,9 +73,23 @@ def measure(
     structures: Sequence[str],
     wall: Mapping[str, str] | None,
 ) -> dict[str, float]:
-    """The clinical quantities of one mask (z, y, x), where label k + 1 is `structures[k]`, named as in `quantities`.
+    """Measure the clinical quantities of one mask.
 
-    spacing: mm, (z, y, x). wall: the configuration's `clinical`: which structures are cavity and myocardium, if any.
+    Parameters
+    ----------
+    labels : ndarray of int, shape (z, y, x)
+        0 is background, label k + 1 is `structures[k]`.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+    structures : sequence of str
+        Names of the structures.
+    wall : mapping of str to str or None
+        The section `clinical` of the configuration: the names of the `cavity` and the `myocardium`.
+
+    Returns
+    -------
+    dict of str to float
+        The quantities, named as the columns of `quantities`.
     """
     counts = np.bincount(labels.ravel(), minlength=1 + len(structures))[1:]
     volumes = dict(zip(structures, counts * float(np.prod(spacing)) / 1000, strict=True))
@@ -69,13 +102,22 @@ def measure(
 
 
 def quantities(metrics: pd.DataFrame, myocardium: str | None) -> pd.DataFrame:
-    """Clinical quantities, a row a mask, after those of each patient's manual mask (method `MANUAL`).
+    """Gather the clinical quantities of all masks.
 
-    metrics: the columns split, patient, method, seed, structure, volume_ml, volume_truth_ml, wall_thickness_mm,
-    wall_thickness_truth_mm. myocardium: the structure of which mass and thickness are given, if any.
+    Parameters
+    ----------
+    metrics : DataFrame
+        The columns split, patient, method, seed, structure, volume_ml, volume_truth_ml, wall_thickness_mm and
+        wall_thickness_truth_mm.
+    myocardium : str or None
+        The structure whose mass and thickness are given.
 
-    Returns the columns split, patient, method, seed, a {structure}_volume_ml each, {myocardium}_mass_g and
-    {myocardium}_thickness_mm. A structure that a mask misses has volume 0; what was not measured is NaN.
+    Returns
+    -------
+    DataFrame
+        One row per mask, after that of each patient's manual mask (method `MANUAL`): split, patient, method, seed,
+        {structure}_volume_ml for each structure, {myocardium}_mass_g, {myocardium}_thickness_mm. A structure that a
+        mask misses has volume 0. A quantity that was not measured is NaN.
     """
     structures = list(dict.fromkeys(metrics["structure"]))
     rows = []

@@ -1,4 +1,4 @@
-"""The measures of agreement with the manual masks, and what all tables and figures do with them alike."""
+"""The measures of agreement with the manual masks, and what all tables and figures do with them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,18 @@ NOT_AVAILABLE = ("N/A", "")
 
 
 def read(path: Path | str) -> pd.DataFrame:
-    """Return the rows of a `metrics.csv`: names as text, all else as numbers; a method without seeds has none."""
+    """Read a `metrics.csv`.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+
+    Returns
+    -------
+    DataFrame
+        Its rows. Names are text and all else is a number; the seed is missing where a method has no seeds.
+    """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     for column in table.columns.difference(NAMES):
         table[column] = pd.to_numeric(table[column].where(~table[column].isin(NOT_AVAILABLE)))

@@ -1,4 +1,4 @@
-"""The methods that a run compares: their names, titles and order, for the rules, the tables and the figures alike."""
+"""The methods that a run compares: their names, titles and order, for the rules, the tables and the figures."""
 
 from dataclasses import dataclass
 

@@ -21,12 +21,12 @@ class SurfaceDistances:
 
     Attributes
     ----------
-    asd_mm
+    asd_mm : float
         Average symmetric surface distance in mm: the mean over the border voxels of both surfaces together. The larger
         surface weighs more, so it is not the mean of the two directed averages.
-    hd95_mm
+    hd95_mm : float
         95 % Hausdorff distance in mm: the 95th percentile of the same distances.
-    asd_prediction_to_truth_mm, asd_truth_to_prediction_mm
+    asd_prediction_to_truth_mm, asd_truth_to_prediction_mm : float
         The directed averages in mm: the mean over the border voxels of one surface.
     """
 
@@ -41,8 +41,8 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
 
     Parameters
     ----------
-    prediction, truth
-        Boolean masks of the same shape.
+    prediction, truth : ndarray of bool, shape (...)
+        The masks.
 
     Returns
     -------
@@ -72,14 +72,14 @@ def surface_distances(
     What lies outside the volume is outside the mask. The distance of a border voxel is that to the nearest border voxel
     of the other mask, from centre to centre.
 
-    MedPy sees the masks' joint bounding box with a margin of one voxel. The box holds both surfaces, so the values
-    are those of the whole volume, but the distance transforms are many times faster.
+    MedPy sees the masks' joint bounding box with a margin of one voxel. The box holds both surfaces, so the values are
+    those of the whole volume, but the distance transforms are many times faster.
 
     Parameters
     ----------
-    prediction, truth
-        Boolean masks (z, y, x) of the same shape.
-    spacing
+    prediction, truth : ndarray of bool, shape (z, y, x)
+        The masks.
+    spacing : tuple of float
         Voxel size in mm, (z, y, x).
 
     Returns
@@ -113,11 +113,11 @@ def evaluate(
 
     Parameters
     ----------
-    prediction, truth
-        Integer label maps (z, y, x) of the same shape: 0 is background, label k + 1 is `structures[k]`.
-    spacing
+    prediction, truth : ndarray of int, shape (z, y, x)
+        Label maps: 0 is background, label k + 1 is `structures[k]`.
+    spacing : tuple of float
         Voxel size in mm, (z, y, x).
-    structures
+    structures : sequence of str
         Names of the structures.
 
     Returns

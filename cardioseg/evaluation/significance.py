@@ -12,10 +12,24 @@ DECIMALS = 9
 
 
 def wilcoxon(differences: np.ndarray) -> float:
-    """Two-sided p of the Wilcoxon signed-rank test of paired differences; NaN for fewer than five, or if all are zero.
+    """Test paired differences by the Wilcoxon signed-rank test.
 
-    Differences of zero are dropped (Wilcoxon 1945). The p is exact for few differences; for many, or many with ties, it
-    is that of the normal approximation.
+    Differences of zero are dropped (Wilcoxon 1945).
+
+    Parameters
+    ----------
+    differences : ndarray, shape (n,)
+        Paired differences.
+
+    Returns
+    -------
+    float
+        Two-sided p: exact for few differences, by the normal approximation for many or many ties. NaN for fewer than
+        five differences, or if all are zero.
+
+    References
+    ----------
+    F. Wilcoxon, Biometrics Bulletin 1945;1:80-83.
     """
     differences = np.round(differences, DECIMALS)
     if len(differences) < FEWEST_PATIENTS or not differences.any():
@@ -24,7 +38,27 @@ def wilcoxon(differences: np.ndarray) -> float:
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """The p values of one family, corrected by Holm's step-down method (Holm 1979); NaN stays and does not count."""
+    """Correct the p values of one family by Holm's step-down method.
+
+    Parameters
+    ----------
+    p : sequence of float, shape (n,)
+        The p values. NaN is not a test and does not count.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        The corrected values; NaN stays NaN.
+
+    References
+    ----------
+    S. Holm, Scand J Statist 1979;6:65-70.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+    """
     corrected = np.array(p, float)
     tested = np.flatnonzero(~np.isnan(corrected))
     order = tested[np.argsort(corrected[tested], kind="stable")]
@@ -34,15 +68,24 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def compare(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """Paired differences between methods and their significance, a row a split, measure, structure and pair.
+    """Compare methods pairwise and test their differences.
 
-    values: the columns split, measure, structure, method, patient, value; several rows of these are members of a method
-    (seeds) and are averaged. A patient counts in a pair where both methods, all members of each, have a value.
+    A patient counts in a pair if both methods, with all their seeds, have a value.
 
-    pairs: methods to compare, (one, other); those of which there are no values are left out.
+    Parameters
+    ----------
+    values : DataFrame
+        The columns split, measure, structure, method, patient and value. The seeds of a method are several rows, and
+        are averaged.
+    pairs : sequence of (str, str)
+        The pairs of methods. Methods without values are left out.
 
-    Returns the columns split, measure, structure, method, compared_with, patients, median_difference (of method minus
-    compared_with), p (see `wilcoxon`) and p_holm, corrected over the pairs of one split, measure and structure.
+    Returns
+    -------
+    DataFrame
+        One row per split, measure, structure and pair: split, measure, structure, method, compared_with, patients,
+        median_difference (method minus compared_with), p (see `wilcoxon`), and p_holm, which is corrected over the
+        pairs of one split, measure and structure.
     """
     columns = ["method", "compared_with", "patients", "median_difference", "p"]
     family = ["split", "measure", "structure"]

@@ -1,4 +1,4 @@
-"""Metrics of many patients as one small table."""
+"""The metrics of many patients as one small table."""
 
 import pandas as pd
 
@@ -23,12 +23,22 @@ COLUMNS = [
 
 
 def by_method(metrics: pd.DataFrame) -> str:
-    """Mean (sample standard deviation) over patients of every measure, a row a split and method, a column a structure.
+    """Summarise every measure by method, as text.
 
-    metrics: the columns method, split, patient, structure and those of `MEASURES`; several rows of a patient where a
-    method has several members: each patient counts with the mean over the members. A distance that is N/A for any
-    patient makes the mean N/A (paper Table 1). A Dice that is N/A, the structure being neither there nor found, does
-    not count; nor does a patient without any Dice, of whom the method makes no mask.
+    The seeds of a method are averaged for each patient first. A distance that is not available for one patient makes
+    the mean N/A, as in the paper's Table 1. A Dice that is not available does not count: the structure is neither there
+    nor found. A patient without any Dice does not count either: the method makes no mask of it.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        The columns method, split, patient, structure and those of `MEASURES`.
+
+    Returns
+    -------
+    str
+        One row per split and method, one column per measure and structure: the mean over patients, with the sample
+        standard deviation in parentheses.
     """
     if metrics.empty:
         return "no patient with labels: nothing evaluated"

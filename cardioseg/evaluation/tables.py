@@ -1,4 +1,4 @@
-"""The paper's Table 1: the measures of every method, with their spread, as a table, Markdown, HTML and LaTeX."""
+"""The paper's Table 1: the measures of every method with their spread, as numbers, Markdown, HTML and LaTeX."""
 
 import html as markup
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean, its marks and its spread as printed."""
+    """A mean as printed, with its marks and spread."""
 
     mean: str
     marks: str = ""
@@ -62,7 +62,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A method, or under its name in italics what is published of it."""
+    """A method, or below it the paper's figures for it, which are printed in italics."""
 
     title: str
     cells: list[Cell]
@@ -71,14 +71,22 @@ class Row:
 
 
 def values(metrics: pd.DataFrame) -> pd.DataFrame:
-    """The measures of every mask, with their average over structures, one a row.
+    """List the measures of every mask, and their average over structures.
 
-    metrics: the columns method, split, patient, structure, seed, volume_truth_ml and those of `MEASURES`.
+    Every method gets a row for every patient of a split. If it was not evaluated on a patient, the value is NaN. The
+    average stands under the structure `AVERAGE`. It is taken over the structures that have a value, and is NaN if a
+    value that is due is missing.
 
-    Returns the columns split, patient, structure, due, method, seed ("" for a method without), measure, value. A value
-    is due where the manual mask has the structure. Every method gets a row for every patient of a split; one that it
-    was not evaluated on is not available (NaN). The average, of the structure `AVERAGE`, is over the structures with a
-    value, and not available where one that is due is not.
+    Parameters
+    ----------
+    metrics : DataFrame
+        The columns method, split, patient, structure, seed, volume_truth_ml and those of `MEASURES`.
+
+    Returns
+    -------
+    DataFrame
+        The columns split, patient, structure, due, method, seed ("" for a method without seeds), measure, value. A
+        value is due if the manual mask has the structure.
     """
     metrics = metrics.assign(seed=metrics["seed"].astype("string").fillna("").astype(object))
     case = ["split", "patient", "structure"]
@@ -97,14 +105,23 @@ def values(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def aggregate(values: pd.DataFrame) -> pd.DataFrame:
-    """What a cell of the table holds, indexed by split, method, measure and structure.
+    """Compute what the cells of the table hold. Values that are not available are left out.
 
-    values: as from `values`.
+    Parameters
+    ----------
+    values : DataFrame
+        As from `values`.
 
-    mean: over the seeds of each seed's mean over patients. sd_seeds: sample standard deviation of the seeds' means.
-    sd_patients: that of the patients' means over the seeds. Either is NaN for a single one. Values that are not
-    available are left out; available counts those that remain, over patients and seeds, and due those that there
-    should be.
+    Returns
+    -------
+    DataFrame
+        Indexed by split, method, measure and structure:
+
+        - `mean`: the mean over seeds of each seed's mean over patients.
+        - `sd_seeds`: the sample standard deviation of the seeds' means; NaN for one seed.
+        - `sd_patients`: that of the patients' means over seeds; NaN for one patient.
+        - `available`: the number of values, over patients and seeds.
+        - `due`: the number of values that there should be.
     """
     cell = ["split", "method", "measure", "structure"]
     by_seed = values.groupby([*cell, "seed"], sort=False)["value"].mean().groupby(level=cell, sort=False)
@@ -123,10 +140,10 @@ def aggregate(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(values: pd.DataFrame) -> pd.DataFrame:
-    """Significance of the differences between methods (see `significance.compare`).
+    """Test the differences between methods (see `significance.compare`).
 
-    Each method of the table against the one above it, the last one against every other, and the parts of a method
-    against what they refine.
+    Each method of the table is compared with the one above it, the last method with every other one, and each part of a
+    method with the one that it refines.
     """
     found = [method for method in methods.reported() if (values["method"] == method).any()]
     pairs = [(method, above) for above, method in pairwise(found)]
@@ -135,9 +152,19 @@ def comparisons(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def table1(metrics: pd.DataFrame, published: bool) -> pd.DataFrame:
-    """The table as numbers, a row a split and method: first the means, then how they spread and what they rest on.
+    """Make Table 1 as numbers.
 
-    metrics: as for `values`. published: whether the paper's own figures stand below the methods (column source).
+    Parameters
+    ----------
+    metrics : DataFrame
+        As for `values`.
+    published : bool
+        Whether the paper's own figures stand below the methods (column source).
+
+    Returns
+    -------
+    DataFrame
+        One row per split and method: first the means, then their spread and the numbers of values (see `aggregate`).
     """
     if metrics.empty:
         return pd.DataFrame(columns=COLUMNS)
@@ -163,7 +190,7 @@ def table1(metrics: pd.DataFrame, published: bool) -> pd.DataFrame:
 
 
 def markdown(metrics: pd.DataFrame, published: bool) -> str:
-    """Table 1 as Markdown, a table a split; see `table1`."""
+    """Make Table 1 in Markdown, one table per split. The arguments are those of `table1`."""
     lines = ["# Table 1"]
     if metrics.empty:
         return "\n".join([*lines, "", NOTHING, ""])
@@ -183,7 +210,7 @@ def markdown(metrics: pd.DataFrame, published: bool) -> str:
 
 
 def html(metrics: pd.DataFrame, published: bool) -> str:
-    """Table 1 as an HTML page, a table a split; see `table1`."""
+    """Make Table 1 as an HTML page, one table per split. The arguments are those of `table1`."""
     head = f"<head><meta charset='utf-8'/><title>Table 1</title><style>{STYLE}</style></head>"
     page = f"<!DOCTYPE html><html>{head}<body>"
     if metrics.empty:
@@ -208,7 +235,10 @@ def html(metrics: pd.DataFrame, published: bool) -> str:
 
 
 def latex(metrics: pd.DataFrame, published: bool) -> str:
-    """Table 1 as LaTeX, a table environment a split; needs the packages booktabs and graphicx. See `table1`."""
+    """Make Table 1 in LaTeX, one table per split. The arguments are those of `table1`.
+
+    The tables need the packages booktabs and graphicx.
+    """
     if metrics.empty:
         return f"% {NOTHING}\n"
     found = values(metrics)
@@ -245,25 +275,25 @@ def latex(metrics: pd.DataFrame, published: bool) -> str:
 
 
 def _names(values: pd.DataFrame) -> list[tuple[str, str]]:
-    """Measure and structure of each column."""
+    """Return the measure and the structure of each column."""
     return [(measure, structure) for measure in MEASURES for structure in dict.fromkeys(values["structure"])]
 
 
 def _ordered(values: pd.DataFrame) -> list[str]:
-    """The methods that there are: the paper's, the parts, then what neither knows."""
+    """Return the methods that have values: the paper's, the parts, then those that `METHODS` does not list."""
     found = dict.fromkeys(values["method"])
     known = [method for method in [*methods.reported(), *methods.parts()] if method in found]
     return known + [method for method in found if method not in known]
 
 
 def _published(values: pd.DataFrame, split: str, method: str) -> dict[tuple[str, str], str]:
-    """The paper's figures, as printed there, in the table's columns; nothing for structures that it does not have."""
+    """Return the paper's figures by column, as printed there; "" for structures that the paper does not have."""
     figures = dict(zip(PUBLISHED_COLUMNS, PUBLISHED[split, method].split(), strict=True))
     return {name: figures.get(name, "") for name in _names(values)}
 
 
 def _rows(found: pd.DataFrame, split: str, published: bool) -> Iterator[Row]:
-    """The rows of a split's table."""
+    """Yield the rows of a split's table."""
     cells = aggregate(found).loc[split]
     tests = comparisons(found).set_index(["split", "measure", "structure", "method", "compared_with"])["p_holm"]
     above = None
@@ -290,7 +320,7 @@ def _rows(found: pd.DataFrame, split: str, published: bool) -> Iterator[Row]:
 
 
 def _is_best(cells: pd.DataFrame, method: str, measure: str, structure: str) -> bool:
-    """Whether none of the reported methods has a better mean, as printed; only means of all that is due compete."""
+    """Return whether no reported method has a better mean, as printed. Only means of all due values compete."""
     column = cells.xs((measure, structure), level=["measure", "structure"])
     column = column[column.index.isin(list(methods.reported())) & (column["available"] == column["due"])]
     means = column["mean"].round(MEASURES[measure].decimals)
@@ -299,7 +329,7 @@ def _is_best(cells: pd.DataFrame, method: str, measure: str, structure: str) -> 
 
 
 def _number(measure: str, value: float, style: str = "{}") -> str:
-    """A value as printed; nothing where it is not available."""
+    """Format a value; "" where it is not available."""
     return "" if pd.isna(value) else style.format(f"{value:.{MEASURES[measure].decimals}f}")
 
 

@@ -1,7 +1,11 @@
-"""Labels carried from one image of a patient to another by registration: the baseline of the paper's Table 1.
+"""Registration of a patient's source labels to the target image: the baseline of the paper's Table 1.
 
-Mutual information, maximised by elastix: rigid, then affine, then free-form deformation (paper 3.2; Klein et al., IEEE
-Trans Med Imaging 2010;29:196-205; Rueckert et al., IEEE Trans Med Imaging 1999;18:712-721).
+elastix maximises mutual information by a rigid, then an affine, then a free-form deformation (paper 3.2).
+
+References
+----------
+S. Klein et al.: elastix, IEEE Trans Med Imaging 2010;29:196-205.
+D. Rueckert et al.: Nonrigid registration using free-form deformations, IEEE Trans Med Imaging 1999;18:712-721.
 """
 
 import tempfile
@@ -16,10 +20,10 @@ from scipy import ndimage
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 
-# elastix's name for the transform of each stage; a stage starts from the one before.
+# elastix's name for the transform of each stage. Each stage starts from the result of the one before.
 TRANSFORMS = {"rigid": "EulerTransform", "affine": "AffineTransform", "deformable": "BSplineTransform"}
 STAGES = ("none", *TRANSFORMS)
-# What elastix's smoothing needs along every axis.
+# elastix's smoothing needs this many voxels along every axis.
 MINIMAL_SLICES = 4
 # NIfTI's axes point right, anterior and superior, ITK's left, posterior and superior.
 TO_ITK = np.array([-1.0, -1.0, 1.0])
@@ -28,16 +32,31 @@ TO_ITK = np.array([-1.0, -1.0, 1.0])
 def propagate(
     fixed: Volume, moving: Volume, labels: Volume, settings: Mapping[str, Any], seed: int
 ) -> dict[str, np.ndarray]:
-    """Carry labels from the moving image to the grid of the fixed one, by stage of the registration.
+    """Carry labels from the moving image to the grid of the fixed image.
 
-    fixed, moving: images (z, y, x) of one patient whose affines share the scanner's coordinates. labels: (z, y, x;
-    uint8), on the moving image's grid. settings: the configuration's `registration`. seed: of the metric's samples.
+    Each voxel takes the label of the nearest voxel of the moving image, and background outside of it. Only a box around
+    the labels is registered and labelled, which is `margin_mm` wider than the labels in scanner coordinates.
 
-    Returns labels (z, y, x; uint8) on the fixed image's grid after each of `STAGES`; "none" is by scanner coordinates
-    alone. Each voxel takes the label of the nearest voxel of the moving image, background where there is none. What
-    counts for the metric, and gets labels, is a box around the labels in scanner coordinates, `margin_mm` wider.
+    Parameters
+    ----------
+    fixed, moving : Volume, shape (z, y, x)
+        Images of one patient, in the same scanner coordinates.
+    labels : Volume of uint8, shape (z, y, x)
+        Labels on the moving image's grid.
+    settings : mapping
+        The section `registration` of the configuration.
+    seed : int
+        Seed of the random samples that the metric is computed on.
 
-    Raises InputError where the labels do not reach the fixed image, or elastix fails.
+    Returns
+    -------
+    dict of str to ndarray of uint8, shape (z, y, x)
+        Labels on the fixed image's grid after each of `STAGES`. The stage `none` uses scanner coordinates alone.
+
+    Raises
+    ------
+    InputError
+        The labels do not reach the fixed image, or elastix fails.
     """
     shape = fixed.array.shape
     where = box(carry(labels, positions(fixed)) > 0, fixed.spacing, settings["margin_mm"])
@@ -56,13 +75,32 @@ def propagate(
 
 
 def positions(volume: Volume) -> np.ndarray:
-    """Scanner coordinates of all voxels: mm (z, y, x, 3), the last axis as the affine's."""
+    """Compute the scanner coordinates of all voxels.
+
+    Returns
+    -------
+    ndarray of float32, shape (z, y, x, 3)
+        Coordinates in mm, in the order of the affine's rows.
+    """
     z, y, x = np.indices(volume.array.shape[-3:], dtype=np.float32)
     return np.stack([x, y, z], axis=-1) @ volume.affine[:3, :3].T.astype(np.float32) + volume.affine[:3, 3]
 
 
 def carry(labels: Volume, points: np.ndarray) -> np.ndarray:
-    """Labels at scanner coordinates (..., 3; mm): those of the nearest voxel, 0 outside the volume."""
+    """Look up labels at scanner coordinates.
+
+    Parameters
+    ----------
+    labels : Volume, shape (z, y, x)
+        The labels.
+    points : ndarray, shape (..., 3)
+        Scanner coordinates in mm.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Labels of the nearest voxels, 0 outside of the volume.
+    """
     inverse = np.linalg.inv(labels.affine)
     index = np.rint(points @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.int64)[..., ::-1]
     inside = ((index >= 0) & (index < labels.array.shape)).all(axis=-1)
@@ -72,7 +110,22 @@ def carry(labels: Volume, points: np.ndarray) -> np.ndarray:
 
 
 def box(mask: np.ndarray, spacing: tuple[float, float, float], margin_mm: float) -> tuple[slice, slice, slice] | None:
-    """Bounding box of a mask (z, y, x), wider by a margin on all sides within the volume; None for an empty mask."""
+    """Find the bounding box of a mask with a margin.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (z, y, x)
+        The mask.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+    margin_mm : float
+        Margin on all sides in mm, cut off at the volume's edge.
+
+    Returns
+    -------
+    tuple of slice or None
+        The box (z, y, x); None for an empty mask.
+    """
     found = ndimage.find_objects(mask.astype(np.uint8))
     if not found:
         return None
@@ -85,18 +138,37 @@ def box(mask: np.ndarray, spacing: tuple[float, float, float], margin_mm: float)
 
 
 def cut(volume: Volume, where: tuple[slice, slice, slice]) -> Volume:
-    """Cut a box out of a volume (z, y, x), in its place in scanner coordinates."""
+    """Cut a box out of a volume (z, y, x) and keep its place in scanner coordinates."""
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [part.start for part in where[::-1]]
     return Volume(volume.array[where], affine)
 
 
 def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], seed: int) -> dict[str, np.ndarray]:
-    """Register two images (z, y, x) and return, by stage, where each voxel of the fixed one goes in the moving one.
+    """Register two images.
 
-    A displacement is in mm (z, y, x, 3), in scanner coordinates, with all earlier stages in it. One thread computes it,
-    so that the same arguments give the same result. A stack of fewer slices than elastix takes is continued by copies
-    of its outer ones. Raises InputError where elastix fails.
+    One thread computes, so that equal arguments give equal results. A stack with fewer slices than elastix needs is
+    continued by copies of its outer slices.
+
+    Parameters
+    ----------
+    fixed, moving : Volume, shape (z, y, x)
+        The images.
+    settings : mapping
+        The section `registration` of the configuration.
+    seed : int
+        Seed of the random samples that the metric is computed on.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (z, y, x, 3)
+        By stage, the displacement of each voxel of the fixed image into the moving image, in mm of scanner coordinates.
+        It includes the earlier stages.
+
+    Raises
+    ------
+    InputError
+        elastix fails.
     """
     (fixed, own), (moving, _) = _thick_enough(fixed), _thick_enough(moving)
     method = _itk().elastix.itkElastixRegistrationMethodIF3IF3_New()
@@ -118,7 +190,10 @@ def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], se
 
 
 def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> dict[str, list[str]]:
-    """One stage's parameters as elastix names and writes them; no image is shrunk, nor smoothed across slices."""
+    """Return the parameters of one stage, as elastix names and writes them.
+
+    Images are neither reduced in size nor smoothed across slices.
+    """
     sigmas = settings["smoothing_mm"]
     parameters: dict[str, Any] = {
         "Registration": "MultiResolutionRegistration",
@@ -131,7 +206,7 @@ def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> di
         "MovingImagePyramid": "MovingGenericImagePyramid",
         "NumberOfResolutions": len(sigmas),
         "ImagePyramidRescaleSchedule": [1] * 3 * len(sigmas),
-        # elastix refuses 0; a tenth of a mm leaves the slices as they are.
+        # elastix refuses 0. A tenth of a millimetre does not change the slices.
         "ImagePyramidSmoothingSchedule": [value for sigma in sigmas for value in (sigma, sigma, 0.1)],
         "Interpolator": "LinearInterpolator",
         "ResampleInterpolator": "FinalLinearInterpolator",
@@ -164,11 +239,11 @@ def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> di
 
 @cache
 def _itk() -> SimpleNamespace:
-    """ITK and its modules for elastix, one by one: all that the package would load takes several times as long."""
+    """Import ITK and its modules for elastix one by one, which takes a fraction of the time of the whole package."""
     import itk
     from itk.support import helpers
 
-    # Where torch is installed ITK loads it, for tensors that nobody passes, which takes seconds of every job.
+    # If torch is installed, ITK loads it to accept tensors, which nothing here passes. That takes seconds of every job.
     helpers._HAVE_TORCH = False
     import itk.elxParameterObjectPython as parameter_objects
     import itk.itkElastixRegistrationMethodPython as elastix
@@ -178,7 +253,7 @@ def _itk() -> SimpleNamespace:
 
 
 def _thick_enough(volume: Volume) -> tuple[Volume, slice]:
-    """A volume of at least MINIMAL_SLICES, in its place, and which slices of it are its own."""
+    """Pad a volume to MINIMAL_SLICES by copies of its outer slices; return it and where its own slices are."""
     slices = len(volume.array)
     missing = max(0, MINIMAL_SLICES - slices)
     before = missing // 2
@@ -194,7 +269,7 @@ def _displacement(moving: Volume, maps: list[Any]) -> np.ndarray:
     method.SetTransformParameterObject(_parameters(maps))
     method.SetComputeDeformationField(True)
     method.LogToConsoleOff()
-    # transformix writes the field to a file as well.
+    # transformix also writes the field to a file.
     with tempfile.TemporaryDirectory() as folder:
         method.SetOutputDirectory(folder)
         method.UpdateLargestPossibleRegion()
