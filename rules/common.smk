@@ -86,6 +86,11 @@ def network_settings():
     return {key: config["segmentation"][key] for key in ("depth", "dropout", "network", "width")}
 
 
+def prediction_settings():
+    """What a segmentation network is built from, and how it predicts."""
+    return network_settings() | {"views": config["segmentation"]["views"]}
+
+
 def threads(step):
     return config["compute"]["threads"][step]
 

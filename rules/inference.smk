@@ -19,7 +19,7 @@ rule predict:
         "../envs/cardioseg.yaml"
     threads: threads("prediction")
     params:
-        settings=network_settings(),
+        settings=prediction_settings(),
         structures=STRUCTURES,
         code=code("predict.py"),
     script:

@@ -20,7 +20,7 @@ rule export:
         settings={
             name: section(name) for name in ("resampling", "localisation", "cropping", "postprocessing", "clinical")
         }
-        | {"segmentation": network_settings()},
+        | {"segmentation": prediction_settings()},
         source=SOURCE,
         target=TARGET,
         structures=STRUCTURES,

@@ -1,7 +1,6 @@
 from cardioseg.core import volumes
-from cardioseg.inference import raw_labels
+from cardioseg.inference import raw_labels, views
 from cardioseg.segmentation import cascade
-from cardioseg.segmentation.unet import predict
 from support.computing import compute
 from support.job import job
 
@@ -12,7 +11,7 @@ with job(snakemake):
     classes = 1 + len(structures)
     unet = cascade.load_first(settings, classes, snakemake.input.unet)
     both = cascade.load(settings, classes, snakemake.input.unet_ft, snakemake.input.cascade_ft)
-    predicted = [predict(network, image.array, device) for network in (unet, both.first, both)]
+    predicted = [views.predict(network, image.array, device, settings["views"]) for network in (unet, both.first, both)]
     volumes.write(snakemake.output.probabilities, predicted[-1], image.affine)
     for probabilities, mask in zip(predicted, snakemake.output.masks, strict=True):
         labels = raw_labels.on_raw_grid(volumes.Volume(probabilities, image.affine), raw)

@@ -13,13 +13,12 @@ from cardioseg.cohort import orientation
 from cardioseg.core import checkpoints, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
-from cardioseg.inference import postprocessing, raw_labels, uncertainty
+from cardioseg.inference import postprocessing, raw_labels, uncertainty, views
 from cardioseg.preprocessing import localisation, resampling
 from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
-from cardioseg.segmentation.unet import predict
 
-FORMAT = "cardioseg ensemble 2"
+FORMAT = "cardioseg ensemble 3"
 # Where the model file lies in a folder of results.
 FILE = Path("model", "ensemble.pt")
 # The sections of the configuration that say what is done to an image.
@@ -156,7 +155,10 @@ def segment(image: Volume, model: TrainedModel, device: torch.device) -> Segment
         resampled, model.localiser, settings["localisation"], settings["cropping"], device
     )
     crop = volumes.as_stored(crop)
-    members = [predict(member, crop.array, device) for member in model.members.values()]
+    members = [
+        views.predict(member, crop.array, device, settings["segmentation"]["views"])
+        for member in model.members.values()
+    ]
     mean = Volume(raw_labels.mean_probabilities(members), crop.affine)
     refinement = postprocessing.Settings.of(settings["postprocessing"], list(model.structures))
     labels = postprocessing.postprocess(mean, crop, raw, refinement, ["both"])["both"]

@@ -748,6 +748,7 @@ NULLABLE = (
     "localisation.appearance",
     "segmentation.appearance",
     "segmentation.contraction",
+    "segmentation.views",
     *(f"cohort.structures.{name}" for name in CODES),
 )
 # Sections whose keys are the user's own names.

@@ -1,0 +1,58 @@
+"""Test-time augmentation: an image seen in other ways too, whose predictions are turned back and averaged."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cardioseg.segmentation import unet
+
+
+def predict(
+    network: nn.Module, images: np.ndarray, device: torch.device, views: Sequence[Mapping[str, float]] | None
+) -> np.ndarray:
+    """Predict class probabilities of slices as they are and in other views, and average them.
+
+    Parameters
+    ----------
+    network
+        From slices (n, 1, y, x) to class scores (n, classes, y, x).
+    images
+        Slices (z, y, x) in [-1, 1].
+    device
+        Where to compute.
+    views
+        Of each `rotation_degrees` about the slice's centre, `scale` (above 1 enlarges) and `gamma`, by which the
+        intensities, from 0 to 1, are raised. None or no views leaves the slices as they are.
+
+    Returns
+    -------
+    numpy.ndarray
+        (classes, z, y, x), float32; sums to one over the classes.
+    """
+    mean = unet.predict(network, images, device)
+    if not views:
+        return mean
+    for view in views:
+        matrix = _matrix(view["rotation_degrees"], view["scale"])
+        seen = _warp(torch.from_numpy(images)[:, None], matrix)
+        seen = 2 * ((seen + 1) / 2).clamp(0, 1) ** view["gamma"] - 1
+        probabilities = unet.predict(network, seen[:, 0].numpy(), device)
+        back = _warp(torch.from_numpy(probabilities).movedim(1, 0), torch.linalg.inv(matrix))
+        mean += (back / back.sum(dim=1, keepdim=True)).movedim(1, 0).numpy()
+    return mean / mean.sum(axis=0)
+
+
+def _matrix(degrees: float, scale: float) -> Tensor:
+    """Where a view's pixels (x, y, 1; -1 to 1) come from."""
+    cosine, sine = math.cos(math.radians(degrees)) / scale, math.sin(math.radians(degrees)) / scale
+    return torch.tensor([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+
+
+def _warp(maps: Tensor, matrix: Tensor) -> Tensor:
+    """Maps (n, channels, y, x), square in-plane, the edge going on beyond."""
+    grid = F.affine_grid(matrix[None, :2].expand(len(maps), -1, -1), list(maps.shape), align_corners=False)
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
