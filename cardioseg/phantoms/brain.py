@@ -13,7 +13,8 @@ import numpy as np
 
 from cardioseg.core import volumes
 from cardioseg.core.volumes import Volume
-from cardioseg.phantoms.heart import Floats, Texture, acquire_slice
+from cardioseg.phantoms.scanner import acquire_slice
+from cardioseg.phantoms.shapes import Floats, Texture
 
 # Proton density, T1 and T2 in ms at 1.5 T: BrainWeb's (Kwan et al., IEEE Trans Med Imaging 1999; 18:1085), nuclei
 # between grey and white matter.

@@ -48,7 +48,7 @@ def phantom_files(
     return [
         path.as_posix().replace(f"patient{like}_", f"patient{patient}_")
         for key, path in heart.release_files(Path(folder), like).items()
-        if key.removesuffix("_labels") in modalities
+        if key.partition("_")[0] in modalities
     ]
 
 

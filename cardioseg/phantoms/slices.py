@@ -1,0 +1,260 @@
+"""Slices through an anatomy: the fraction of every tissue in every pixel, and what an observer contours in it."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cardioseg.phantoms.anatomy import Anatomy, profile
+from cardioseg.phantoms.shapes import Floats, Layers, coverage, ellipse, smooth_maximum
+
+LV_CODE, MYO_CODE, RV_CODE = 500, 200, 600
+SCAR_CODE = 1
+
+
+class Slice(NamedTuple):
+    """What one slice holds, arrays of shape (ny, nx) each.
+
+    `fractions` is that of each tissue (names of `signals.TISSUES`; air is what is missing to 1). `labels` are in the
+    codes of MS-CMRSeg; papillary muscles belong to the left ventricle's cavity. `scar` is `SCAR_CODE` where most of the
+    myocardium is enhanced, 0 elsewhere. `segments` are the numbers of the AHA in the
+    myocardium, 0 elsewhere.
+    """
+
+    fractions: dict[str, Floats]
+    labels: NDArray[np.int16]
+    scar: NDArray[np.int16]
+    segments: NDArray[np.int16]
+
+
+def _heart(
+    anatomy: Anatomy, x: Floats, y: Floats, z: float, pixel: float, thickness: float
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Tissue fractions of the heart in one thin slice, and those of the structures that an observer contours."""
+    a = anatomy
+    fine, middle = a.texture_fine(x, y, z), a.texture_middle(x, y, z)
+    wide = a.texture_wide(x, y, z)
+    height = z / a.length
+    axis = _axis(a, z)
+    x = x[None, :] - axis[0] + np.float32(0.8) * wide
+    y = y[:, None] - axis[1] + np.float32(0.3) * middle
+    radius = np.sqrt(x * x + y * y) + np.float32(1e-3)
+    cos, sin = x / radius, y / radius
+
+    # Endocardium and epicardium share their ellipticity, so that the wall never vanishes.
+    shape = 1 + a.ellipticity[0] * (cos * cos - sin * sin) + a.ellipticity[1] * (2 * cos * sin)
+    endo_height = (z - a.apical_wall) / (a.length - a.apical_wall)
+    endo_radius = a.endo_radius * profile(endo_height) if endo_height > 0 else -1e3
+    epi_radius = (a.endo_radius + a.wall) * profile(height) if height > 0 else -1e3
+    endo, epi = endo_radius * shape - radius, epi_radius * shape - radius
+    below_base = np.float32(a.length) + a.base_tilt[0] * x + a.base_tilt[1] * y - np.float32(z)
+    ventricle = coverage(below_base, thickness)
+
+    # In the frame of the right ventricle u points from the left ventricle through the septum, v along the septum.
+    c, s = math.cos(a.rv_angle), math.sin(a.rv_angle)
+    u, v = c * x + s * y, -s * x + c * y
+    rv_height = (z - a.rv_apex) / (a.length + 4 - a.rv_apex)
+    rv_scale = math.sqrt(1 - (1 - min(rv_height, 1)) ** 2) if rv_height > 0 else 0.0
+    if rv_scale > 0.15:
+        reach = max(epi_radius, 5) + a.rv_protrusion * rv_scale
+        # Bent about the left ventricle, and narrower towards the free wall.
+        across = (v - a.rv_lift * rv_scale - 0.15 * u) * (0.8 + 0.4 * np.clip(u / reach, 0, 1.2))
+        rv = ellipse(u + 0.004 * v * v - reach / 2, across, reach / 2, a.rv_half_width * rv_scale**0.7)
+        rv += np.float32(0.8) * wide
+    else:
+        rv = np.full_like(radius, -1e3)
+
+    layers = Layers(radius.shape)
+    # Vessels at the base: aortic root between the inflow and the outflow of the right ventricle, then the atria.
+    above = z - a.length
+    root = 12 - np.sqrt((u - 0.72 * a.endo_radius - 10) ** 2 + (v + 2) ** 2)
+    if above > -4:
+        layers.paint("right blood", coverage(root, pixel))
+        layers.paint("muscle", coverage(root + 2, pixel))
+    lv = layers.paint("blood", coverage(endo, pixel) * ventricle)
+    muscle_inside = _inside_left_ventricle(a, x, y, height, endo, fine, pixel) * lv
+    layers.add("blood", -muscle_inside)
+    wall = coverage(epi, pixel) * ventricle
+    myo = layers.remaining * wall
+    scar = coverage(_scar_distance(a, cos, sin, height, endo, epi, middle, fine), 2)
+    scar = scar * np.clip(1 + 0.15 * fine, 0.4, 1)
+    scar = layers.paint("scar", scar * wall)
+    layers.paint("myocardium", wall)
+    layers.add("myocardium", muscle_inside)
+
+    right = layers.paint("right blood", coverage(rv, pixel) * coverage(below_base + 3, thickness))
+    bands = right * (np.float32(min(1, 0.8 * a.trabeculation)) * np.clip((fine - 0.8 - rv_scale * 0.3) * 1.5, 0, 1))
+    layers.add("right blood", -bands)
+    layers.add("myocardium", bands)
+    layers.paint("myocardium", coverage(rv + 2.5, pixel) * coverage(below_base + 3, thickness))
+    # A smooth maximum: fat fills the grooves between the ventricles.
+    outline = smooth_maximum(epi, rv + np.float32(2.5), 12)
+    if above > -12:
+        left_atrium = ellipse(u + 4, v - 4, 0.85 * a.endo_radius + 2, a.endo_radius + 3)
+        right_atrium = ellipse(u - a.endo_radius - 28, v - 20, 19, 18) + 2 * middle
+        outflow = ellipse(u - a.endo_radius - 22, v + 24, 15, 14) + middle
+        beyond = 1 - ventricle
+        for tissue, chamber in (("blood", left_atrium), ("right blood", right_atrium), ("right blood", outflow)):
+            layers.paint(tissue, coverage(chamber, pixel) * beyond)
+            layers.paint("muscle", coverage(chamber + 1.2, pixel) * beyond)
+            outline = np.maximum(outline, np.where(above > -2, chamber + 2, -1e3))
+        if above < 8:
+            layers.paint("right blood", coverage(rv, pixel))
+            layers.paint("muscle", coverage(epi, pixel))
+    fat = np.clip(a.epicardial_fat * (0.6 + 0.5 * u / radius) + 1.2 * wide + 0.3 * middle, 0.3, None)
+    layers.paint("fat", coverage(outline + fat, pixel))
+    return layers.fractions, {"LV": lv, "MYO": myo, "RV": right, "scar": scar}
+
+
+def _inside_left_ventricle(
+    a: Anatomy, x: Floats, y: Floats, height: float, endo: Floats, fine: Floats, pixel: float
+) -> Floats:
+    """Fraction of muscle inside the endocardial contour: papillary muscles, and trabeculae mostly towards the apex."""
+    depth = np.float32(4.0 + 5.0 * max(0.0, 0.5 - height))
+    fringe = np.clip(1 - endo / depth, 0, 1)
+    muscle = np.clip((fine + 2.2 * fringe - 2.0) * np.float32(1.2), 0, 1) * np.float32(min(1, a.trabeculation))
+    if 0.25 < height < 0.72:
+        size = a.papillary_radius * math.sqrt(1 - ((height - 0.48) / 0.24) ** 2) if abs(height - 0.48) < 0.24 else 0
+        place = a.endo_radius * profile(height) * (0.82 - 0.35 * max(0.0, height - 0.3))
+        for angle in a.papillary_angles:
+            c, s = math.cos(angle), math.sin(angle)
+            along, across = c * x + s * y - place, -s * x + c * y
+            muscle = np.maximum(muscle, coverage(ellipse(along, across, 1.3 * size + 0.1, size + 0.1), pixel))
+    return muscle
+
+
+def _scar_distance(
+    a: Anatomy, cos: Floats, sin: Floats, height: float, endo: Floats, epi: Floats, middle: Floats, fine: Floats
+) -> Floats:
+    """Signed distance in mm across the wall to the border of the scar, positive inside."""
+    if a.scar is None:
+        return np.full_like(cos, -1e3)
+    turn = (1 - cos * math.cos(a.scar.angle) - sin * math.sin(a.scar.angle)) / (1 - math.cos(a.scar.half_width))
+    rise = ((height - a.scar.height) / a.scar.half_height) ** 2
+    extent = np.minimum(1, 1.3 * (1 - turn - rise)) + 0.15 * middle + 0.05 * fine
+    return a.scar.transmurality * extent * (epi - endo) + endo
+
+
+def aha_segments(anatomy: Anatomy, x: Floats, y: Floats, z: float) -> NDArray[np.int16]:
+    """Number of the segment of the left ventricle at columns x and rows y of the plane z, shape (ny, nx), 1 to 17.
+
+    The cavity's length is divided in three; the middle of the septum, towards the right ventricle, parts segments 2 and
+    3 as well as 8 and 9 (Cerqueira et al., Circulation 2002; 105:539). Segment 17 lies below the cavity.
+    """
+    across, along = (x - _axis(anatomy, z)[0])[None, :], (y - _axis(anatomy, z)[1])[:, None]
+    # From the middle of the septum to the inferior wall, on to the lateral and the anterior one.
+    angle = np.mod(np.arctan2(along, across) - anatomy.rv_angle, 2 * math.pi)
+    height = (z - anatomy.apical_wall) / (anatomy.length - anatomy.apical_wall)
+    if height < 0:
+        return np.full(angle.shape, 17, np.int16)
+    if height < 1 / 3:
+        return np.array((14, 15, 16, 13), np.int16)[np.floor(angle / (math.pi / 2) + 0.5).astype(int) % 4]
+    six = np.array((3, 4, 5, 6, 1, 2), np.int16)[np.floor(angle / (math.pi / 3)).astype(int) % 6]
+    return six + np.int16(6 if height < 2 / 3 else 0)
+
+
+def _axis(a: Anatomy, z: float) -> tuple[np.float32, np.float32]:
+    """Where the long axis passes through the plane z, (x, y) in mm."""
+    height = z / a.length - 0.5
+    return np.float32(a.drift[0] * height), np.float32(a.drift[1] * height)
+
+
+def draw_slice(anatomy: Anatomy, x: Floats, y: Floats, z: float, pixel: float, thickness: float) -> Slice:
+    """Cut one slice out of the anatomy.
+
+    Parameters
+    ----------
+    anatomy
+        The patient.
+    x
+        Column centres in mm, ascending, shape (nx,).
+    y
+        Row centres in mm, ascending, shape (ny,).
+    z
+        Height of the slice's middle in mm.
+    pixel
+        Pixel size in mm, the width over which edges are averaged.
+    thickness
+        Slice thickness in mm, over which the heart is averaged.
+
+    Returns
+    -------
+    Slice
+        Of shape (ny, nx).
+    """
+    columns = slice(*np.searchsorted(x, (-105, 70)))
+    rows = slice(*np.searchsorted(y, (-80, 80)))
+    layers = Layers((len(y), len(x)))
+    labels = np.zeros((len(y), len(x)), np.int16)
+    sub_slices = max(2, round(thickness / 3))
+    observed: dict[str, Floats] = {}
+    for step in range(sub_slices):
+        height = z + ((step + 0.5) / sub_slices - 0.5) * thickness
+        tissues, structures = _heart(anatomy, x[columns], y[rows], height, pixel, thickness / sub_slices)
+        for tissue, part in tissues.items():
+            whole = layers.fractions.setdefault(tissue, np.zeros(labels.shape, np.float32))
+            whole[rows, columns] += part / sub_slices
+            layers.remaining[rows, columns] -= part / sub_slices
+        for name, part in structures.items():
+            observed[name] = observed.get(name, 0) + part / sub_slices
+    lv, myo, rv = observed["LV"], observed["MYO"], observed["RV"]
+    inside = np.select(
+        [lv + myo + rv <= 0.5, (rv > lv) & (rv > myo), lv >= myo], [0, RV_CODE, LV_CODE], default=MYO_CODE
+    )
+    labels[rows, columns] = inside
+    scar, segments = np.zeros_like(labels), np.zeros_like(labels)
+    wall = inside == MYO_CODE
+    scar[rows, columns] = np.where(wall & (observed["scar"] > 0.5 * myo), SCAR_CODE, 0)
+    segments[rows, columns] = np.where(wall, aha_segments(anatomy, x[columns], y[rows], z), 0)
+    _paint_thorax(layers, anatomy, x, y, z, pixel)
+    return Slice(layers.fractions, labels, scar, segments)
+
+
+def _paint_thorax(layers: Layers, anatomy: Anatomy, x: Floats, y: Floats, z: float, pixel: float) -> None:
+    """Paint what lies around the heart: aorta, spine, liver, stomach, lungs, chest wall and the fat under the skin."""
+    a = anatomy
+    wide, wide_2, middle = a.texture_wide(x, y, z), a.texture_wide_2(x, y, z), a.texture_middle(x, y, z)
+    fine = a.texture_fine(x, y, z)
+    x, y = x[None, :] + 2 * wide_2, y[:, None] + 2 * wide
+    c, s = math.cos(a.chest_angle), math.sin(a.chest_angle)
+    front, side = c * x + s * y, -s * x + c * y
+    depth, width = a.chest_semiaxes
+    # The apex lies nearest to the chest wall.
+    wall = a.chest_distance + 0.6 * z
+    chest = ellipse(front - (wall - depth), side, depth, width)
+
+    back = wall - 2 * depth
+    layers.paint("blood", coverage(ellipse(front - back - 42, side + 12, 11, 24), pixel))
+    spine = 17 - np.abs(front - back - 12)
+    disc = np.cos(side * np.float32(2 * np.pi / 36) + a.rib_phase) * 6 + 4
+    layers.paint("marrow", coverage(np.minimum(spine, disc), 2 * pixel))
+    layers.paint("muscle", 0.8 * coverage(spine, 2 * pixel))
+
+    below = 3 * wide - (y + a.endo_radius + a.wall + a.diaphragm - a.diaphragm_slope * x + a.diaphragm_bend * x * x)
+    below = below - np.float32(0.12 * (z - 40))
+    cavity = coverage(chest, pixel)
+    layers.paint("fat", coverage(1.8 + wide - np.abs(below), pixel) * cavity)
+    organ = coverage(below, pixel) * cavity
+    gap = x - 45 - 8 * wide_2
+    layers.paint("fat", organ * coverage(3 - np.abs(gap), pixel))
+    layers.paint("stomach", organ * coverage(gap, pixel) * np.clip(0.8 + 0.5 * middle, 0, 1))
+    layers.paint("right blood", organ * (0.7 * np.clip((middle - 1.3) * 2, 0, 1)))
+    layers.paint("liver", organ)
+
+    # The pericardial fat pad fills the corner between heart, chest wall and diaphragm.
+    pad = 14 + 0.15 * (40 - z) + 7 * wide + 1.5 * middle - chest - 0.004 * side * side
+    layers.paint("fat", cavity * coverage(pad, 2) * np.clip(0.95 + 0.15 * middle, 0, 1))
+    layers.paint("right blood", cavity * np.clip(middle - 1.1, 0, 1) * np.clip(fine - 0.6, 0, 0.8))
+    layers.paint("lung", cavity)
+
+    under = -chest
+    along = (side + 6 * wide_2 + 2 * z) * np.float32(2 * np.pi / 30) + a.rib_phase
+    ribs = 5 - np.sqrt((under - 7) ** 2 + (5 * np.cos(along) - 5) ** 2)
+    layers.paint("marrow", 0.9 * coverage(ribs - 1.2, pixel))
+    layers.paint("bone", coverage(ribs, pixel))
+    layers.paint("fat", coverage(1.5 + wide - np.abs(under - 3), pixel) * np.clip(0.5 + middle, 0, 0.9))
+    layers.paint("muscle", coverage(14 + 2 * wide + middle - under, pixel))
+    skin = 14 + a.subcutaneous_fat + 3 * wide - under
+    layers.paint("muscle", 0.7 * coverage(1.2 - np.abs(skin), pixel))
+    layers.paint("fat", coverage(skin, pixel) * (1 - 0.35 * np.clip(middle - 0.8, 0, 1)))
