@@ -1,8 +1,8 @@
-"""Every case of the catalogue gets what it is to get, and docs/bad_input.md says so.
+"""Every case in `support/bad_input.py` has the outcome that it states, and docs/bad_input.md shows it.
 
     WRITE_DOCS=1 python -m pytest tests/test_bad_input.py
 
-writes that page anew.
+writes that page.
 """
 
 import os
@@ -32,7 +32,7 @@ def by_name(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=by_name)
-def test_input(case: Case) -> None:
+def test_input_is_refused_noted_or_used_as_stated(case: Case) -> None:
     got = bad_input.outcome(case)
     if case.error:
         assert case.error in got.error
@@ -44,14 +44,14 @@ def test_input(case: Case) -> None:
 
 
 @pytest.mark.parametrize(("path", "value"), bad_input.EVERY_KEY, ids=[path for path, _ in bad_input.EVERY_KEY])
-def test_every_key(path: str, value: object) -> None:
+def test_wrong_values_of_every_key_give_an_error_that_names_it(path: str, value: object) -> None:
     wrong = bad_input.wrong_types(path, value) + bad_input.out_of_range(path, value)
     for other in wrong:
         assert path in bad_input.complaint(path, other), f"{path}: {other!r}"
 
 
 @pytest.mark.parametrize(("name", "spoil", "error"), bad_input.WEIGHTS, ids=[name for name, _, _ in bad_input.WEIGHTS])
-def test_weights(name: str, spoil: object, error: str) -> None:
+def test_faulty_weights_are_refused(name: str, spoil: object, error: str) -> None:
     got = bad_input.weights_outcome(name)
     assert got.startswith("unet.pt: ")
     assert error in got
@@ -83,7 +83,7 @@ MASKS = [
 
 
 def measured(prediction: np.ndarray, truth: np.ndarray) -> list[dict]:
-    """Metrics of a prediction after post-processing, as the workflow goes from probabilities to them."""
+    """Post-process a prediction as the workflow does, and measure it."""
     probabilities = 0.97 * (prediction == np.arange(4).reshape(-1, 1, 1, 1)) + 0.0075
     affine = bad_input.affine()
     image = prediction.astype(np.float32) / 3
@@ -98,7 +98,7 @@ def measured(prediction: np.ndarray, truth: np.ndarray) -> list[dict]:
 
 
 @pytest.mark.parametrize(("name", "prediction", "truth", "dice", "asd"), MASKS, ids=[case[0] for case in MASKS])
-def test_masks(name: str, prediction: np.ndarray, truth: np.ndarray, dice: list, asd: list) -> None:
+def test_metrics_without_a_heart(name: str, prediction: np.ndarray, truth: np.ndarray, dice: list, asd: list) -> None:
     rows = measured(prediction, truth)
     np.testing.assert_allclose([row["dice"] for row in rows], dice, atol=0.05)
     np.testing.assert_allclose([row["asd_mm"] for row in rows], asd, atol=0.2)
@@ -107,24 +107,24 @@ def test_masks(name: str, prediction: np.ndarray, truth: np.ndarray, dice: list,
 # The page
 
 INTRODUCTION = """\
-# Faulty input, and what it gets
+# Faulty input and what happens to it
 
-This page is made by `WRITE_DOCS=1 python -m pytest tests/test_bad_input.py` from the cases in
-`tests/support/bad_input.py` and from what really happened; do not edit it. Each case is made in a small cohort of two
-patients below `data`, or in the paper's configuration.
+`WRITE_DOCS=1 python -m pytest tests/test_bad_input.py` makes this page from the cases in `tests/support/bad_input.py` and
+from what the code did with them; do not edit it. Each case is made in a small cohort of two patients below `data`, or in the
+paper's configuration.
 
-*Refused* means: the message in the table is shown before any job starts, for all faulty files at once, and nothing is
-written. *Used, and noted* means: the note is shown once and stands in `results/cohort/cohort.csv`.
+*Refused* means that the message in the table is shown before any job starts, for all faulty files at once, and that nothing
+is written. *Used, and noted* means that the note is shown once and stands in `results/cohort/cohort.csv`.
 
-Two things are used without a note. Test patients may train the translation by their images, and the networks by their
-bSSFP labels, as in the paper, since no label of the target is ever learnt from. And a network accepts weights that were
-trained under other settings; the workflow makes them anew when their settings change.
+Two things are used without a note. The images of test patients may train the translation, and their bSSFP labels may train
+the networks, as in the paper: no label of the target is ever learnt from. And a network accepts weights that were trained
+with other settings; the workflow trains again when settings change.
 
-A configuration is as trusted as a program, in contrast to data: Snakemake runs the Python in one that asks for
-`__use_yte__`. Weights, volumes and names of files never run anything.
+Data is never run as code: neither weights, nor volumes, nor names of files. A configuration must be trusted like a program,
+because Snakemake runs the Python in one that asks for `__use_yte__`.
 
-No check can see labels that were drawn of another patient on the same grid, a mirrored array under an affine that does
-not say so, or images of another sequence under the right name.
+No check can recognise labels that were drawn for another patient on the same grid, a mirrored array whose affine does not
+say so, or images of another sequence under the right name.
 """
 
 
@@ -141,7 +141,7 @@ def shown(got: Outcome) -> str:
 
 
 def key_rows() -> Iterable[tuple[str, str, str]]:
-    """A key, and what is said of the first wrong type and of the first value that cannot be."""
+    """Each key, with the message for the first wrong type and for the first value out of range."""
     for path, value in bad_input.EVERY_KEY:
         wrong = [bad_input.wrong_types(path, value)[0], *bad_input.out_of_range(path, value)[:1]]
         said = [bad_input.complaint(path, other).splitlines()[0].removeprefix(f"{path}: ") for other in wrong]
@@ -156,22 +156,22 @@ def page() -> str:
     parts = [INTRODUCTION]
     for title, cases in TABLES.items():
         rows = ((case.name, shown(bad_input.outcome(case))) for case in cases)
-        parts += [f"## {title}\n", table("what is wrong|what it gets", rows)]
+        parts += [f"## {title}\n", table("what is wrong|what happens", rows)]
     tried = sum(
         len(bad_input.wrong_types(*entry)) + len(bad_input.out_of_range(*entry)) for entry in bad_input.EVERY_KEY
     )
     parts += [
         "## Every key of the configuration\n",
-        f"{len(bad_input.EVERY_KEY)} keys, {tried} wrong values, each of them an error that names the key; here the "
-        "first of a wrong type and the first that is out of range.\n",
+        f"{len(bad_input.EVERY_KEY)} keys were set to {tried} wrong values. Each gives an error that names the key. The table "
+        "has the first value of a wrong type and the first that is out of range.\n",
         table("key|wrong type|out of range", key_rows()),
         "## Weights\n",
-        "As read by every step that uses a network; none of these runs code.\n",
+        "Every step that uses a network reads its weights like this. None of these files runs code.\n",
         table(
-            "what is wrong|what it gets", ((name, bad_input.weights_outcome(name)) for name, _, _ in bad_input.WEIGHTS)
+            "what is wrong|what happens", ((name, bad_input.weights_outcome(name)) for name, _, _ in bad_input.WEIGHTS)
         ),
         "## Volumes and masks without a heart\n",
-        "After post-processing; of LV, MYO and RV.\n",
+        "Measured after post-processing, for LV, MYO and RV.\n",
     ]
     rows = []
     for name, prediction, truth, *_ in MASKS:

@@ -1,7 +1,7 @@
-"""DICOM: a short-axis MR series read as a volume, and labels written as a segmentation that belongs to the series.
+"""DICOM: reads a short-axis MR series as a volume, and writes labels as a segmentation that belongs to the series.
 
-DICOM places voxels in patient mm towards left, posterior and superior (PS3.3 C.7.6.2.1.1); a volume's affine points
-right, anterior and superior. Nothing of a header but its geometry gets into a volume.
+DICOM places voxels in patient mm towards left, posterior and superior (PS3.3 C.7.6.2.1.1). The affine of a volume
+points right, anterior and superior. Only the geometry of a header gets into a volume.
 """
 
 import io
@@ -28,13 +28,13 @@ from cardioseg.core.volumes import Volume
 POSITION_TOLERANCE_MM = 0.1
 DIRECTION_TOLERANCE = 1e-3
 LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
-# What pydicom raises for files that are damaged, lack what an image needs, or are compressed without a decoder.
+# pydicom's errors for files that are damaged, lack a part of an image, or are compressed without a decoder.
 UNREADABLE = (
     *(pydicom.errors.InvalidDicomError, AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError),
     *(TypeError, ValueError, struct.error),
 )
 SEGMENTATION_SERIES_NUMBER = 9000
-# SNOMED CT for the structures of the paper; others are told apart by their labels alone.
+# SNOMED CT codes of the paper's structures. Other structures differ by their labels alone.
 ANATOMY = {
     "LV": codes.SCT.LeftVentricle,
     "MYO": codes.SCT.LeftVentricleMyocardium,
@@ -49,7 +49,7 @@ FRAME_ATTRIBUTES = (
     ("PixelMeasuresSequence", "PixelSpacing", 2),
 )
 IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
-# Attributes of patient and study that every image has, empty where unknown (type 2), and what a value must pass.
+# Attributes of patient and study that every image has, empty if unknown (type 2), each with its check.
 PATIENT_AND_STUDY = {
     **dict.fromkeys(("PatientID", "PatientName", "AccessionNumber", "StudyID", "ReferringPhysicianName"), str),
     **{"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM, "PatientSex": PatientSexValues},
@@ -58,10 +58,16 @@ PATIENT_AND_STUDY = {
 
 @dataclass(frozen=True)
 class Series:
-    """A volume, and what a segmentation of it refers to.
+    """A volume, and what a segmentation of it must refer to.
 
-    sources: a header for each file, of its identifiers, patient, study and geometry alone. frames: for each slice of
-    the volume its index among the frames of all files.
+    Attributes
+    ----------
+    volume : Volume, shape (z, y, x)
+        The images as one stack.
+    sources : tuple of Dataset
+        One header per file, with identifiers, patient, study and geometry only.
+    frames : tuple of int
+        For each slice of the volume, its index among the frames of all files.
     """
 
     volume: Volume
@@ -71,9 +77,16 @@ class Series:
 
 @dataclass(frozen=True)
 class _Frame:
-    """An image (y, x), the position of its first pixel's centre, and the directions (2, 3) of its rows and columns.
+    """One image (y, x) with its place.
 
-    Positions and pixel spacing (between rows, between columns) are in mm, LPS.
+    Attributes
+    ----------
+    position : ndarray, shape (3,)
+        Centre of the first pixel in mm, LPS.
+    directions : ndarray, shape (2, 3)
+        Directions of the rows and of the columns, LPS.
+    spacing : ndarray, shape (2,)
+        Distance between rows and between columns in mm.
     """
 
     file: Path
@@ -85,15 +98,29 @@ class _Frame:
 
 
 def read_series(path: Path | str) -> Series:
-    """Read a stack of MR images, in a file each or in an enhanced multi-frame file, as float32 (z, y, x).
+    """Read a stack of MR images from single-frame files or an enhanced multi-frame file.
 
-    path: a folder, searched with all below it, that holds one MR series, or several of one slice each, as scanners
-    make them of breath-holds; or a file, which stands for its series in its folder. Other files are passed over.
-    Slices are sorted along their normal, intensities rescaled as the headers say. Raises InputError for anything but
-    one complete, straight, evenly spaced stack of grey images.
+    Slices are sorted along their normal. Intensities are rescaled as the headers say.
+
+    Parameters
+    ----------
+    path : Path or str
+        A folder that holds one MR series, or several series of one slice each, which scanners make of breath-holds. All
+        folders below are searched, and files of other kinds are ignored. Or a file, which stands for its series in its
+        folder.
+
+    Returns
+    -------
+    Series
+        The stack as float32 (z, y, x), and its headers.
+
+    Raises
+    ------
+    InputError
+        The files are not one complete, straight, evenly spaced stack of grey images.
     """
     path = Path(path)
-    with warnings.catch_warnings(action="ignore"):  # of malformed values, which they quote, a patient's name too
+    with warnings.catch_warnings(action="ignore"):  # warnings quote malformed values, also a patient's name
         headers = {file: _read(file) for file in _series_files(path)}
         frames = {file: _frames(file, header) for file, header in headers.items()}
         stack = [frame for file in headers for frame in frames[file]]
@@ -105,10 +132,26 @@ def read_series(path: Path | str) -> Series:
 
 
 def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterable[str], series: Series) -> None:
-    """Write labels (z, y, x; 1, 2, ... in the order of `structures`) as a DICOM segmentation (PS3.3 A.51).
+    """Write labels as a DICOM segmentation (PS3.3 A.51).
 
-    It holds a segment for each structure and a frame for each slice and segment, refers to the series' images, and
-    carries their patient and study, by which an archive files it.
+    It holds one segment per structure and one frame per slice and segment. It refers to the series' images, and carries
+    their patient and study, because an archive files it by these.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file to write.
+    labels : ndarray of int, shape (z, y, x)
+        0 is background, and 1, 2, ... are the structures in the order of `structures`.
+    structures : iterable of str
+        Names of the structures.
+    series : Series
+        The series that the labels were made of.
+
+    Raises
+    ------
+    InputError
+        The headers of the series are not those of MR images.
     """
     in_frame_order = np.empty_like(labels)
     in_frame_order[list(series.frames)] = labels
@@ -129,7 +172,7 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
     positions, sources, others = None, series.sources, series.sources[:0]
     several = len({source.SeriesInstanceUID for source in sources}) > 1 or "NumberOfFrames" in sources[0]
     if several and len(sources) > 1:
-        # Frames are referred to one by one in one series of single frames or one file of many. Here all files are.
+        # highdicom can refer to single frames only within one series or one multi-frame file. Here it refers to files.
         positions = [position for source in sources for position in _positions(source)]
         sources, others = sources[:1], sources[1:]
     try:
@@ -155,7 +198,7 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: cannot be written, the series' headers are not those of MR images in DICOM. Convert it to NIfTI."
+            f"{path}: cannot be written: the series' headers are not those of MR images. Convert the series to NIfTI."
         ) from error
     content = io.BytesIO()
     segmentation.save_as(content)
@@ -163,21 +206,23 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
 
 
 def _series_files(path: Path) -> list[Path]:
-    """Files of the MR series in a folder, or of the series that a file belongs to."""
+    """Return the files of the MR series in a folder, or of the series that a file belongs to."""
     folder = path if path.is_dir() else path.parent
     series: dict[str, list[Path]] = {}
     for file in sorted(folder.rglob("*") if path.is_dir() else folder.iterdir()):
         if not file.is_file():
             continue
         if file.stat().st_size == 0:
-            raise InputError(f"{file}: is empty, and may have been a slice. Copy it again, or remove it.")
+            raise InputError(f"{file}: is empty; it may have been a slice. Copy it again or remove it.")
         if not is_dicom(file):
             continue
         header = _read(file, ["Modality", "SeriesInstanceUID"])
         if header.file_meta.get("MediaStorageSOPClassUID") == pydicom.uid.MediaStorageDirectoryStorage:
             continue
         if "Modality" not in header or "SeriesInstanceUID" not in header:
-            raise InputError(f"{file}: its header is cut off or damaged, it names no series. Copy the file again.")
+            raise InputError(
+                f"{file}: its header is cut off or damaged: it does not name a series. Copy the file again."
+            )
         if header.Modality == "MR":
             series.setdefault(header.SeriesInstanceUID, []).append(file)
     if not path.is_dir():
@@ -194,7 +239,7 @@ def _series_files(path: Path) -> list[Path]:
 
 
 def _read(file: Path, keywords: list[str] | None = None) -> Dataset:
-    """Read a file, or some keywords of its header alone."""
+    """Read a file, or only some keywords of its header."""
     try:
         return pydicom.dcmread(file, stop_before_pixels=keywords is not None, specific_tags=keywords)
     except UNREADABLE as error:
@@ -202,7 +247,7 @@ def _read(file: Path, keywords: list[str] | None = None) -> Dataset:
 
 
 def _frames(file: Path, header: Dataset) -> list[_Frame]:
-    """Images of a file: one, or one for each frame of an enhanced file."""
+    """Return the images of a file: one, or one for each frame of an enhanced file."""
     if header.get("PhotometricInterpretation", "MONOCHROME2") != "MONOCHROME2":
         raise InputError(
             f"{file}: its pixels are {header.PhotometricInterpretation}; expected grey values (MONOCHROME2). Name the "
@@ -235,8 +280,8 @@ def _pixels(file: Path, header: Dataset) -> np.ndarray:
         syntax = header.file_meta.TransferSyntaxUID
         if syntax.is_compressed:
             raise InputError(
-                f"{file}: pixels compressed as {syntax.name} cannot be decoded, the file is damaged or there is no "
-                "decoder. Decompress the series first, with `gdcmconv --raw` for instance."
+                f"{file}: pixels compressed as {syntax.name} cannot be decoded: the file is damaged, or there is no "
+                "decoder. Decompress the series first, for instance with `gdcmconv --raw`."
             ) from error
         raise InputError(f"{file}: its pixels cannot be read, it is truncated or damaged. Copy it again.") from error
 
@@ -244,7 +289,7 @@ def _pixels(file: Path, header: Dataset) -> np.ndarray:
 def _numbers(
     file: Path, header: Dataset, number: int, group: str, keyword: str, count: int, default: float | None = None
 ) -> np.ndarray:
-    """An attribute of a frame: of a functional group of its own or a shared one, or of the header itself."""
+    """Return an attribute of a frame: from its own functional group, a shared one, or the header itself."""
     own = header.get("PerFrameFunctionalGroupsSequence", [])[number : number + 1]
     shared = header.get("SharedFunctionalGroupsSequence", [])
     attributes = next((groups[group][0] for groups in (*own, *shared) if group in groups), header)
@@ -267,7 +312,7 @@ def _positions(source: Dataset) -> list[PlanePositionSequence]:
 
 
 def _source(header: Dataset, frames: Sequence[_Frame], first: _Frame, slice_spacing: float) -> Dataset:
-    """What a segmentation needs of a file's header, in one form whatever the scanner; `first` stands for all frames."""
+    """Return what a segmentation needs of a file's header, in one form for all scanners; `first` stands for all."""
     source = Dataset()
     for name in IDENTIFIERS:
         if not header.get(name):
@@ -302,7 +347,7 @@ def _source(header: Dataset, frames: Sequence[_Frame], first: _Frame, slice_spac
 
 
 def _stack(path: Path, frames: Sequence[_Frame]) -> tuple[list[int], np.ndarray]:
-    """Order of the frames along their normal, and the affine (RAS) of the stack."""
+    """Return the order of the frames along their normal, and the affine (RAS) of the stack."""
     first = frames[0]
     for frame in frames[1:]:
         for name, equal in (

@@ -95,7 +95,9 @@ def relative_files(folder: Path | str) -> list[str]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"data: {folder} is no folder; expected the folder of the unzipped release or of your cohort.")
+        raise InputError(
+            f"data: {folder} is not a folder; expected the folder of the unzipped release or of your cohort."
+        )
     found = []
     visited: set[str] = set()
     for parent, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
@@ -192,15 +194,15 @@ def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str]
         missing = [name for index, name in enumerate(codes, start=1) if not (labels.array == index).any()]
         if len(missing) == len(codes):
             raise InputError(
-                f"{files.labels}: has no structure at all; expected {', '.join(codes)}. Take the file away or mend it."
+                f"{files.labels}: has no structure at all; expected {', '.join(codes)}. Correct or remove the file."
             )
         if missing:
             notes.append(f"{files.labels}: no {', '.join(missing)}")
         enclosed = _most_enclosed(labels.array, list(codes), wall) if wall else None
         if wall and enclosed != wall["cavity"]:
             notes.append(
-                f"{files.labels}: {wall['myocardium']} encloses {enclosed} rather than {wall['cavity']}; codes of "
-                "another convention?"
+                f"{files.labels}: {wall['myocardium']} encloses {enclosed} rather than {wall['cavity']}; the codes "
+                "may follow another convention"
             )
     return notes
 
@@ -236,8 +238,8 @@ def check_pair(source: Files, target: Files, codes: Mapping[str, int]) -> list[s
     inside = ((index >= 0) & (index < labels.array.shape)).all(axis=1)
     if not labels.array[tuple(index[inside].T)].any():
         raise InputError(
-            f"{source.labels}: lies wholly outside of {target.image} in scanner coordinates; expected images of one "
-            "examination. Mend the headers, or take the labels away: then the patient is not registered."
+            f"{source.labels}: lies entirely outside of {target.image} in scanner coordinates; expected images of one "
+            "examination. Correct the headers, or remove the labels; the patient is then not registered."
         )
     return []
 
@@ -301,7 +303,9 @@ def check_orientation(images: Iterable[Path]) -> list[str]:
         degrees = abs(float(np.degrees(np.angle(right * np.conj(mean)))))
         if mirrored != usual or degrees > MAXIMAL_TURN_DEGREES:
             how = "mirrored" if mirrored != usual else f"turned by {degrees:.0f} degrees"
-            notes.append(f"{path}: stored {how} against most images, and networks see it as stored; store all alike")
+            notes.append(
+                f"{path}: stored {how} compared with most images. Networks see images as stored: store all alike"
+            )
     return notes
 
 
@@ -407,7 +411,7 @@ def identity(what: str, paths: Iterable[Path | None]) -> str:
                 f"{path}: no permission to read its folder. Ask its owner, or change the permissions."
             ) from error
         except OSError as error:
-            raise InputError(f"{path}: no such file; a link that leads nowhere? Mend or remove it.") from error
+            raise InputError(f"{path}: no such file; it may be a broken link. Correct or remove it.") from error
         states.append((str(path), state.st_size, state.st_mtime_ns) if state else None)
     return repr((what, states))
 

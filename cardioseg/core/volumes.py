@@ -159,7 +159,7 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
         shown = ", ".join(f"{value:g}" for value in unexpected[:5])
         expected = ", ".join(["0 (background)"] + [f"{code} ({name})" for name, code in codes.items()])
         raise InputError(
-            f"{path}: label value {shown} is not expected; expected {expected}. Mend the file or cohort.structures."
+            f"{path}: label value {shown} is not expected; expected {expected}. Correct the file or cohort.structures."
         )
     labels = np.zeros(stored.shape, np.uint8)
     labels[foreground] = nearest[inverse]
@@ -182,7 +182,7 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
             " x ".join(f"{mm:.3g}" for mm in sizes) for sizes in (Volume(array, affine).spacing, image.spacing)
         )
         raise InputError(
-            f"{path}: voxels of {own} mm (z, y, x) differ from its image's {expected} mm. Mend the header."
+            f"{path}: voxels of {own} mm (z, y, x) differ from its image's {expected} mm. Correct the header."
         )
     return Volume(array, image.affine, tuple(notes))
 
@@ -276,7 +276,9 @@ def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> Non
     source = _open(Path(original))
     stored = np.moveaxis(array, 0, _slice_axis(source.shape[::-1])).T
     if stored.shape != source.shape:
-        raise InputError(f"{original}: its shape {source.shape} is not that of the labels, {stored.shape}.")
+        raise InputError(
+            f"{original}: its shape {source.shape} is not that of the labels, {stored.shape}; expected the same."
+        )
     # The version of NIfTI is the original's, because NIfTI-2 holds geometry in double precision.
     image = type(source)(stored, source.affine)
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
@@ -372,7 +374,7 @@ def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or not sizes.all() or abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-3:
         raise InputError(
-            f"{path}: its affine is singular or not finite; expected voxel sizes above 0 mm. Mend the header."
+            f"{path}: its affine is singular or not finite; expected voxel sizes above 0 mm. Correct the header."
         )
     directions = affine[:3, :3] / sizes
     if np.abs(directions.T @ directions - np.eye(3)).max() > 0.02:
@@ -389,16 +391,16 @@ def _check_header(path: Path, image: nib.nifti1.Nifti1Image) -> None:
     affine = _affine(path, image)
     own = np.linalg.norm(affine[:3, :3], axis=0)
     if image.header["sform_code"] == 0 and not (sizes > 0).all():
-        raise InputError(f"{path}: voxels of {_in_mm(sizes)}; expected sizes above 0 mm. Mend the header.")
+        raise InputError(f"{path}: voxels of {_in_mm(sizes)}; expected sizes above 0 mm. Correct the header.")
     if not np.allclose(abs(sizes), own, rtol=SPACING_TOLERANCE):
         raise InputError(
             f"{path}: voxels are of {_in_mm(sizes)} by its pixdim, of {_in_mm(own)} by its sform; expected one size. "
-            "Mend the header."
+            "Correct the header."
         )
     if np.abs(affine[:3, 3]).max() > MAXIMAL_DISTANCE_MM:
         raise InputError(
             f"{path}: its origin lies {np.abs(affine[:3, 3]).max():.3g} mm from the scanner's centre; expected at most "
-            f"{MAXIMAL_DISTANCE_MM} mm. Mend the header."
+            f"{MAXIMAL_DISTANCE_MM} mm. Correct the header."
         )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cardioseg.core.errors import InputError
 
-# g/ml; the value of the guidelines: Schulz-Menger et al., J Cardiovasc Magn Reson 2020;22:19.
+# In g/ml, from the guidelines: Schulz-Menger et al., J Cardiovasc Magn Reson 2020;22:19.
 MYOCARDIAL_DENSITY = 1.05
 MANUAL = "manual"
 MASK = ["split", "patient", "method", "seed"]

@@ -38,7 +38,7 @@ class Measure:
 DICE = Measure("dice", "Dice", 3, higher_is_better=True, ignores_missing=True, is_overlap=True)
 ASD = Measure("asd_mm", "ASD (mm)", 2)
 HD95 = Measure("hd95_mm", "HD95 (mm)", 2)
-# In the tables' order, by name.
+# By name, in the order of the tables.
 MEASURES = {measure.name: measure for measure in (DICE, ASD, HD95)}
 
 

@@ -37,8 +37,7 @@ class Method:
     section: str | None = None
 
 
-# In the order of the masks, from the simplest to the final one, then what goes beyond it.
-# Table 1 moves the parts to its end.
+# From the simplest method to the final one, then the methods that go beyond it. Table 1 moves the parts to its end.
 METHODS = (
     Method("registration_none", "Registration: none", needs_source_labels=True, part=True),
     Method(

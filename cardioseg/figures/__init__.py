@@ -1,1 +1,1 @@
-"""Pictures of what the pipeline did, one module a figure; each function `figure` returns one to be saved."""
+"""Figures of what the pipeline did, one module per figure; each function `figure` returns a figure to be saved."""

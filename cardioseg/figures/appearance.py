@@ -10,7 +10,7 @@ from cardioseg.core.volumes import Volume
 from cardioseg.figures import style
 
 BINS = 40
-# Of the crops, see `cropping.crop_and_normalise`.
+# Intensities of the crops, see `cropping.crop_and_normalise`.
 RANGE = (-1.0, 1.0)
 LINES: tuple[dict[str, Any], ...] = (
     {"color": "0.45", "linestyle": (0, (4, 1.5))},
@@ -20,10 +20,21 @@ LINES: tuple[dict[str, Any], ...] = (
 
 
 def densities(volumes: Iterable[tuple[np.ndarray, np.ndarray]], structures: int) -> np.ndarray:
-    """Distributions of intensities (1 + structures, BINS) over [-1, 1]: in all structures together, then in each.
+    """Compute distributions of intensities over [-1, 1].
 
-    volumes: images and labels, (z, y, x). Each volume counts the same, however large its heart; each density has area
-    1. NaN for a structure that no volume has.
+    Each volume counts the same, however large its heart is.
+
+    Parameters
+    ----------
+    volumes : iterable of (ndarray, ndarray), shape (z, y, x)
+        Images and labels.
+    structures : int
+        The number of structures.
+
+    Returns
+    -------
+    ndarray, shape (1 + structures, BINS)
+        Densities of area 1: in all structures together, then in each. NaN for a structure that no volume has.
     """
     sums, counts = np.zeros((1 + structures, BINS)), np.zeros((1 + structures, 1))
     for image, labels in volumes:
@@ -42,10 +53,16 @@ def figure(
     distributions: Mapping[str, np.ndarray],
     structures: Sequence[str],
 ) -> Figure:
-    """An example of each kind of image with contours; below, the intensities in each structure, a curve a kind.
+    """Draw an example of each kind of image, and below them the intensities in each structure.
 
-    examples: by kind a crop (z, y, x; intensities in [-1, 1]) and its labels, if there are any; the first has some.
-    distributions: by kind what `densities` gives.
+    Parameters
+    ----------
+    examples : mapping of str to (Volume, ndarray or None), shape (z, y, x)
+        By kind, a crop with intensities in [-1, 1], and its labels if there are any. The first kind has labels.
+    distributions : mapping of str to ndarray
+        By kind, what `densities` returns.
+    structures : sequence of str
+        Names of the structures.
     """
     drawn = Figure(figsize=(7.6, 4.9), layout="constrained")
     upper, lower = drawn.subfigures(2, 1, squeeze=False, height_ratios=[2.6, 2.3])[:, 0]

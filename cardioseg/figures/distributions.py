@@ -1,4 +1,4 @@
-"""The measures of every method: the spread over patients, not only the mean."""
+"""The measures of every method: their spread over patients, not only their mean."""
 
 from collections.abc import Mapping
 
@@ -12,18 +12,24 @@ from matplotlib.ticker import NullLocator
 from cardioseg.evaluation.measures import MEASURES, mean_over_seeds
 from cardioseg.figures import style
 
-# Hollow and filled, for the first and the second split.
+# The first split has hollow boxes, the second has filled ones.
 FILLS = ("white", "0.8")
 TICKS_MM = [0, 0.5, 1, 2, 5, 10, 20, 50, 100]
 
 
 @style.styled
 def figure(metrics: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
-    """Box plots with a point a patient; a row a measure, a column a structure, in each the methods by split.
+    """Draw box plots with one point per patient: one row per measure, one column per structure.
 
-    metrics: the columns method, split, patient, structure and those of `MEASURES`; several rows of a patient where a
-    method has several members. methods: titles by name, in order. Boxes are quartiles with the median,
-    whiskers reach to the farthest patient within 1.5 quartile ranges. Values that are not available are counted above.
+    Boxes are quartiles with the median. Whiskers reach to the farthest patient within 1.5 quartile ranges. The number
+    of values that are not available is written above.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        The columns method, split, patient, structure and those of `MEASURES`. The seeds of a method are averaged.
+    methods : mapping of str to str
+        Titles by name, in the order of the boxes.
     """
     table = mean_over_seeds(metrics).reorder_levels(["split", "method", "structure", "patient"]).sort_index()
     structures, splits = list(dict.fromkeys(metrics["structure"])), list(dict.fromkeys(metrics["split"]))
@@ -45,7 +51,7 @@ def figure(metrics: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
     for axis, structure in zip(axes[0], structures, strict=True):
         axis.set_title(structure)
     for row, measure in zip(axes, MEASURES.values(), strict=True):
-        # Room for what is written above where something is not available.
+        # Leaves room for the number of values that are not available.
         missing = table[measure.name].isna().any()
         if measure.is_overlap:
             row[0].set_ylim(-0.02, 1.2 if missing else 1.03)
@@ -77,7 +83,7 @@ def figure(metrics: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
 
 
 def _values(column: pd.Series, key: tuple[str, str, str]) -> np.ndarray:
-    """Of the patients of one split, method and structure; none where the method has no such patient."""
+    """Return the values of the patients of a split, method and structure; none where there is no such patient."""
     return column.xs(key).to_numpy(float) if key in column.index.droplevel("patient") else np.empty(0)
 
 
@@ -97,7 +103,7 @@ def _box(axis: Axes, place: float, width: float, values: np.ndarray, colour: str
             whiskerprops=line,
             capprops=line,
         )
-        # Neighbours in value lie apart: the golden ratio spreads any number of points evenly.
+        # Multiples of the golden ratio spread any number of points evenly, so that similar values do not overlap.
         spread = (np.arange(len(known)) * 0.618034 % 1 - 0.5) * 0.7 * width
         axis.plot(
             place + spread,

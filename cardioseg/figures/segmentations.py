@@ -1,4 +1,4 @@
-"""Contours of every method on a patient's slices (paper Fig. 4)."""
+"""Contours of every method on slices of patients (paper Fig. 4)."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,18 @@ def figure(
     reference: str,
     structures: Sequence[str],
 ) -> Figure:
-    """Slices from apex to base, a row each; the image alone, then with the contours of each of several label volumes.
+    """Draw slices from apex to base, one per row: the image alone, then with the contours of each method.
 
-    patients: by name the image (z, y, x) and the labels (z, y, x) by title; what a patient has no labels of is
-    shown as N/A. reference: the title of the labels that slices and window are chosen by; every patient has them.
+    Parameters
+    ----------
+    patients : mapping of str to (Volume, mapping of str to ndarray), shape (z, y, x)
+        By name, the image and its labels by title. Where a patient has no labels of a title, N/A is shown.
+    titles : sequence of str
+        The titles to show, one per column.
+    reference : str
+        The title whose labels determine slices and window. Every patient has such labels.
+    structures : sequence of str
+        Names of the structures.
     """
     rows = [(name, z) for name, (_, labels) in patients.items() for z in style.levels(labels[reference], LEVELS)]
     drawn = Figure(figsize=(0.5 + 1.3 * (1 + len(titles)), 0.6 + 1.32 * len(rows)), layout=style.tight_layout())

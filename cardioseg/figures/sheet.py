@@ -1,4 +1,4 @@
-"""All slices of one image with the contours of its segmentation, for a look at the result."""
+"""All slices of one image with the contours of its segmentation, so that a person can check the result at a glance."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,20 @@ EVERYTHING = (slice(None), slice(None))
 
 @style.styled
 def figure(image: Volume, labels: np.ndarray, title: str, structures: Sequence[str]) -> Figure:
-    """Every slice about the labels (z, y, x), in the image's order, under a title; everything without any label.
+    """Draw every slice around the labels, in the image's order. Without any label the whole slices are drawn.
 
-    All slices are one picture: an axis for each would take longer to draw than the segmentation takes.
+    All slices form one picture, because one axis per slice would take longer to draw than the segmentation takes.
+
+    Parameters
+    ----------
+    image : Volume, shape (z, y, x)
+        The image.
+    labels : ndarray of int, shape (z, y, x)
+        The labels.
+    title : str
+        What stands above, in one or several lines.
+    structures : sequence of str
+        Names of the structures.
     """
     where, grey = style.window(labels, image.spacing), style.limits(image.array)
     shown = image.array[:, *where]
@@ -39,7 +50,7 @@ def figure(image: Volume, labels: np.ndarray, title: str, structures: Sequence[s
 
 
 def _mosaic(slices: np.ndarray, fill: float) -> np.ndarray:
-    """Slices (z, y, x) side by side, `COLUMNS` in a row, as one (y, x)."""
+    """Put slices (z, y, x) side by side, `COLUMNS` per row, as one picture (y, x)."""
     rows = -(-len(slices) // COLUMNS)
     padding = [(0, rows * COLUMNS - len(slices)), (0, GAP), (0, GAP)]
     padded = np.pad(slices, padding, constant_values=fill)

@@ -1,4 +1,4 @@
-"""What the figures share: colours, slices and contours, and files that are the same on every run."""
+"""What the figures share: colours, slices, contours, and files that are the same on every run."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ from matplotlib.patheffects import withStroke
 
 from cardioseg.core.volumes import Volume
 
-# Distinct for the colour-blind too (Okabe and Ito 2008), in an order that is bright on grey images.
+# Colours that colour-blind readers can tell apart (Okabe and Ito 2008); the first ones are bright on grey images.
 COLOURS = ("#e8601c", "#56b4e9", "#f0c929", "#cc79a7", "#009e73", "#0072b2")
 DPI = 110
 SCALE_BAR_MM = 20
 MARGIN_MM = 12
 Place = Literal["outside lower center", "lower left"]
-# White lines and letters are read on any grey.
+# A black edge makes white lines and letters legible on any grey.
 EDGE = (withStroke(linewidth=1.5, foreground="black"),)
 
-# As a decorator: draw with these settings and leave the global ones alone. Names are text, never formulae.
+# A decorator: the function draws with these settings, and the global ones stay. Names are text, never formulae.
 styled = mpl.rc_context(
     {
         "font.size": 8,
@@ -42,26 +42,44 @@ styled = mpl.rc_context(
 
 @styled
 def save(figure: Figure, paths: Iterable[Path | str]) -> None:
-    """Write a figure to PNG or SVG, by the names; the same figure gives the same bytes."""
+    """Write a figure to files. The same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+    paths : iterable of Path or str
+        Files whose names end in .png or .svg.
+    """
     for path in paths:
         metadata = {"Date": None} if Path(path).suffix == ".svg" else None
         figure.savefig(path, dpi=DPI, metadata=metadata)
 
 
 def colour(structure: int) -> str:
-    """The colour of a structure, counted from 0, in every figure."""
+    """Return the colour that a structure, counted from 0, has in every figure."""
     return COLOURS[structure % len(COLOURS)]
 
 
 def tight_layout() -> ConstrainedLayoutEngine:
-    """A layout with images close to each other."""
+    """Return a layout that puts images close to each other."""
     return ConstrainedLayoutEngine(w_pad=0.015, h_pad=0.02, wspace=0, hspace=0)
 
 
 def levels(labels: np.ndarray, count: int) -> list[int]:
-    """At most `count` different slices of labels (z, y, x), evenly from near the apex to near the base.
+    """Choose slices evenly from near the apex to near the base.
 
-    The apex is the end where the labels are smaller. Without labels the slices are those of the whole stack.
+    Parameters
+    ----------
+    labels : ndarray, shape (z, y, x)
+        Labels. The apex is the end where they are smaller. Without any label the whole stack is used.
+    count : int
+        The number of slices wanted.
+
+    Returns
+    -------
+    list of int
+        Different slices, at most `count`.
     """
     areas = np.count_nonzero(labels, axis=(1, 2))
     inside = np.flatnonzero(areas) if areas.any() else np.arange(len(labels))
@@ -72,13 +90,26 @@ def levels(labels: np.ndarray, count: int) -> list[int]:
 
 
 def middle(labels: np.ndarray) -> int:
-    """The slice in the middle of those of `levels`."""
+    """Return the middle one of three slices that `levels` chooses."""
     found = levels(labels, 3)
     return found[len(found) // 2]
 
 
 def window(labels: np.ndarray, spacing: tuple[float, float, float]) -> tuple[slice, slice]:
-    """In-plane square about the labels (z, y, x; spacing in mm), with a margin; everything without any."""
+    """Find a square in the plane around the labels, with a margin.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (z, y, x)
+        The labels.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+
+    Returns
+    -------
+    tuple of slice
+        Rows and columns; all of them if there is no label.
+    """
     extent = []
     for axis in (1, 2):
         found = np.flatnonzero(labels.any(axis=(0, 3 - axis)))
@@ -94,13 +125,27 @@ def window(labels: np.ndarray, spacing: tuple[float, float, float]) -> tuple[sli
 
 
 def limits(image: np.ndarray) -> tuple[float, float]:
-    """The intensities that become black and white."""
+    """Return the intensities that are shown as black and white."""
     low, high = np.percentile(image, [1, 99.5])
     return float(low), float(high)
 
 
 def show(axis: Axes, image: Volume, z: int, where: tuple[slice, slice], grey: tuple[float, float]) -> None:
-    """A slice of an image within a window, in grey."""
+    """Draw a part of one slice of an image in grey.
+
+    Parameters
+    ----------
+    axis : Axes
+        Where to draw.
+    image : Volume, shape (z, y, x)
+        The image.
+    z : int
+        The slice.
+    where : tuple of slice
+        Rows and columns.
+    grey : tuple of float
+        Intensities that are shown as black and white.
+    """
     axis.imshow(
         image.array[z][where],
         cmap="gray",
@@ -113,20 +158,20 @@ def show(axis: Axes, image: Volume, z: int, where: tuple[slice, slice], grey: tu
 
 
 def bare(axis: Axes) -> None:
-    """Neither ticks nor a frame."""
+    """Remove ticks and frame."""
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 
 
 def outline(axis: Axes, labels: np.ndarray, structures: int) -> None:
-    """Contours of the labels (y, x) of a slice. The first structure comes last: where two meet, it is seen."""
+    """Draw the contours of one slice's labels (y, x), the first structure last, so that it is seen where two meet."""
     for index in range(structures, 0, -1):
         if (labels == index).any():
             axis.contour(labels == index, [0.5], colors=colour(index - 1), linewidths=1.1)
 
 
 def scale_bar(axis: Axes, image: Volume, where: tuple[slice, slice]) -> None:
-    """A bar of 20 mm in the lower left corner of a window."""
+    """Draw a bar of 20 mm in the lower left corner."""
     rows, columns = image.array[0][where].shape
     left, low = 0.05 * columns, 0.94 * rows
     axis.plot(
@@ -138,18 +183,18 @@ def scale_bar(axis: Axes, image: Volume, where: tuple[slice, slice]) -> None:
 
 
 def write(axis: Axes, text: str) -> None:
-    """A few words in the upper left corner of an image."""
+    """Write a few words in the upper left corner."""
     axis.text(*(0.04, 0.96, text), color="white", fontsize=6.5, va="top", path_effects=EDGE, transform=axis.transAxes)
 
 
 def legend(figure: Figure | SubFigure, structures: Sequence[str], place: Place = "outside lower center") -> None:
-    """The structures' colours; place as matplotlib's `loc`."""
+    """Draw a legend of the structures' colours at a place that matplotlib calls `loc`."""
     lines = [Line2D([], [], color=colour(index), label=name) for index, name in enumerate(structures)]
     figure.legend(handles=lines, loc=place, ncols=len(lines), frameon=False)
 
 
 def _within(middle: float, half: float, length: int) -> slice:
-    """A stretch about the middle, moved or cut to lie within the length."""
+    """Return a stretch around the middle, moved or cut so that it lies within the length."""
     size = min(length, 2 * int(half))
     start = min(max(0, round(middle) - int(half)), length - size)
     return slice(start, start + size)

@@ -1,4 +1,4 @@
-"""The losses of every network while it was trained."""
+"""The losses of every network during its training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from cardioseg.figures import style
 
 LOSSES = ("#000000", *style.COLOURS)
 CLOSE = (1, 1.5, 2, 3, 5, 7)
-# Histories shorter than this are shown as points as well.
+# Shorter histories are drawn with points.
 FEW = 10
 
 
@@ -22,9 +22,17 @@ FEW = 10
 def figure(
     localisation: pd.DataFrame, translation: pd.DataFrame, segmentation: Mapping[str, Mapping[str, pd.DataFrame]]
 ) -> Figure:
-    """Histories as `training_loop.write_history` writes them: `iteration`, then each mean loss since the last row.
+    """Draw the losses of all trainings.
 
-    segmentation: by network and phase, the history of each member of the ensemble.
+    The histories are those of `training_loop.write_history`: `iteration`, then the mean of each loss since the last
+    row.
+
+    Parameters
+    ----------
+    localisation, translation : DataFrame
+        One history each.
+    segmentation : mapping of str to mapping of str to DataFrame
+        By network and phase, the history of each cascade.
     """
     drawn = Figure(figsize=(8.5, 5), layout="constrained")
     upper, lower = drawn.subfigures(2, 1, squeeze=False)[:, 0]
@@ -49,7 +57,7 @@ def _panel(axis: Axes, title: str, curves: Mapping[str, pd.Series], colours: Seq
         marker = "" if len(curve) > FEW else "."
         axis.plot(curve.index, curve, label=name, color=colours[index % len(colours)], linewidth=1.2, marker=marker)
     axis.set(title=title, xlabel="iteration", ylabel="loss", yscale="log")
-    # Plain numbers, closer together where there are less than two decades.
+    # Ticks are plain numbers, closer together if the axis spans less than two decades.
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if np.ptp(np.log10(axis.get_ylim())) > 2 else CLOSE))
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_locator(NullLocator())

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from cardioseg.core.volumes import Volume
 from cardioseg.figures import style
 
-# Of the crops, see `cropping.crop_and_normalise`.
+# Intensities of the crops, see `cropping.crop_and_normalise`.
 GREY = (-1.0, 1.0)
 
 
@@ -19,10 +19,16 @@ def figure(
     target: str,
     structures: Sequence[str],
 ) -> Figure:
-    """A middle slice of source images, a row each, with their synthetic target images and the labels of both.
+    """Draw a middle slice of source images, one per row, with their synthetic target images and their labels.
 
-    patients: by name the source image, the synthetic images and the labels, all (z, y, x) on one grid, intensities in
-    [-1, 1].
+    Parameters
+    ----------
+    patients : mapping of str to (Volume, sequence of ndarray, ndarray), shape (z, y, x)
+        By name, the source image, its synthetic images and its labels, on one grid, with intensities in [-1, 1].
+    source, target : str
+        Names of the modalities.
+    structures : sequence of str
+        Names of the structures.
     """
     samples = max(len(synthetic) for _, synthetic, _ in patients.values())
     titles = [source, *(f"synthetic {target} {index}" for index in range(1, samples + 1)), "labels"]

@@ -1,4 +1,4 @@
-"""Where the ensemble is unsure, beside the images and contours."""
+"""Where the cascades' mean is uncertain, beside the images and contours."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,10 +15,17 @@ def figure(
     unit: str,
     structures: Sequence[str],
 ) -> Figure:
-    """Apical to basal slices, a row each: the contours of one or more label volumes, then maps with a colour bar each.
+    """Draw slices from apex to base, one per row: contours of one or more label maps, then maps with a colour bar each.
 
-    patients: by name the image, labels by title and maps by title, all (z, y, x) on one grid. Slices and window
-    are those of all labels together. unit: what the colour bars count.
+    Parameters
+    ----------
+    patients : mapping of str to (Volume, mapping of str to ndarray, mapping of str to ndarray), shape (z, y, x)
+        By name, the image, its labels by title and its maps by title, on one grid. All labels together determine slices
+        and window.
+    unit : str
+        The unit of the maps.
+    structures : sequence of str
+        Names of the structures.
     """
     _, labels, maps = next(iter(patients.values()))
     everything = {name: np.max(list(own.values()), axis=0) for name, (_, own, _) in patients.items()}

@@ -1,4 +1,4 @@
-"""The patients that a method does worst on."""
+"""The patients with the poorest results of a method."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +13,24 @@ LEVELS = 6
 
 
 def worst_patients(metrics: pd.DataFrame, method: str, count: int) -> pd.DataFrame:
-    """Dice of the `count` patients with the lowest mean over the structures, worst first, indexed by patient.
+    """Find the patients with the lowest mean Dice over the structures.
 
-    Columns: the structures in the table's order, then `mean`. A structure that is neither there nor found (N/A) does
-    not count, and a patient with none that counts is left out. Of equals the earlier in the table comes first.
+    A structure that is neither there nor found does not count. A patient for whom no structure counts is left out.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        The columns method, patient, structure and dice.
+    method : str
+        The method.
+    count : int
+        The number of patients.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by patient, the poorest result first; of equal ones the earlier in the table comes first. The columns
+        are the structures' Dice in the table's order, then `mean`.
     """
     rows = metrics[metrics["method"] == method]
     dice = rows.pivot_table(index="patient", columns="structure", values="dice", sort=False, dropna=False)
@@ -29,9 +43,16 @@ def worst_patients(metrics: pd.DataFrame, method: str, count: int) -> pd.DataFra
 def figure(
     patients: Mapping[str, tuple[Volume, Mapping[str, np.ndarray]]], scores: pd.DataFrame, structures: Sequence[str]
 ) -> Figure:
-    """Slices from apex to base, a column each; a row for each of a patient's label volumes, with the Dice above.
+    """Draw slices from apex to base, one per column, with one row per label map and the Dice above each patient.
 
-    patients: by name the image (z, y, x) and the labels (z, y, x) by title. scores: see `worst_patients`.
+    Parameters
+    ----------
+    patients : mapping of str to (Volume, mapping of str to ndarray), shape (z, y, x)
+        By name, the image and its labels by title.
+    scores : DataFrame
+        As from `worst_patients`.
+    structures : sequence of str
+        Names of the structures.
     """
     titles = list(dict.fromkeys(title for _, labels in patients.values() for title in labels))
     rows = len(titles) * len(patients)

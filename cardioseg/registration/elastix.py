@@ -63,8 +63,8 @@ def propagate(
     around = box(labels.array > 0, moving.spacing, 2 * settings["margin_mm"])
     if where is None or around is None:
         raise InputError(
-            "the labels lie outside of the other image in scanner coordinates: nothing to register. Expected two "
-            "images of one examination; look at both in a viewer, and mend the headers or take the labels away."
+            "the labels lie outside of the other image in scanner coordinates, so nothing can be registered. Expected "
+            "two images of one examination; look at both in a viewer, and correct the headers or remove the labels."
         )
     region = cut(fixed, where)
     points = positions(region)

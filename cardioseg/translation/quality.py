@@ -1,7 +1,7 @@
-"""How good the translation is: content preserved, diversity over styles, realism, each beside its reference.
+"""How good the translation is: content preserved, diversity over styles, and realism, each beside a reference.
 
-Every measure is taken of three kinds of image: the source (no translation), the synthetic and the real target. All
-images are crops about the heart with intensities in [-1, 1].
+Every measure is taken of three kinds of image: source (no translation), synthetic and real target. All images are crops
+around the heart with intensities in [-1, 1].
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,32 +23,46 @@ COLUMNS = ["measure", "images", "seed", "structure", "value", "n"]
 BINS = 1000
 BAND_SCALES = (0, 1, 2, 4, 8)
 PERCENTILES = (10, 50, 90)
-# Weaker than one grey level of 8 bits: what keeps the logarithm finite in a constant image.
+# Keeps the logarithm finite in a constant image; less than one grey level of 8 bits.
 WEAKEST = 1e-3
 EDGE_SCALE = 1.0
 SURROUNDINGS_MM = 10.0
-# Smoothed edges reach this many pixels beyond the two that a label boundary runs between.
+# A smoothed edge reaches this many pixels beyond those on either side of the boundary.
 EDGE_REACH = 2
 NEIGHBOURS_IN_PLANE = ndimage.generate_binary_structure(2, 1)[None]
-# Values (columns,) and how many items each is of.
+# Values (columns,), and the number of items that each is the mean of.
 Estimate = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Described:
-    """What the measures need of one volume; of one without labels only `features` say anything."""
+    """What the measures need of one volume. Without labels only `features` carries information.
 
-    edge_ratios: np.ndarray  # (structures,), NaN where not available
-    dice: np.ndarray  # (structures,), NaN where not available
-    histograms: np.ndarray  # (structures, BINS), each with sum 1, or 0 where there is no such structure
-    features: np.ndarray  # (z, features)
-    middle: np.ndarray  # (y, x), the slice with most of the heart
-    heart: np.ndarray  # (y, x), the heart in it
+    Attributes
+    ----------
+    edge_ratios, dice : ndarray, shape (structures,)
+        See `edge_ratios` and `consistency`.
+    histograms : ndarray, shape (structures, BINS)
+        Fractions of intensities in each structure; all 0 where there is no such structure.
+    features : ndarray, shape (z, features)
+        See `features`.
+    middle : ndarray, shape (y, x)
+        The slice with most of the heart.
+    heart : ndarray of bool, shape (y, x)
+        The heart in that slice.
+    """
+
+    edge_ratios: np.ndarray
+    dice: np.ndarray
+    histograms: np.ndarray
+    features: np.ndarray
+    middle: np.ndarray
+    heart: np.ndarray
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one kind, in groups within which diversity is measured."""
+    """Images of one kind, in groups; diversity is measured within the groups."""
 
     name: str
     seed: str
@@ -66,17 +80,37 @@ class Images:
         return [pair for group in self.groups for pair in combinations(group, 2)]
 
     def comparisons(self, target: Sequence[Described]) -> Sequence[tuple[Sequence[Described], Sequence[Described]]]:
-        """What is compared to say how far they are from the target: they and it, of the target itself its halves."""
+        """Return the pairs of sets to compare: these images and the target, or the halves of the target itself."""
         return halves(target) if self.is_target else [(self.volumes, target)]
 
 
 def describe(
     images: Sequence[Volume], labels: np.ndarray, structures: int, networks: Sequence[nn.Module], device: torch.device
 ) -> list[Described]:
-    """Describe images of one anatomy, (z, y, x) in [-1, 1], all with the labels (z, y, x; all 0 where unknown).
+    """Describe images of one anatomy.
 
-    networks: segment the images; the Dice is their mean. Raises InputError for shapes that differ and for intensities
-    beyond [-1, 1].
+    Parameters
+    ----------
+    images : sequence of Volume, shape (z, y, x)
+        Crops with intensities in [-1, 1].
+    labels : ndarray of int, shape (z, y, x)
+        The labels of all the images; all 0 where unknown.
+    structures : int
+        The number of structures.
+    networks : sequence of Module
+        Networks that segment the images, for `consistency`.
+    device : torch.device
+        Where the networks compute.
+
+    Returns
+    -------
+    list of Described
+        One description per image.
+
+    Raises
+    ------
+    InputError
+        Shapes differ, or intensities lie outside of [-1, 1].
     """
     masks = [labels == index for index in range(1, 1 + structures)]
     middle = int(np.argmax((labels > 0).sum(axis=(1, 2))))
@@ -105,11 +139,23 @@ def describe(
 
 
 def edge_ratios(image: Volume, masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean gradient magnitude on each structure's boundary over that elsewhere in and near the heart (structures,).
+    """Compare the gradient on each structure's boundary with that elsewhere in and near the heart.
 
-    masks: boolean (z, y, x), one a structure. In-plane Gaussian derivatives of one pixel; a boundary is the pixels on
-    either side of it; elsewhere is up to 10 mm around the heart and more than two pixels from every boundary. 1 says
-    that the image's edges do not follow the labels. NaN for a structure that is not there.
+    Gradients are in-plane Gaussian derivatives of one pixel. A boundary is the pixels on either side of it. Elsewhere
+    means up to 10 mm around the heart, and more than two pixels from every boundary.
+
+    Parameters
+    ----------
+    image : Volume, shape (z, y, x)
+        The image.
+    masks : sequence of ndarray of bool, shape (z, y, x)
+        One mask per structure.
+
+    Returns
+    -------
+    ndarray, shape (structures,)
+        Ratio of the mean gradient magnitudes. 1 means that the image's edges do not follow the labels. NaN for a
+        structure that is not there.
     """
     first, second = (
         ndimage.gaussian_filter(image.array, (0, EDGE_SCALE, EDGE_SCALE), order, mode="nearest")
@@ -134,9 +180,25 @@ def edge_ratios(image: Volume, masks: Sequence[np.ndarray]) -> np.ndarray:
 def consistency(
     image: np.ndarray, labels: np.ndarray, structures: int, networks: Sequence[nn.Module], device: torch.device
 ) -> np.ndarray:
-    """Dice (structures,) between labels and what networks see in the image, both (z, y, x): mean over the networks.
+    """Measure the Dice between labels and what networks see in the image, as a mean over the networks.
 
-    All NaN where nothing is labelled.
+    Parameters
+    ----------
+    image : ndarray, shape (z, y, x)
+        The image.
+    labels : ndarray of int, shape (z, y, x)
+        Its labels.
+    structures : int
+        The number of structures.
+    networks : sequence of Module
+        The networks.
+    device : torch.device
+        Where they compute.
+
+    Returns
+    -------
+    ndarray, shape (structures,)
+        The Dice; NaN where nothing is labelled.
     """
     if not labels.any() or not networks:
         return np.full(structures, np.nan)
@@ -150,15 +212,25 @@ def consistency(
 
 
 def histogram(intensities: np.ndarray) -> np.ndarray:
-    """Fractions (BINS,) of intensities in equal bins of [-1, 1]; all 0 for no intensities."""
+    """Return the fractions of intensities in `BINS` equal bins of [-1, 1]; all 0 if there are no intensities."""
     counts, _ = np.histogram(intensities, BINS, (-1, 1))
     return counts / max(1, counts.sum())
 
 
 def wasserstein(first: np.ndarray, second: np.ndarray) -> float:
-    """1-D Wasserstein (earth mover's) distance between two histograms (BINS,), in units of intensity, to 2 / BINS.
+    """Compute the 1-D Wasserstein (earth mover's) distance between two histograms.
 
-    The area between the cumulative distributions. NaN where one is empty.
+    It is the area between the cumulative distributions.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (BINS,)
+        Histograms over [-1, 1].
+
+    Returns
+    -------
+    float
+        In units of intensity, exact to 2 / BINS; NaN if one histogram is empty.
     """
     if not (first.any() and second.any()):
         return float("nan")
@@ -167,12 +239,27 @@ def wasserstein(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def features(slices: np.ndarray) -> np.ndarray:
-    """Appearance of slices (n, y, x) in [-1, 1] as marginal statistics (n, features): brightness, contrast, texture.
+    """Describe the appearance of slices by marginal statistics of brightness, contrast and texture.
 
-    Percentiles 10, 50 and 90 of the intensities; and for each of four octaves (differences of Gaussians of 0, 1, 2, 4
-    and 8 pixels) the logarithm of the standard deviation and the sparseness, the logarithm of mean magnitude over
-    standard deviation (-0.23 for Gaussian noise, less for few sharp edges): marginal statistics like those by which
-    Heeger and Bergen (1995) describe texture. Blind to where something is: other textures may have the same features.
+    The features are the percentiles 10, 50 and 90 of the intensities, and two numbers for each of four octaves
+    (differences of Gaussians of 0, 1, 2, 4 and 8 pixels). The first is the logarithm of the standard deviation. The
+    second is the sparseness: the logarithm of mean magnitude over standard deviation, which is -0.23 for Gaussian noise
+    and less for few sharp edges. Heeger and Bergen describe texture by statistics of this kind. The features do not see
+    where something is, so different textures may have the same features.
+
+    Parameters
+    ----------
+    slices : ndarray, shape (n, y, x)
+        Slices with intensities in [-1, 1].
+
+    Returns
+    -------
+    ndarray, shape (n, features)
+        The features.
+
+    References
+    ----------
+    D. J. Heeger, J. R. Bergen: Pyramid-based texture analysis/synthesis, SIGGRAPH 1995.
     """
     columns = list(np.percentile(slices, PERCENTILES, axis=(1, 2)))
     blurred = [ndimage.gaussian_filter(slices, (0, scale, scale), mode="nearest") for scale in BAND_SCALES]
@@ -184,10 +271,24 @@ def features(slices: np.ndarray) -> np.ndarray:
 
 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Squared Frechet distance between Gaussians fitted to two sets of features (n, features), as in the FID.
+    """Compute the squared Frechet distance between Gaussians fitted to two sets of features, as in the FID.
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Dowson and Landau 1982; Heusel et al. 2017). Of few samples it is too
-    large. NaN for fewer than two samples.
+    It is |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). It is too large if there are few samples.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (n, features)
+        The sets.
+
+    Returns
+    -------
+    float
+        The squared distance; NaN for fewer than two samples.
+
+    References
+    ----------
+    D. C. Dowson, B. V. Landau: The Frechet distance between multivariate normal distributions, J Multivar Anal 1982.
+    M. Heusel et al.: GANs trained by a two time-scale update rule converge to a local Nash equilibrium, NeurIPS 2017.
     """
     if min(len(first), len(second)) < 2:
         return float("nan")
@@ -200,7 +301,10 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def halves(volumes: Sequence[Described]) -> list[tuple[list[Described], list[Described]]]:
-    """Ways to cut a set in two: the volumes in a circle, half of it from each place on, and the rest."""
+    """Return ways to cut a set in two.
+
+    The volumes stand in a circle. Each way takes half of it from another place on, and the rest.
+    """
     count = len(volumes)
     half = count // 2
     circle = [*volumes, *volumes]
@@ -215,25 +319,38 @@ def assess(
     names: tuple[str, str],
     structures: Sequence[str],
 ) -> pd.DataFrame:
-    """All measures as a table of COLUMNS: a row a measure, kind of image, seed and structure (AVG: their mean).
-
-    source, target: a volume a patient. synthetic: by seed, for each patient its samples. names: those of source and
-    target.
+    """Compute all measures.
 
     - `boundary_edge_ratio`: see `edge_ratios`; mean over volumes.
     - `unet_dice`: see `consistency`; mean over volumes.
     - `diversity_l1`: mean absolute difference of two volumes where both have the heart, in the slice with most of it.
     - `diversity_intensities`: Wasserstein distance between the intensities of two volumes.
     - `diversity_features`: root mean square difference between the mean features of two volumes.
-    - `distance_intensities`: Wasserstein distance to the target's intensities, each volume counting the same.
+    - `distance_intensities`: Wasserstein distance to the target's intensities; each volume counts the same.
     - `distance_features`: Frechet distance to the features of the target's slices.
 
-    Diversity is a mean over pairs: of samples of one image where images are synthetic, of patients otherwise. The
-    target's own distance is the mean over its `halves`. Features are in standard deviations over all real slices. n
-    counts volumes, pairs or (`distance_features`) slices. Rows without a seed are the references, and the mean over the
-    synthetic sets, whose n is their sum. NaN is not available: no labels, one sample.
+    Diversity is a mean over pairs: of samples of one image if the images are synthetic, otherwise of patients. The
+    target's own distance is the mean over its `halves`. Features are in standard deviations over all real slices.
+
+    Parameters
+    ----------
+    source, target : sequence of Described
+        One volume per patient.
+    synthetic : mapping of int to sequence of sequence of Described
+        By seed, the samples of each patient.
+    names : tuple of str
+        Names of source and target.
+    structures : sequence of str
+        Names of the structures.
+
+    Returns
+    -------
+    DataFrame
+        The columns `COLUMNS`: one row per measure, kind of image, seed and structure (AVG: their mean). n counts
+        volumes, pairs or, for `distance_features`, slices. Rows without a seed are the references, and the mean over
+        the synthetic sets, whose n is the sum over the sets. NaN means not available: no labels, or a single sample.
     """
-    # The source's as well: a feature that hardly varies in the target would drown all others.
+    # Source and target together, since a feature that hardly varies in the target would outweigh all others.
     real = np.concatenate([volume.features for volume in [*source, *target]])
     spread = np.maximum(real.std(axis=0), WEAKEST)
 
@@ -305,7 +422,7 @@ def _distance_features(images: Images, target: Sequence[Described]) -> Estimate:
     return value, np.where(np.isfinite(value), sum(len(volume.features) for volume in images.volumes), 0)
 
 
-# By name: the part of the image that it is of, where it is not of every structure.
+# By name: the part of the image that is measured (None: every structure), and the function.
 MEASURES: dict[str, tuple[str | None, Callable[[Images, Sequence[Described]], Estimate]]] = {
     "boundary_edge_ratio": (None, _boundary_edge_ratio),
     "unet_dice": (None, _unet_dice),
@@ -318,13 +435,13 @@ MEASURES: dict[str, tuple[str | None, Callable[[Images, Sequence[Described]], Es
 
 
 def _wasserstein(first: Sequence[Described], second: Sequence[Described]) -> list[float]:
-    """Distance between two sets of volumes for each structure."""
+    """Return the distance between two sets of volumes for each structure."""
     pooled = [np.sum([volume.histograms for volume in volumes], axis=0) for volumes in (first, second)]
     return [wasserstein(*pair) for pair in zip(*pooled, strict=True)] if first and second else [np.nan]
 
 
 def _mean(rows: Sequence[np.ndarray | list[float]]) -> Estimate:
-    """Mean and number of the finite values of each column."""
+    """Return the mean and the number of the finite values of each column."""
     table = np.array(rows, float) if rows else np.full((1, 1), np.nan)
     counts = np.isfinite(table).sum(axis=0)
     totals = np.nansum(table, axis=0)
@@ -332,7 +449,7 @@ def _mean(rows: Sequence[np.ndarray | list[float]]) -> Estimate:
 
 
 def _named(value: np.ndarray, counts: np.ndarray, names: list[str]) -> list[tuple[str, float, int]]:
-    """Structure, value and n, and their mean where there are several."""
+    """Return structure, value and n of each structure, and their mean if there are several."""
     columns = (np.broadcast_to(column, len(names)) for column in (value, counts))
     rows = [(name, float(one), int(n)) for name, one, n in zip(names, *columns, strict=True)]
     if len(rows) > 1:

@@ -287,7 +287,7 @@ def test_links_are_followed_once(tmp_path):
 @pytest.mark.parametrize("name", ["missing", "file"])
 def test_no_folder(tmp_path, name):
     touch(tmp_path / "file")
-    with pytest.raises(InputError, match=rf"data: .*{name} is no folder"):
+    with pytest.raises(InputError, match=rf"data: .*{name} is not a folder"):
         plan.relative_files(tmp_path / name)
 
 

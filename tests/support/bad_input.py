@@ -286,7 +286,7 @@ def fill(voxels: np.ndarray, value: float) -> np.ndarray:
 UNREADABLE, DAMAGED = "cannot be read as NIfTI", "truncated or damaged"
 
 IMAGES = [
-    image("link that leads nowhere", lambda path: (path.unlink(), path.symlink_to("nowhere")), "no such file"),
+    image("broken link", lambda path: (path.unlink(), path.symlink_to("nowhere")), "no such file"),
     image("empty file", content(lambda stored: b""), UNREADABLE),
     image("cut off within the header", content(lambda stored: stored[:200]), UNREADABLE),
     image("cut off half way", content(lambda stored: stored[: len(stored) // 2]), DAMAGED),
@@ -297,7 +297,7 @@ IMAGES = [
     image("compressed twice", content(gzip.compress), UNREADABLE),
     image("web page in its place", content(lambda stored: b"<html>404</html>" * 50), UNREADABLE),
     image("1000 zeros", content(lambda stored: gzip.compress(bytes(1000))), UNREADABLE),
-    image("magic string of no format", header((344, "4s", (b"nope",))), UNREADABLE),
+    image("unknown magic string", header((344, "4s", (b"nope",))), UNREADABLE),
     image("magic string of a header with a separate .img", header((344, "4s", (b"ni1",))), right=unchanged),
     image("header that promises more voxels than there are", header((46, "h", (9,))), DAMAGED),
     image("header that promises 70 TB", header((42, "3h", (32767,) * 3)), DAMAGED),
@@ -428,7 +428,7 @@ CONVENTION = "500 (LV), 200 (MYO), 600 (RV)"
 
 LABEL_FILES = [
     labels(
-        "a code that is none, in one voxel",
+        "a code that does not exist, in one voxel",
         with_value(7),
         f"label value 7 is not expected; expected 0 (background), {CONVENTION}",
     ),
@@ -468,7 +468,7 @@ LABEL_FILES = [
     labels(
         "rows and columns exchanged, not in the affine", labels_array(heart().transpose(0, 2, 1)), "expected one grid"
     ),
-    labels("another voxel size", labels_array(heart(), affine((5, 1.25, 1.25))), "Mend the header"),
+    labels("another voxel size", labels_array(heart(), affine((5, 1.25, 1.25))), "Correct the header"),
     labels("sheared affine", labels_array(heart(), sheared()), "not perpendicular"),
     labels("empty", labels_array(fill(heart(), 0)), "has no structure at all; expected LV, MYO, RV"),
     labels("a structure missing", labels_array(np.where(heart() == CODES["RV"], 0, heart())), notes="no RV"),
@@ -477,7 +477,9 @@ LABEL_FILES = [
     labels("RGB", labels_array(colours(heart())), "expected numbers"),
     labels("cut off half way", content(lambda stored: stored[: len(stored) // 2]), DAMAGED),
     labels(
-        "the image in their place", lambda path: shutil.copy(path.with_name("patient6_C0.nii.gz"), path), CONVENTION
+        "the image in place of the labels",
+        lambda path: shutil.copy(path.with_name("patient6_C0.nii.gz"), path),
+        CONVENTION,
     ),
 ]
 
@@ -592,9 +594,9 @@ def copied(old: str, new: str) -> Callable[[Path, dict[str, Any]], None]:
 
 
 COHORTS = [
-    Case("no such folder", set_data("nowhere"), "data: nowhere is no folder; expected"),
-    Case("the archive, not unzipped", zip_in_place, "release.zip is no folder; expected the folder of the unzipped"),
-    Case("a file in place of the folder", set_data(f"data/{IMAGE}"), "is no folder"),
+    Case("no such folder", set_data("nowhere"), "data: nowhere is not a folder; expected"),
+    Case("the archive, not unzipped", zip_in_place, "release.zip is not a folder; expected the folder of the unzipped"),
+    Case("a file in place of the folder", set_data(f"data/{IMAGE}"), "is not a folder"),
     Case("empty folder", without("*"), "cohort.splits.labelled: no bSSFP image found in data"),
     Case("bSSFP alone", without("*LGE*"), "cohort.splits.translation_target: no LGE image found in data"),
     Case("LGE alone", without("*C0*"), "cohort.splits.labelled: no bSSFP image found in data"),
@@ -604,19 +606,19 @@ COHORTS = [
     Case("a patient's file in two folders", copied(IMAGE, f"copy/{IMAGE}"), "patient 6 occurs twice"),
     Case("hidden copies (.Trash, macOS)", hidden),
     Case("gaps in a range", splits(test=["7-9"]), notes="no LGE image of 8, 9; 1 patients remain"),
-    Case("a patient named who is not there", splits(test=[7, 12]), "cohort.splits.test: patient 12 has no LGE image"),
+    Case("a named patient who is not there", splits(test=[7, 12]), "cohort.splits.test: patient 12 has no LGE image"),
     Case("a patient named twice", splits(test=["6-7", 7]), "cohort.splits.test: patient 7 is named twice"),
     Case("range that ends before it begins", splits(test=["7-6"]), "expected 6-7"),
     Case("range of a million", splits(test=["1-1000000"]), "at most 10000 patients"),
     Case("test patient in validation", splits(validation=[7]), "in validation and in test; expected disjoint splits"),
-    Case("test patients among those trained on, as in the paper: no label of LGE is learnt from", splits(test=[7])),
-    Case("nobody to segment", splits(test=[]), "nothing to segment"),
-    Case("nobody to learn from", splits(labelled=[]), "cohort.splits.labelled: no bSSFP image"),
+    Case("test patients in the training splits, as in the paper (no label of LGE is learnt from)", splits(test=[7])),
+    Case("no patient to segment", splits(test=[]), "nothing to segment"),
+    Case("no patient to learn from", splits(labelled=[]), "cohort.splits.labelled: no bSSFP image"),
     Case("one patient", splits(**everywhere(7))),
     Case(
         "bSSFP and LGE of a patient 900 mm apart",
         lambda data, _: save(data / "patient7_LGE.nii.gz", SOUND, moved(900)),
-        "lies wholly outside of data/patient7_LGE.nii.gz in scanner coordinates",
+        "lies entirely outside of data/patient7_LGE.nii.gz in scanner coordinates",
     ),
     Case("numbers padded with zeros", padded),
     Case("spaces and letters beyond ASCII in names", beyond_ascii),
@@ -660,7 +662,9 @@ COHORTS = [
     Case("no permission to read a file", forbidden(IMAGE), "permission", without_rights=True),
     Case("no permission to enter a folder", enterable(0o444), "permission", without_rights=True),
     Case("no permission to list a folder", enterable(0o111), "cannot be read (Permission denied)", without_rights=True),
-    Case("phantom with a patient who is no number", phantom(test=["Jane"]), "the phantom has no patient Jane"),
+    Case(
+        "phantom with a patient whose name is not a number", phantom(test=["Jane"]), "the phantom has no patient Jane"
+    ),
     Case("phantom with a patient 0", phantom(test=[0]), "no patient 0"),
 ]
 
@@ -684,13 +688,13 @@ def contradiction(name: str, path: str, value: Any, error: str) -> Case:
 
 
 def looks(**scar: Any) -> dict[str, Any]:
-    """A sound `appearance` but for changes of its scars."""
+    """A valid `appearance`, with changes of its scars."""
     settings = yaml.safe_load((ROOT / "demo" / "mscmrseg.yaml").read_text())["segmentation"]["appearance"]
     return settings | {"scar": settings["scar"] | scar}
 
 
 def contraction(**changes: Any) -> dict[str, Any]:
-    """A sound `contraction` but for changes."""
+    """A valid `contraction`, with changes."""
     return {"cavity": "LV", "wall": "MYO", "narrowing": [-0.1, 0.5]} | changes
 
 
@@ -718,7 +722,7 @@ CONFIGURATIONS = [
         "scars in an unknown structure", "segmentation.appearance", looks(structure="LVM"), "not in cohort.structures"
     ),
     contradiction(
-        "scars by an unknown blood", "segmentation.appearance", looks(blood="LVC"), "not in cohort.structures"
+        "scars relative to an unknown cavity", "segmentation.appearance", looks(blood="LVC"), "not in cohort.structures"
     ),
     contradiction("scars in the blood", "segmentation.appearance", looks(blood="MYO"), "are one; expected two"),
     contradiction(
@@ -753,7 +757,7 @@ NULLABLE = (
 )
 # Sections whose keys are the user's own names.
 OF_FREE_NAMES = ("cohort.structures",)
-# Lists that may be empty. Whether a split may be is the cohort's concern.
+# Lists that the configuration allows to be empty. Which splits may be empty is checked with the cohort.
 EMPTIABLE = ("cohort.splits.labelled", "cohort.splits.translation_source", "cohort.splits.translation_target")
 EMPTIABLE += ("cohort.splits.validation", "cohort.splits.test", "postprocessing.morphology.order")
 ANOTHER = object()
@@ -784,7 +788,7 @@ def wrong_types(path: str, value: Any) -> list[Any]:
 
 
 def out_of_range(path: str, value: Any) -> list[Any]:
-    """Values of the key's own type that cannot be."""
+    """Values of the right type that are out of range."""
     if isinstance(value, dict):
         return [{}] if path in OF_FREE_NAMES else [{}, value | {"another": 1}]
     if isinstance(value, bool):
@@ -803,7 +807,7 @@ EVERY_KEY = list(keys(PAPER))
 
 
 def complaint(path: str, value: Any) -> str:
-    """What the configuration's check says with one key of the paper's changed; nothing if it takes the value."""
+    """The error for one changed key of the paper's configuration; empty if the value is accepted."""
     config = copy.deepcopy(PAPER)
     setting(path, value)(Path(), config)
     try:
@@ -867,7 +871,7 @@ WEIGHTS = [
     ("of a deeper network", of_network(network(depth=3)), OTHER_NETWORK),
     ("of a network for other structures", of_network(network(classes=3)), OTHER_NETWORK),
     ("a layer missing", rewritten(lambda stored: stored["weights"].popitem()), OTHER_NETWORK),
-    ("NaN in them", rewritten(lambda stored: stored["weights"]["head.weight"].fill_(np.nan)), "NaN or infinite"),
+    ("NaN in the weights", rewritten(lambda stored: stored["weights"]["head.weight"].fill_(np.nan)), "NaN or infinite"),
 ]
 
 

@@ -135,7 +135,7 @@ def test_checked_data_is_remembered(data, monkeypatch):
     config = configured(data, **everybody("6-7"))
     found = planning.plan(config, check=True)
     assert found.patients("LGE") == ["6", "7"]
-    assert all("codes of another convention?" in note for note in found.oddities)
+    assert all("the codes may follow another convention" in note for note in found.oddities)
     assert found.oddities
     remembered = json.loads(MEMORY.read_text())
     # Four volumes, two pairs, and twice the whole.
@@ -209,7 +209,7 @@ def test_unused_files_are_not_checked(data):
 
 
 def test_missing_folder():
-    with pytest.raises(InputError, match="data: nowhere is no folder"):
+    with pytest.raises(InputError, match="data: nowhere is not a folder"):
         planning.plan(configured("nowhere"), check=True)
 
 
