@@ -1,5 +1,5 @@
-# What went in: every volume with its splits, geometry, oddities, and whether its heart was found. Those that
-# registration alone reads are not cropped.
+# A table of every volume: splits, geometry, oddities, and whether its heart was found. Volumes that only the
+# registration reads are not cropped.
 LOCATIONS = {
     (modality, patient): f"results/located/{modality}/{patient}.json"
     for modality, splits in ((SOURCE, cohorts.SPLITS_OF_SOURCE), (TARGET, cohorts.SPLITS_OF_TARGET))

@@ -32,12 +32,12 @@ SEEDS = config["ensemble"]
 SPLITS = COHORT.splits
 SEGMENTED = [*SPLITS["validation"], *SPLITS["test"]]
 EVALUATED = [patient for patient in SEGMENTED if COHORT.volumes[TARGET, patient].labels]
-# Segmented patients with source labels of their own, which registration carries over.
+# Segmented patients whose own source labels can be registered to the target image.
 REGISTERED = [patient for patient in SEGMENTED if patient in COHORT.labelled(SOURCE)]
 SAMPLES = range(1, config["synthesis"]["samples"] + 1)
 NETWORKS = ["unet", "unet_ft", "cascade_ft"]
 METHODS = [method for method in methods.METHODS if not method.section or config[method.section]]
-# What rests on a patient's own source labels, made for REGISTERED alone; registration's in the order of its STAGES.
+# Methods that need a patient's own source labels, for the patients in REGISTERED; registration in the order of STAGES.
 WITNESSED = [method.name for method in METHODS if method.needs_source_labels]
 REGISTRATIONS = [name for name in WITNESSED if name.startswith("registration")]
 # The masks of each method, as folders below results/masks.

@@ -1,4 +1,4 @@
-# Every volume about its heart, which the coarse network finds, normalised; the source's labels on the same grids.
+# Crops every volume around the heart, which the coarse network finds, and normalises it. Crops the source's labels too.
 rule crop:
     input:
         image="results/resampled/{modality}/{patient}.nii.gz",

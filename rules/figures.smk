@@ -1,7 +1,8 @@
-# What a person looks at: the paper's figures on this cohort, how the trainings went, where the result is poor or unsure.
+# The paper's figures on this cohort, the course of the trainings, and where the result is poor or uncertain.
+
 # The first mask of every method, by the method's title.
 SHOWN_MODELS = {title: MODELS_OF[name][0] for name, title in methods.reported().items()}
-# The last two: where the test split goes beyond the labelled patients, these are patients that no training saw labelled.
+# The last two patients. If the test split goes beyond the labelled patients, no training saw labels of these two.
 SHOWN = (EVALUATED or SEGMENTED)[-2:]
 SHOWN_LABELS = {
     **({(patient, "manual"): COHORT.volumes[TARGET, patient].labels for patient in SHOWN} if EVALUATED else {}),

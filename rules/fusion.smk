@@ -1,4 +1,4 @@
-# The ensemble's probabilities beside the patient's own source labels, registered; then post-processed as the ensemble's.
+# Fuses the ensemble's probabilities with the patient's own source labels, registered, and post-processes the result.
 if config["fusion"]:
 
     rule fuse:

@@ -1,4 +1,4 @@
-# Probabilities per seed and their mean on the crop's grid, masks on the raw image's.
+# Probabilities per seed and their mean on the grid of the crop, and masks on the grid of the raw image.
 rule predict:
     input:
         image=f"results/cropped/{TARGET}/{{patient}}.nii.gz",

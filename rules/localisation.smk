@@ -1,4 +1,4 @@
-# A coarse network that finds the heart in volumes of both modalities, trained on the source alone.
+# A coarse network that finds the heart in volumes of both modalities, trained only on the source.
 rule train_localiser:
     input:
         images=expand("results/resampled/{modality}/{patient}.nii.gz", modality=SOURCE, patient=SPLITS["labelled"]),

@@ -1,5 +1,5 @@
-# The embedded cohort, drawn patient by patient where the configuration names no data, in the modalities that it uses. As
-# in the release, LGE labels of patients after 5 lie apart, and patients after 35 have no bSSFP or T2 labels.
+# If the configuration names no data, the embedded cohort is drawn patient by patient in its modalities. As in the
+# release, LGE labels of patients after 5 lie apart, and patients after 35 have no bSSFP or T2 labels.
 if config["data"] is None:
     DRAWN = phantom_modalities(COHORT)
 

@@ -1,4 +1,4 @@
-# Dense CRF per slice on the crop's grid, then 3-D morphology on the raw image's; for each seed also each of them alone.
+# Dense CRF per slice on the grid of the crop, then 3-D morphology on the raw grid; for each seed also each step alone.
 rule postprocess:
     input:
         probabilities="results/probabilities/cascade_ft/seed{seed}/{patient}.nii.gz",

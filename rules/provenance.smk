@@ -1,5 +1,5 @@
-# Everything that a run makes, and what it was made with: code, versions, hardware, configuration, seeds, checksums of the
-# cohort's files, every step's time and memory.
+# Everything that a run makes, and what it was made with: code, versions, hardware, configuration, seeds, checksums of
+# the cohort's files, and the time and memory of every step.
 RESULTS = [
     "results/cohort/cohort.csv",
     "results/metrics.csv",

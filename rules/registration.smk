@@ -1,4 +1,4 @@
-# The baseline without any network: a patient's own source labels, carried to its target image by registration.
+# The baseline without any network: registration carries a patient's own source labels to its target image.
 rule register:
     input:
         target=raw_image,

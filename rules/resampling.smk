@@ -1,4 +1,4 @@
-# In-plane to the paper's pixel size; slices stay as they are.
+# Resampling in-plane to the paper's pixel size. Slices stay as they are.
 rule resample:
     input:
         raw_image,

@@ -1,4 +1,4 @@
-# The paper's Table 1 with the significance of its differences; clinical quantities and their agreement with the manual.
+# The paper's Table 1, the significance of its differences, and clinical quantities with their agreement with manual ones.
 rule table1:
     input:
         "results/metrics.csv",

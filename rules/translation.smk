@@ -1,4 +1,4 @@
-# The translation network, from unpaired slices of both modalities; no labels.
+# The translation network, trained on unpaired slices of both modalities without labels.
 rule train_translation:
     input:
         source=crops(SOURCE, SPLITS["translation_source"]),

@@ -1,6 +1,6 @@
 # How good the synthetic images are, in numbers: anatomy kept, styles diverse, appearance real (paper Fig. 5 shows it).
-# U-Nets judge what they were made for: pre-trained ones the source, fine-tuned ones the target and, where there are
-# several seeds, another seed's synthetic images.
+# Each U-Net segments images of the kind that it was trained for: pre-trained ones the source, fine-tuned ones the target
+# and, if there are several seeds, the synthetic images of another seed.
 TARGET_PATIENTS = list(dict.fromkeys([*EVALUATED, *SEGMENTED, *SPLITS["translation_target"]]))
 
 
@@ -15,7 +15,7 @@ rule translation_quality:
             sample=SAMPLES,
         ),
         target=crops(TARGET, TARGET_PATIENTS),
-        # Of the first of these patients, in the raw geometry.
+        # The first of these patients, in the raw geometry.
         target_raw=[COHORT.volumes[TARGET, patient].image for patient in EVALUATED],
         target_labels=[COHORT.volumes[TARGET, patient].labels for patient in EVALUATED],
         unet=expand("results/segmentation/seed{seed}/unet_pretrained.pt", seed=SEEDS),

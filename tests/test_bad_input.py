@@ -109,22 +109,22 @@ def test_metrics_without_a_heart(name: str, prediction: np.ndarray, truth: np.nd
 INTRODUCTION = """\
 # Faulty input and what happens to it
 
-`WRITE_DOCS=1 python -m pytest tests/test_bad_input.py` makes this page from the cases in `tests/support/bad_input.py` and
-from what the code did with them; do not edit it. Each case is made in a small cohort of two patients below `data`, or in the
-paper's configuration.
+`WRITE_DOCS=1 python -m pytest tests/test_bad_input.py` makes this page from the cases in `tests/support/bad_input.py`
+and from what the code did with them; do not edit it. Each case is made in a small cohort of two patients below
+`data`, or in the paper's configuration.
 
-*Refused* means that the message in the table is shown before any job starts, for all faulty files at once, and that nothing
-is written. *Used, and noted* means that the note is shown once and stands in `results/cohort/cohort.csv`.
+*Refused* means that the message in the table is shown before any job starts, for all faulty files at once, and that
+nothing is written. *Used, and noted* means that the note is shown once and stands in `results/cohort/cohort.csv`.
 
-Two things are used without a note. The images of test patients may train the translation, and their bSSFP labels may train
-the networks, as in the paper: no label of the target is ever learnt from. And a network accepts weights that were trained
-with other settings; the workflow trains again when settings change.
+Two things are used without a note. The images of test patients may train the translation, and their bSSFP labels may
+train the networks, as in the paper: no label of the target is ever learnt from. And a network accepts weights that
+were trained with other settings; the workflow trains again when settings change.
 
-Data is never run as code: neither weights, nor volumes, nor names of files. A configuration must be trusted like a program,
-because Snakemake runs the Python in one that asks for `__use_yte__`.
+Data is never run as code: neither weights, nor volumes, nor names of files. A configuration must be trusted like a
+program, because Snakemake runs the Python in one that asks for `__use_yte__`.
 
-No check can recognise labels that were drawn for another patient on the same grid, a mirrored array whose affine does not
-say so, or images of another sequence under the right name.
+No check can recognise labels that were drawn for another patient on the same grid, a mirrored array whose affine does
+not say so, or images of another sequence under the right name.
 """
 
 
@@ -162,8 +162,8 @@ def page() -> str:
     )
     parts += [
         "## Every key of the configuration\n",
-        f"{len(bad_input.EVERY_KEY)} keys were set to {tried} wrong values. Each gives an error that names the key. The table "
-        "has the first value of a wrong type and the first that is out of range.\n",
+        f"{len(bad_input.EVERY_KEY)} keys were set to {tried} wrong values. Each gives an error that names it. The "
+        "table has the first value of a wrong type and the first that is out of range.\n",
         table("key|wrong type|out of range", key_rows()),
         "## Weights\n",
         "Every step that uses a network reads its weights like this. None of these files runs code.\n",
@@ -180,7 +180,7 @@ def page() -> str:
     return "\n".join([*parts, table("what|Dice|ASD (mm)", rows)])
 
 
-def test_page_is_up_to_date() -> None:
+def test_bad_input_page_is_up_to_date() -> None:
     if os.environ.get("WRITE_DOCS"):
         PAGE.write_text(page())
     assert PAGE.read_text() == page(), "run `WRITE_DOCS=1 python -m pytest tests/test_bad_input.py`"

@@ -237,8 +237,8 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         weights, expected = configuration[section]["class_weights"], 1 + len(codes)
         if len(weights) != expected:
             yield (
-                f"{section}.class_weights: {len(weights)} weights; expected {expected}, the background's and one a "
-                f"structure of {known}."
+                f"{section}.class_weights: {len(weights)} weights; expected {expected}, the background's and one for "
+                f"each structure of {known}."
             )
         looks = configuration[section]["appearance"] or {}
         for name in looks.get("downward", {}):

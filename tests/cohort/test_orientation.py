@@ -22,7 +22,7 @@ def at(volume, point):
     return volume.array[..., z, y, x]
 
 
-def test_first_turn_leaves_everything():
+def test_no_turn_changes_nothing():
     assert len(set(TURNS)) == 8
     volume = image()
     turned = TURNS[0].apply(volume)
@@ -42,7 +42,7 @@ def test_voxels_keep_their_place_in_the_scanner(turn):
 
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("shape", [(2, 5, 7), (3, 2, 5, 7)])
-def test_undone(turn, shape):
+def test_undo_reverses_a_turn(turn, shape):
     volume = image(shape)
     np.testing.assert_array_equal(turn.undo(turn.apply(volume).array), volume.array)
 

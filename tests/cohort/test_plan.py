@@ -47,7 +47,7 @@ def failure(names, **changes):
     return str(caught.value)
 
 
-def test_release():
+def test_files_of_the_release_are_found():
     found = plan.find("data", release(), configured())
     assert found.splits == {
         "labelled": ["6", "7", "8"],
@@ -85,7 +85,7 @@ def test_order_of_the_names_does_not_matter():
         ),
     ],
 )
-def test_layouts_of_ones_own(pattern, names):
+def test_files_of_other_layouts_are_found(pattern, names):
     patients = ["Jane Doe", "Jürgen Ø 心", "3"]
     files = [
         name.replace("{modality}", modality) + suffix
@@ -104,7 +104,7 @@ def test_layouts_of_ones_own(pattern, names):
         assert found.volumes["LGE", patient].labels is not None
 
 
-def test_characters_of_a_pattern_mean_themselves():
+def test_special_characters_of_a_pattern_are_literal():
     """A dot is no wildcard, and a star does not leave its folder."""
     assert "labelled: no bSSFP image" in failure(["patient6_C0xnii.gz"])
     assert "labelled: no bSSFP image" in failure(["deep/er/patient6_C0.nii.gz"], source="*/patient{patient}_C0")
@@ -112,7 +112,7 @@ def test_characters_of_a_pattern_mean_themselves():
     assert "labelled: no bSSFP image" in failure(["a/patient6_C0.nii.gz.part", "a/xpatient6_C0.nii.gz"])
 
 
-def test_range_takes_whom_there_is():
+def test_range_takes_the_patients_that_exist():
     found = plan.find("data", release(), configured(test=["6-9"], validation=["1-4"]))
     assert found.splits["test"] == ["6", "7", "8"]
     assert found.splits["validation"] == ["1", "2"]
@@ -124,7 +124,7 @@ def test_range_takes_whom_there_is():
 
 @pytest.mark.parametrize("entry", [9, "9", "Jane"])
 @pytest.mark.parametrize("split", SPLITS)
-def test_named_patient_must_be_there(split, entry):
+def test_named_patient_must_exist(split, entry):
     message = failure(release(), **{split: ["6-8", entry]})
     assert f"cohort.splits.{split}: patient {entry} has no " in message
     assert "data" in message
@@ -164,7 +164,7 @@ def test_validation_and_test_are_disjoint():
     assert "patient 7 is in validation and in test" in message
 
 
-def test_nobody_to_segment():
+def test_cohort_without_a_patient_to_segment_is_refused():
     assert "nothing to segment" in failure(release(), validation=["20-30"], test=[])
     assert plan.find("data", release(), configured(validation=[])).splits["validation"] == []
 
@@ -242,7 +242,7 @@ def test_two_dots_within_a_name():
     ("entry", "names"),
     [("3-5", ["3", "4", "5"]), ("7-7", ["7"]), (12, ["12"]), ("12", ["12"]), ("a-b", ["a-b"]), ("1-2-3", ["1-2-3"])],
 )
-def test_expand(entry, names):
+def test_ranges_are_expanded(entry, names):
     assert plan.expand(entry) == names
 
 
@@ -254,7 +254,7 @@ def test_impossible_ranges():
 
 
 @pytest.mark.parametrize("odd", ["5²", "٣", "①"])
-def test_numbers_of_other_scripts(odd):
+def test_digits_of_other_scripts_are_names(odd):
     names = [*release(), f"a/patient{odd}_LGE.nii.gz"]
     assert plan.find("data", names, configured(test=["6-8", odd])).splits["test"] == ["6", "7", "8", odd]
 
@@ -285,7 +285,7 @@ def test_links_are_followed_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["missing", "file"])
-def test_no_folder(tmp_path, name):
+def test_missing_folder_is_refused(tmp_path, name):
     touch(tmp_path / "file")
     with pytest.raises(InputError, match=rf"data: .*{name} is not a folder"):
         plan.relative_files(tmp_path / name)

@@ -16,7 +16,7 @@ CONTENT = {
 }
 
 
-def test_round_trip(tmp_path):
+def test_saved_content_is_what_is_loaded(tmp_path):
     path = tmp_path / "new" / "folder" / "a.pt"
     checkpoints.save(path, CONTENT)
     loaded = checkpoints.load(path)
@@ -25,7 +25,7 @@ def test_round_trip(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["a.pt"]
 
 
-def test_keeps_layout_and_type(tmp_path):
+def test_layout_and_type_of_tensors_are_kept(tmp_path):
     tensor = torch.randn(2, 3, 4, 5, dtype=torch.float64).to(memory_format=torch.channels_last)
     checkpoints.save(tmp_path / "a.pt", {"tensor": tensor})
     loaded = checkpoints.load(tmp_path / "a.pt")["tensor"]
@@ -46,14 +46,14 @@ def damaged(tmp_path_factory):
 
 
 @given(data=st.data())
-def test_truncated(saved, damaged, data):
+def test_truncated_file_is_refused(saved, damaged, data):
     damaged.write_bytes(saved[: data.draw(st.integers(0, len(saved) - 1))])
     with pytest.raises(InputError, match="damaged"):
         checkpoints.load(damaged)
 
 
 @given(content=st.binary(max_size=40))
-def test_anything_else(damaged, content):
+def test_other_content_is_refused(damaged, content):
     damaged.write_bytes(content)
     with pytest.raises(InputError, match=str(damaged)):
         checkpoints.load(damaged)
@@ -66,7 +66,7 @@ def test_bytes_that_confuse_an_unpickler(damaged, content):
         checkpoints.load(damaged)
 
 
-def test_missing(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         checkpoints.load(tmp_path / "nowhere.pt")
 
@@ -99,7 +99,7 @@ def test_code_does_not_run(tmp_path, write):
     assert trace.exists()
 
 
-def test_weights(tmp_path):
+def test_weights_are_restored_with_what_was_saved_about_them(tmp_path):
     network, other = (
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
@@ -124,7 +124,7 @@ def test_weights_of_another_network(tmp_path, other):
 
 
 @pytest.mark.parametrize("content", [{}, {"weights": 1, "about": {}}, {"weights": nn.Linear(1, 1).state_dict()}])
-def test_no_weights(tmp_path, content):
+def test_file_without_weights_is_refused(tmp_path, content):
     checkpoints.save(tmp_path / "a.pt", content)
     with pytest.raises(InputError):
         checkpoints.load_weights(tmp_path / "a.pt", nn.Linear(1, 1))

@@ -48,7 +48,7 @@ def failure(config):
     "path",
     ["config.yaml", "tests/workflow/config.yaml", *(f"demo/{path.name}" for path in sorted(ROOT.glob("demo/*.yaml")))],
 )
-def test_configurations_of_the_project(path):
+def test_configurations_of_the_project_are_valid(path):
     configuration.check(overlaid(PAPER, yaml.safe_load((ROOT / path).read_text())))
 
 
@@ -71,7 +71,7 @@ def test_configurations_of_the_project(path):
         {"translation__precision": "bfloat16", "segmentation__precision": "tf32"},
     ],
 )
-def test_possible_values(changes):
+def test_valid_values_are_accepted(changes):
     configuration.check(changed(**changes))
 
 
@@ -145,7 +145,7 @@ def test_wrong_type(changes, expected):
 
 
 @pytest.mark.parametrize("config", [None, [], "data"])
-def test_no_mapping_at_all(config):
+def test_file_that_is_not_a_mapping_is_refused(config):
     assert "the file: " in failure(config)
 
 
@@ -220,7 +220,7 @@ def test_out_of_range(changes, key):
         ({"cohort__structures": {"LV": None}}, "cohort.structures: no structure has a code"),
         (
             {"cohort__structures__LV": None},
-            "segmentation.class_weights: 4 weights; expected 3, the background's and one a structure of "
+            "segmentation.class_weights: 4 weights; expected 3, the background's and one for each structure of "
             "cohort.structures (MYO, RV).",
         ),
         ({"cohort__structures__LV": None}, "postprocessing.morphology.order: LV is not in"),
@@ -238,7 +238,7 @@ def test_out_of_range(changes, key):
         ({"clinical__cavity": "MYO"}, "clinical: cavity and myocardium are one structure"),
     ],
 )
-def test_contradictions(changes, expected):
+def test_contradictions_are_refused(changes, expected):
     assert expected in failure(changed(**changes))
 
 
@@ -272,7 +272,7 @@ def test_key_given_twice(tmp_path):
 
 
 @pytest.mark.parametrize("written", ["010", "0o10", "0x1F", "0b11", "1_000", "1:30", "-07"])
-def test_numbers_that_yaml_reads_as_others_are_refused(tmp_path, written):
+def test_numbers_that_yaml_reads_differently_are_refused(tmp_path, written):
     path = tmp_path / "overlay.yaml"
     path.write_text(f"cohort:\n  splits: {{test: [1, {written}]}}\n")
     if isinstance(yaml.safe_load(written), str):

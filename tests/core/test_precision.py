@@ -34,5 +34,5 @@ def test_a_processor_without_units_for_bfloat16_computes_in_float32(monkeypatch)
     assert product.dtype == torch.float32
 
 
-def test_full_keeps_what_is_more_exact():
+def test_at_least_float32_keeps_more_exact_numbers():
     assert precision.at_least_float32(torch.ones(1, dtype=torch.float64)).dtype == torch.float64

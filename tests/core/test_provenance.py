@@ -34,7 +34,7 @@ def test_a_job_too_short_to_be_measured(tmp_path):
     assert pd.isna(provenance.resources(tmp_path)["memory_mb"].item())
 
 
-def test_no_benchmarks(tmp_path):
+def test_folder_without_benchmarks_gives_an_empty_table(tmp_path):
     table = provenance.resources(tmp_path / "none")
     assert table.empty
     assert list(table) == ["step", "jobs", "seconds", "longest_s", "cpu_s", "memory_mb"]
@@ -51,18 +51,18 @@ def test_torch_is_named_with_its_build():
     assert provenance.versions()["torch"] == torch.__version__
 
 
-def test_what_others_bring_along_is_recorded():
+def test_packages_that_others_depend_on_are_recorded():
     installed = provenance.installed()
     assert installed["sympy"] == metadata.version("sympy")  # of torch
     assert list(installed) == sorted(installed, key=str.lower)
 
 
-def test_missing_package_is_said(monkeypatch):
+def test_missing_package_is_recorded_as_not_installed(monkeypatch):
     monkeypatch.setattr(provenance, "PACKAGES", ["no-such-package"])
     assert provenance.versions()["no-such-package"] == "not installed"
 
 
-def test_hardware(monkeypatch):
+def test_hardware_is_described(monkeypatch):
     hardware = provenance.hardware()
     assert hardware["processor"]
     assert hardware["cores"] >= 1
@@ -72,7 +72,7 @@ def test_hardware(monkeypatch):
     assert provenance.hardware()["gpus"] == ["NVIDIA 0", "NVIDIA 1"]
 
 
-def test_commit(tmp_path):
+def test_commit_and_modification_are_found(tmp_path):
     assert provenance.code(tmp_path) == {"commit": None, "modified": None}
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "--quiet"], check=True)

@@ -115,7 +115,7 @@ def test_progress_is_told(tmp_path, caplog):
     assert caplog.messages[-1].endswith("0:00:00 left")
 
 
-def test_same_twice(tmp_path, uninterrupted):
+def test_same_training_twice_gives_the_same_result(tmp_path, uninterrupted):
     assert Problem().train(tmp_path).everything() == uninterrupted
 
 
@@ -148,7 +148,7 @@ def test_resumes_after_a_crash(tmp_path, uninterrupted, iteration):
     assert resumed.everything() == uninterrupted
 
 
-def test_saves_at_intervals(tmp_path, monkeypatch):
+def test_state_is_saved_at_intervals(tmp_path, monkeypatch):
     clock = [0.0]
 
     def tick():
@@ -164,7 +164,7 @@ def test_saves_at_intervals(tmp_path, monkeypatch):
     assert done(tmp_path) == 3  # after 150 s; not yet after 250 s
 
 
-def test_a_crash_before_the_first_save_starts_anew(tmp_path, uninterrupted):
+def test_training_starts_again_after_a_crash_before_the_first_save(tmp_path, uninterrupted):
     with pytest.raises(RuntimeError):
         Problem(at(5, do=fail)).train(tmp_path)
     assert not (tmp_path / "state.pt").exists()
@@ -199,7 +199,7 @@ def test_finished_training_is_not_repeated(tmp_path, uninterrupted):
     assert again.everything() == uninterrupted
 
 
-def test_does_not_continue_what_is_not_its_own(tmp_path, uninterrupted, caplog):
+def test_state_of_another_identity_is_not_continued(tmp_path, uninterrupted, caplog):
     caplog.set_level(logging.INFO)
     with pytest.raises(training_loop.Preempted):
         Problem(at(5, do=terminate)).train(tmp_path, identity="another")
@@ -244,7 +244,7 @@ def test_a_loss_that_is_not_finite_is_found_at_the_next_report(tmp_path):
     assert calls[-1] == 7
 
 
-def test_a_bad_state_is_not_saved_at_termination(tmp_path):
+def test_state_with_nan_is_not_saved_at_termination(tmp_path):
     problem = Problem()
 
     def poison():
@@ -258,7 +258,7 @@ def test_a_bad_state_is_not_saved_at_termination(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["network", "optimiser"])
-def test_a_state_that_the_last_step_spoilt_is_not_saved(tmp_path, uninterrupted, part):
+def test_state_with_infinite_values_is_not_saved(tmp_path, uninterrupted, part):
     """The losses are those of before the step, and finite."""
     problem = Problem()
     step = problem.step
@@ -278,7 +278,7 @@ def test_a_state_that_the_last_step_spoilt_is_not_saved(tmp_path, uninterrupted,
 
 
 @pytest.mark.parametrize("error", [training_loop.Preempted, RuntimeError, None])
-def test_gives_back_signal_and_lock(tmp_path, error):
+def test_signal_handler_and_lock_are_restored_at_the_end(tmp_path, error):
     before = signal.getsignal(signal.SIGTERM)
     problem = Problem(at(2, do={training_loop.Preempted: terminate, RuntimeError: fail, None: lambda: None}[error]))
     if error:
@@ -291,7 +291,7 @@ def test_gives_back_signal_and_lock(tmp_path, error):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_holds_the_lock_while_it_trains(tmp_path):
+def test_lock_is_held_during_the_training(tmp_path):
     def attempt():
         with (tmp_path / "lock").open() as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -346,7 +346,7 @@ def test_waits_for_the_process_that_trains(tmp_path, uninterrupted, killed):
         holder.communicate()
 
 
-def test_fingerprint(tmp_path):
+def test_fingerprint_changes_with_settings_and_file_contents(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_bytes(b"1")
     two.write_bytes(b"2")
@@ -426,7 +426,7 @@ def test_written_history_reads_back(tmp_path):
     assert (tmp_path / "empty.csv").read_text().strip() == "iteration"
 
 
-def test_device(monkeypatch):
+def test_device_is_chosen_by_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert devices.choose("cpu") == torch.device("cpu")
     assert devices.choose("auto") == torch.device("cuda")

@@ -126,7 +126,7 @@ def test_numbers_beyond_single_precision_count_as_infinite(path):
     assert volume.array.max() < 1000
 
 
-def test_mostly_nan(path):
+def test_image_that_is_mostly_nan_is_refused(path):
     array = np.full(SHAPE, np.nan, np.float32)
     assert "7200 of 7200 voxels are NaN" in failure(volumes.read_image, save(path, array))
     array[0] = intensities()[0]
@@ -167,7 +167,7 @@ def test_geometry_of_the_quaternion_alone(path):
     assert volume.notes == ()
 
 
-def test_names_with_spaces_and_other_letters(tmp_path):
+def test_paths_may_have_spaces_and_letters_beyond_ascii(tmp_path):
     array = intensities()
     assert (volumes.read_image(save(tmp_path / "Jürgen Ø 心 .nii.gz", array)).array == array).all()
 
@@ -175,7 +175,7 @@ def test_names_with_spaces_and_other_letters(tmp_path):
 # Files that are not images
 
 
-def test_missing_file(path):
+def test_missing_file_is_refused(path):
     assert failure(volumes.read_image, path) == f"{path}: no such file."
 
 
@@ -187,7 +187,7 @@ def test_folder(path):
 @pytest.mark.parametrize("reader", [volumes.read_image, lambda path: volumes.read_labels(path, CODES), volumes.read])
 @pytest.mark.parametrize("length", [0, 1, 15, 200, 360, 0.5, 0.9, -4])
 @pytest.mark.parametrize("name", ["image.nii.gz", "image.nii"])
-def test_truncated(tmp_path, reader, length, name):
+def test_truncated_file_is_refused(tmp_path, reader, length, name):
     content = save(tmp_path / name, stored_labels()).read_bytes()
     path = tmp_path / f"cut_{name}"
     path.write_bytes(content[: int(length * len(content)) if 0 < length < 1 else length])
@@ -206,13 +206,13 @@ def test_damaged_stream(path):
 
 @pytest.mark.parametrize("content", [b"<html>404 Not Found</html>" * 40, bytes(1000)])
 @pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
-def test_no_nifti(tmp_path, content, suffix):
+def test_file_that_is_not_nifti_is_refused(tmp_path, content, suffix):
     path = tmp_path / f"image.{suffix}"
     path.write_bytes(content)
     assert "cannot be read as NIfTI" in failure(volumes.read_image, path)
 
 
-def test_gz_by_name_alone(tmp_path, path):
+def test_file_that_is_gz_only_by_name_is_refused(tmp_path, path):
     path.write_bytes(save(tmp_path / "image.nii", intensities()).read_bytes())
     message = failure(volumes.read_image, path)
     assert str(path) in message
@@ -235,13 +235,13 @@ def test_wrong_number_of_dimensions(path, shape):
     assert "expected one 3-D stack" in message
 
 
-def test_complex(path):
+def test_complex_image_is_refused(path):
     message = failure(volumes.read_image, save(path, intensities().astype(np.complex64)))
     assert "complex64" in message
     assert "expected real numbers" in message
 
 
-def test_rgb(path):
+def test_rgb_image_is_refused(path):
     colours = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
     colours["R"] = intensities() % 200
     assert "expected real numbers" in failure(volumes.read_image, save(path, colours))
@@ -290,7 +290,7 @@ def test_no_header_whatever_crashes(tmp_path_factory, changes):
             assert np.isfinite(volume.affine).all()
 
 
-def test_sheared(path):
+def test_sheared_affine_is_refused(path):
     matrix = affine()
     matrix[:3, 2] += 0.2 * matrix[:3, 0] / SPACING[2] * SPACING[0]
     message = failure(volumes.read_image, save(path, intensities(), matrix))

@@ -18,7 +18,7 @@ def direct(padded, weight, bias, gradient):
 # One tile; tall and wide; several samples at a time, and some left over; several bands of rows, the last one shorter.
 @pytest.mark.parametrize("size", [(1, 4, 4), (2, 8, 20), (5, 28, 24), (2, 60, 44), (1, 4, 800)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_result_and_gradients(size, layout):
+def test_result_and_gradients_are_those_of_a_direct_convolution(size, layout):
     count, height, width = size
     torch.manual_seed(0)
     padded = torch.randn(count, 5, height + 2, width + 2).contiguous(memory_format=layout)
@@ -32,7 +32,7 @@ def test_result_and_gradients(size, layout):
         assert (one - expected).abs().max() < 2e-5 * expected.abs().max()
 
 
-def test_rounding():
+def test_rounding_error_stays_small():
     torch.manual_seed(0)
     padded, weight, bias = torch.randn(1, 256, 18, 18), torch.randn(64, 256, 3, 3), torch.randn(64)
     expected = F.conv2d(padded.double(), weight.double(), bias.double())
@@ -40,7 +40,7 @@ def test_rounding():
     assert error.square().mean().sqrt() < 3e-6 * expected.square().mean().sqrt()
 
 
-def test_only_what_is_asked_for_has_a_gradient():
+def test_only_requested_gradients_are_computed():
     padded, weight, bias = torch.randn(1, 2, 6, 6), torch.randn(3, 2, 3, 3), torch.randn(3)
     for asked in product([False, True], repeat=3):
         tensors = [
@@ -56,7 +56,7 @@ def test_only_what_is_asked_for_has_a_gradient():
 @pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("size", [(48, 48), (46, 48)])  # the second does not consist of tiles
-def test_layer_is_torchs(padding_mode, bias, size):
+def test_layer_gives_the_result_of_torchs_convolution(padding_mode, bias, size):
     torch.manual_seed(0)
     layer = winograd.Convolution(128, 128, bias, padding_mode)
     plain = nn.Conv2d(128, 128, 3, padding=1, bias=bias, padding_mode=padding_mode)
@@ -66,7 +66,7 @@ def test_layer_is_torchs(padding_mode, bias, size):
     torch.testing.assert_close(layer(features), plain(features), rtol=1e-4, atol=1e-4)
 
 
-def test_where_it_pays():
+def test_filtering_is_used_only_where_it_is_faster():
     features, weight = torch.zeros(1, 128, 48, 48), torch.zeros(128, 128, 3, 3)
     assert winograd.is_faster(features, weight)
     assert not winograd.is_faster(features.double(), weight.double())

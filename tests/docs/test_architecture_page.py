@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 ARROWS = between_folders(imports(ROOT))
 
 
-def test_page_is_up_to_date() -> None:
+def test_architecture_page_is_up_to_date() -> None:
     files = {PAGE.name: architecture_page.page(), **architecture_page.drawings()}
     for name, text in files.items():
         if os.environ.get("WRITE_DOCS"):

@@ -31,7 +31,7 @@ def test_every_key_of_the_paper_is_in_the_schema() -> None:
     assert set(KEYS) <= set(FORMS)
 
 
-def test_page_is_up_to_date() -> None:
+def test_configuration_page_is_up_to_date() -> None:
     if os.environ.get("WRITE_DOCS"):
         PAGE.write_text(page())
     assert PAGE.read_text() == page(), "run `WRITE_DOCS=1 python -m pytest tests/docs/test_configuration_page.py`"

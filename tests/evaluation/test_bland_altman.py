@@ -78,7 +78,7 @@ def test_missing_values_are_left_out():
     assert bland_altman.agreement(by_hand(manual=[[100]], unet=[[missing]])).empty
 
 
-def test_splits_apart():
+def test_splits_are_analysed_separately():
     both = pd.concat([quantities(), quantities(split="validation", patients=2)])
     table = bland_altman.agreement(both)
     assert table.groupby("split")["patients"].first().to_dict() == {"test": 5, "validation": 2}
@@ -86,7 +86,7 @@ def test_splits_apart():
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_same_bytes(tmp_path, suffix):
+def test_same_quantities_give_the_same_bytes(tmp_path, suffix):
     for name in "ab":
         bland_altman.figure(tmp_path / f"{name}.{suffix}", quantities(), TITLES)
     content = (tmp_path / f"a.{suffix}").read_bytes()
@@ -108,7 +108,7 @@ def texts(monkeypatch, tmp_path, *arguments):
     return found
 
 
-def test_panels(monkeypatch, tmp_path):
+def test_panels_are_one_per_quantity_and_method(monkeypatch, tmp_path):
     found = texts(monkeypatch, tmp_path, quantities(), TITLES)
     assert [panel[0] for panel in found] == ["U-Net", "Ensemble + PP", "", ""]
     # The mass stands for the volume.
@@ -132,7 +132,7 @@ def test_one_patient(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_nothing_to_compare(tmp_path, rows):
+def test_figure_without_values_says_so(tmp_path, rows):
     """No patient, or a manual mask alone."""
     bland_altman.figure(tmp_path / "figure.png", quantities()[:rows], TITLES)
     assert plt.imread(tmp_path / "figure.png").ndim == 3

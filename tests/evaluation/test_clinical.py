@@ -27,7 +27,7 @@ def thickness(labels, spacing=(8.0, 1.0, 1.0)):
 
 @pytest.mark.parametrize("spacing", [(8.0, 1.25, 1.25), (5.0, 0.75, 1.5), (10.0, 2.0, 1.0)])
 @pytest.mark.parametrize(("inner", "outer"), [(20, 30), (25, 34.5), (10, 14), (28, 31)])
-def test_annulus(spacing, inner, outer):
+def test_thickness_of_an_annulus_is_the_difference_of_its_radii(spacing, inner, outer):
     assert thickness(annulus(spacing, inner, outer, size=128), spacing) == pytest.approx(outer - inner, abs=0.1)
 
 
@@ -58,7 +58,7 @@ def test_off_centre_cavity():
     [(1, [0]), (2, [0, 1]), (3, [1]), (4, [1, 2]), (5, [1, 2, 3]), (9, [3, 4, 5]), (10, [3, 4, 5, 6])],
 )
 @pytest.mark.parametrize("before", [0, 3])
-def test_middle_third(slices, middle, before):
+def test_middle_third_is_rounded_outwards(slices, middle, before):
     """Only the middle slices' thickness of 10 mm is measured, not the others' 4 mm."""
     labels = np.zeros((before + slices + 2, 96, 96), np.uint8)
     labels[before : before + slices] = annulus((8, 1, 1), 20, 24)
@@ -81,7 +81,7 @@ def test_nothing_to_measure(kept):
     assert math.isnan(thickness(np.where(np.isin(labels, kept), labels, 0)))
 
 
-def test_both_only_far_from_the_middle():
+def test_slices_with_both_labels_only_at_the_ends_give_no_thickness():
     labels = np.zeros((9, 96, 96), np.uint8)
     labels[[0, 8]] = annulus((8, 1, 1), 20, 30)
     assert math.isnan(thickness(labels))
@@ -101,7 +101,7 @@ def test_faulty_input(labels, spacing, wall):
         clinical.wall_thickness(labels, spacing, CAVITY, wall)
 
 
-def test_measure():
+def test_measure_gives_volumes_mass_and_thickness():
     labels = annulus((8.0, 1.0, 1.0), 20, 30, slices=3)
     labels = np.select([labels == CAVITY, labels == WALL], [1, 3]).astype(np.uint8)
     measured = clinical.measure(labels, (8.0, 1.0, 1.0), ["LV", "RV", "MYO"], {"cavity": "LV", "myocardium": "MYO"})
@@ -132,7 +132,7 @@ def metrics():
     return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"}).reindex(columns=summary.COLUMNS)
 
 
-def test_quantities():
+def test_quantities_of_all_masks_are_gathered():
     table = clinical.quantities(metrics(), "MYO")
     assert list(table) == [
         *("split", "patient", "method", "seed"),

@@ -19,7 +19,7 @@ def by_enumeration(differences):
     return min(1, 2 * min((sums <= found).mean(), (sums >= found).mean()))
 
 
-def test_six_of_one_sign():
+def test_p_of_six_differences_of_one_sign_is_1_in_32():
     assert significance.wilcoxon(np.array([1, 2, 3, 4, 5, 6.0])) == pytest.approx(2 / 2**6)
 
 
@@ -34,13 +34,13 @@ def test_ties_and_zeros_are_exact_too():
     assert significance.wilcoxon(differences) == pytest.approx(by_enumeration(differences))
 
 
-def test_direction_does_not_matter():
+def test_p_does_not_depend_on_the_sign():
     differences = np.random.default_rng(0).normal(0.5, 1, 40)
     assert significance.wilcoxon(differences) == pytest.approx(significance.wilcoxon(-differences))
 
 
 @pytest.mark.parametrize("differences", [[], [1, 2, 3, 4], [0] * 8, [1e-12, -1e-12, 0, 1e-13, 0]])
-def test_not_tested(differences):
+def test_few_or_zero_differences_are_not_tested(differences):
     assert np.isnan(significance.wilcoxon(np.array(differences, float)))
 
 

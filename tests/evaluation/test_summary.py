@@ -19,7 +19,7 @@ def cells(text):
     return header, lines
 
 
-def test_by_hand():
+def test_summary_of_a_few_rows_is_what_it_is_by_hand():
     metrics = table(
         [
             ("unet", "test", "6", "LV", 0.5, 2.0, 1),
@@ -102,7 +102,7 @@ def test_rows_and_columns_keep_their_order():
     ]
 
 
-def test_as_read_from_the_table(tmp_path):
+def test_summary_of_a_table_that_was_read_from_a_file(tmp_path):
     header = "method,split,patient,structure,dice,asd_mm,seed,hd95_mm\n"
     (tmp_path / "metrics.csv").write_text(
         f"{header}ensemble,test,06,LV,0.5,N/A,,N/A\nensemble,test,7,LV,0.7,1.0,,3.0\n"

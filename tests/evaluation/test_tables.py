@@ -48,7 +48,7 @@ def cells(text):
     return {row[0]: row[1:] for row in rows}
 
 
-def test_numbers_by_hand():
+def test_numbers_of_table_1_are_what_they_are_by_hand():
     table = tables.table1(by_hand(), published=False).set_index("method")
     assert list(table.index) == ["unet", "ensemble_pp"]
     unet, ensemble = table.loc["unet"], table.loc["ensemble_pp"]
@@ -121,7 +121,7 @@ def test_patients_weigh_the_same_in_every_seed():
     assert row["dice_LV_sd_seeds"] == pytest.approx(0.4 / np.sqrt(2))
 
 
-def test_missed_structure():
+def test_missed_structure_has_dice_0_and_no_distance():
     """Dice 0 counts, the ASD is left out with its number said, its average too, and neither is best."""
     found = metrics(
         *[("unet", 1, patient, "LV", 0.8, 1.0) for patient in "678"],
@@ -267,7 +267,7 @@ def test_significant_differences_are_marked():
     assert "that 8 patients can give, uncorrected, is 0.0078" in text
 
 
-def test_comparisons():
+def test_methods_are_compared_with_the_one_above_and_the_last():
     names = ["unet", "unet_ft", "cascade_ft", "ensemble_pp", "ensemble", "cascade_ft_crf", "registration_none"]
     found = metrics(*[(method, None, "6", "LV", 0.8, 1.0) for method in names])
     table = tables.comparisons(tables.values(found))

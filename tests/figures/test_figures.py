@@ -113,7 +113,7 @@ def test_window_within_the_image():
 # Segmentations
 
 
-def test_segmentations():
+def test_segmentations_figure_shows_each_method():
     nothing = np.zeros_like(labels())
     patients = {
         "6": (image(), {"manual": labels(), "U-Net": nothing}),
@@ -154,7 +154,7 @@ def at_the_edge(array):
 
 @pytest.mark.parametrize("draw", [None, single_pixel, full, at_the_edge])
 @pytest.mark.parametrize("slices", [1, 4])
-def test_odd_labels(draw, slices):
+def test_figures_of_unusual_labels_are_drawn(draw, slices):
     array = np.zeros((slices, 48, 56), np.uint8)
     if draw:
         draw(array)
@@ -179,7 +179,7 @@ def test_constant_image_and_odd_names(tmp_path):
 # Translations
 
 
-def test_translations():
+def test_translations_figure_shows_each_style():
     synthetic = [image(seed=seed).array for seed in (1, 2, 3)]
     patients = {name: (image(), synthetic, labels()) for name in ("6", "7")}
     figure = translations.figure(patients, "bSSFP", "LGE", STRUCTURES)
@@ -213,7 +213,7 @@ def test_densities_have_area_one():
     np.testing.assert_allclose(found.sum(axis=1) * 2 / appearance.BINS, 1)
 
 
-def test_appearance():
+def test_appearance_figure_shows_examples_and_distributions():
     curves = {kind: appearance.densities([(image().array, labels())], 3) for kind in ("bSSFP", "synthetic LGE")}
     examples = {"bSSFP": (image(), labels()), "synthetic LGE": (image(seed=1), labels()), "LGE": (image(seed=2), None)}
     figure = appearance.figure(examples, curves, STRUCTURES)
@@ -235,7 +235,7 @@ def history(length, **losses):
 
 @pytest.mark.parametrize("length", [1, 20])
 @pytest.mark.parametrize("seeds", [1, 6])
-def test_training(length, seeds):
+def test_training_figure_shows_each_loss(length, seeds):
     members = {f"seed {seed}": history(length, loss=seed) for seed in range(1, 1 + seeds)}
     figure = training.figure(
         history(length, loss=0.2),
@@ -264,7 +264,7 @@ def test_members_are_averaged_per_patient():
     assert found.loc["7", "asd_mm"] == 3
 
 
-def test_distributions():
+def test_distributions_figure_counts_missing_values():
     rows = [(patient, structure, 0.5) for patient in "678" for structure in ("LV", "RV")]
     metrics = pd.concat(
         [
@@ -315,7 +315,7 @@ def test_worst_patients_by_hand():
     assert len(worst.worst_patients(metrics, "ensemble_pp", 9)) == 4
 
 
-def test_worst():
+def test_worst_figure_shows_slices_and_dice():
     scores = worst.worst_patients(table(("6", "LV", 0.25), ("6", "RV", np.nan)), "ensemble_pp", 3)
     patients = {"6": (image(), {"manual": labels(), "ours": 0 * labels()})}
     figure = worst.figure(patients, scores, ["LV", "RV"])
@@ -328,7 +328,7 @@ def test_worst():
 # Uncertainty
 
 
-def test_uncertainty():
+def test_uncertainty_figure_shows_labels_and_maps():
     maps = {"entropy": np.full(SHAPE, 0.5), "information": np.zeros(SHAPE)}
     patients = {name: (image(), {"manual": labels(), "ensemble": labels()}, maps) for name in ("6",)}
     figure = uncertainty.figure(patients, "nats", STRUCTURES)

@@ -349,7 +349,7 @@ orders = st.permutations([1, 2, 3]).flatmap(lambda order: st.integers(0, 3).map(
 
 @settings(deadline=None, max_examples=150)
 @given(label_maps | coarse_maps, radii, orders)
-def test_properties(labels, radius_mm, order):
+def test_properties_of_smoothed_masks(labels, radius_mm, order):
     copy = labels.copy()
     smoothed = close(labels, radius_mm, SPACING, order)
     np.testing.assert_array_equal(labels, copy)
@@ -407,7 +407,7 @@ def test_structures_at_the_edge_stay():
     assert not smoothed[:, 4:].any()
 
 
-def test_single_slice_and_empty():
+def test_single_slice_and_empty_mask_are_smoothed():
     labels = ring((1, 41, 41))
     labels[0, 20, 30] = 0
     np.testing.assert_array_equal(close(labels, (4, 4, 4), SPACING, ORDER), ring((1, 41, 41)))

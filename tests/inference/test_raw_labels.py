@@ -11,14 +11,14 @@ from cardioseg.preprocessing import cropping, resampling
 CODES = {"LV": 500, "MYO": 200, "RV": 600}
 
 
-def test_ensemble_is_the_mean():
+def test_mean_probabilities_are_the_mean_of_the_members():
     members = [np.array([[0.9], [0.1]]), np.array([[0.2], [0.8]]), np.array([[0.7], [0.3]])]
     mean = raw_labels.mean_probabilities(members)
     assert mean.dtype == np.float32
     np.testing.assert_allclose(mean, [[0.6], [0.4]], rtol=1e-6)
 
 
-def test_ensemble_of_one():
+def test_mean_of_one_member_is_that_member():
     member = np.random.default_rng(0).uniform(size=(4, 2, 5, 5)).astype(np.float32)
     np.testing.assert_array_equal(raw_labels.mean_probabilities([member]), member)
 
@@ -65,7 +65,7 @@ def test_probabilities_of_another_image():
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 @pytest.mark.parametrize(("pixel", "least"), [(1.25, 1.0), (0.75, 0.97)])
-def test_from_file_to_file(tmp_path, order, pixel, least):
+def test_perfect_network_gives_the_manual_labels_back_on_the_raw_grid(tmp_path, order, pixel, least):
     """What the pipeline does to a volume, with a perfect network: the manual labels come back on the raw grid."""
     shape = (4, 96, 100)
     y, x = np.ogrid[:96, :100]

@@ -18,7 +18,7 @@ def of(*members):
     return maps[:, 0, 0, 0]
 
 
-def test_known_probabilities():
+def test_maps_of_known_probabilities():
     certain, other, uniform = voxel(1, 0, 0, 0), voxel(0, 1, 0, 0), voxel(0.25, 0.25, 0.25, 0.25)
     np.testing.assert_allclose(of(certain, certain), [0, 0], atol=1e-6)
     # All agree that nothing is known: no disagreement.
@@ -29,7 +29,7 @@ def test_known_probabilities():
     np.testing.assert_allclose(of(voxel(1, 0), voxel(0.5, 0.5)), [0.811278, 0.311278], atol=1e-6)
 
 
-def test_one_member_disagrees_with_nobody():
+def test_one_member_has_no_mutual_information():
     entropy, information = of(voxel(0.9, 0.1))
     assert entropy == pytest.approx(0.468996, abs=1e-6)
     assert information == 0
@@ -44,7 +44,7 @@ def test_mutual_information_is_the_mean_divergence_from_the_mean():
 
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(2, 5), st.integers(1, 4))
-def test_bounds(seed, classes, count):
+def test_information_is_at_most_entropy_and_entropy_at_most_1(seed, classes, count):
     members = np.random.default_rng(seed).dirichlet(np.full(classes, 0.3), size=(count, 6)).transpose(0, 2, 1)
     entropy, information = uncertainty.maps(list(members.reshape(count, classes, 1, 2, 3).astype(np.float32)))
     assert (information >= 0).all()

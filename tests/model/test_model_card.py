@@ -12,7 +12,7 @@ def model(tmp_path_factory):
     return trained_model.load(write_results(tmp_path_factory.mktemp("results"), np.diag([-1.0, 1.0, 8.0, 1.0])))
 
 
-def test_card(model):
+def test_card_describes_the_model(model):
     text = model_card.text(model, None)
     for told in (
         "# Segmentation of LV, MYO, RV in LGE images",

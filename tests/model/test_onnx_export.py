@@ -29,7 +29,7 @@ def models(tmp_path_factory, patient):
     return model, onnx_export.write(model, folder), folder
 
 
-def test_files_stand_alone(models):
+def test_each_network_is_one_onnx_file(models):
     _, _, folder = models
     names = ["cascade_seed1.onnx", "cascade_seed2.onnx", "localiser.onnx"]
     assert sorted(path.name for path in folder.iterdir()) == names
@@ -44,7 +44,7 @@ def test_any_number_and_size_of_slices(models, shape):
         np.testing.assert_allclose(predict(other, slices, cpu), predict(one, slices, cpu), atol=1e-4)
 
 
-def test_same_masks(models, patient):
+def test_onnxruntime_gives_the_same_masks(models, patient):
     model, computed, _ = models
     differing, voxels = onnx_export.check(model, computed, [patient])
     assert voxels > 100

@@ -30,12 +30,12 @@ def test_structure_that_members_miss():
     assert np.isnan(review.agreement(members(4, 4), ["LV", "RV"])["RV"])
 
 
-def test_one_member_agrees_with_nobody():
+def test_agreement_of_one_member_is_not_available():
     assert np.isnan(review.agreement(members(4), ["LV"])["LV"])
     assert not reasons(agreements={"LV": float("nan"), "RV": float("nan")})
 
 
-def test_nothing_stands_out():
+def test_plausible_result_needs_no_review():
     assert reasons() == []
 
 
@@ -53,7 +53,7 @@ def test_nothing_stands_out():
         ({"members": members(4, 11)}, "the segmentation reaches the edge of the crop"),
     ],
 )
-def test_what_stands_out(changes, expected):
+def test_reasons_for_a_review(changes, expected):
     assert reasons(**changes) == [expected]
 
 

@@ -59,7 +59,7 @@ def segmented(tmp_path_factory, results, patient):
 
 @pytest.mark.parametrize("kind", ["masks", "uncertainty"])
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_opens_aligned(segmented, name, kind):
+def test_mask_and_image_open_aligned(segmented, name, kind):
     """Both libraries see origin, spacing and direction of what is written and of the raw image equal to 1e-6."""
     raw_path, path = (folder / f"{name}.nii.gz" for folder in (segmented[0], segmented[1] / kind))
     raw, written = nib.load(raw_path), nib.load(path)

@@ -68,7 +68,7 @@ def test_weights_are_those_of_the_results(model, results):
     assert not torch.equal(model.members[1].second.head.weight, second["head.weight"])
 
 
-def test_no_model(tmp_path):
+def test_missing_or_damaged_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such model"):
         trained_model.load(tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"model/ensemble\.pt: no such model.*to its end"):

@@ -12,7 +12,7 @@ def results(tmp_path):
     return write_results(tmp_path, AFFINE)
 
 
-def test_summary(results):
+def test_training_cohort_is_summarised(results):
     found = summary(results)
     assert (found["source"], found["target"]) == ("bSSFP", "LGE")
     assert found["patients"] == {"labelled": 2, "translation_source": 1, "translation_target": 2, "test": 1}

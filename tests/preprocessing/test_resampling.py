@@ -97,7 +97,7 @@ def test_coarser_grid_by_a_whole_factor_keeps_linear_functions(scale, offset):
     np.testing.assert_allclose(values[inside], position[inside], rtol=1e-5)
 
 
-def test_interpolation_by_hand():
+def test_interpolation_on_a_few_pixels_is_what_it_is_by_hand():
     np.testing.assert_allclose(
         interpolation_matrix(3, 5, 0.5, 0.0),
         [[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0.5, 0.5], [0, 0, 1]],
@@ -124,7 +124,7 @@ def test_what_the_coarse_grid_cannot_show_does_not_alias():
 
 
 @pytest.mark.parametrize("spacing", [(8.0, 1.25, 1.25), (5.0, 0.74, 0.74), (12.0, 1.7, 1.6), (5.0, 0.9, 1.3)])
-def test_resample_a_known_function(spacing):
+def test_smooth_function_is_resampled_closely(spacing):
     volume = grid((3, 90, 84), spacing, (-40.0, 12.0, 5.0))
 
     def function(volume):
@@ -160,7 +160,7 @@ def test_equal_spacing_leaves_the_image():
 
 @pytest.mark.parametrize("centre", [(20, 22), (20.4, 21.6), (2, 40), (0, 0), (39, 43), (-5, 60)])
 @pytest.mark.parametrize("size", [16, 17, 64])
-def test_crop(centre, size):
+def test_crop_has_the_images_pixels_in_their_place(centre, size):
     """Every pixel of the crop is the image's at the same place, or filled."""
     volume = grid((3, 40, 44), (8.0, 1.25, 1.0), (1.0, 2.0, 3.0))
     array = np.random.default_rng(0).integers(1, 1000, volume.array.shape).astype(np.int16)

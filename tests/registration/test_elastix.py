@@ -139,7 +139,7 @@ def test_nearest_label_and_background_outside():
     assert elastix.carry(labels, points).tolist() == [1, 1, 2, 3, 1, 0, 0]
 
 
-def test_box():
+def test_box_has_the_margin_within_the_volume():
     mask = np.zeros((9, 40, 50), bool)
     mask[4, 10:12, 45] = mask[5, 11, 47] = True
     z, y, x = elastix.box(mask, (8.0, 2.0, 1.0), margin_mm=10)
@@ -155,7 +155,7 @@ def test_cut_stays_in_place():
     np.testing.assert_allclose(coordinates(part), coordinates(volume)[where])
 
 
-def test_positions():
+def test_positions_are_those_of_the_affine():
     volume = empty((5, 8, 9), (8.0, 1.5, 1.25), TURNED)
     np.testing.assert_allclose(elastix.positions(volume), coordinates(volume), atol=1e-4)
 

@@ -90,20 +90,20 @@ def test_shifts_are_uniform_and_differ():
 
 @given(st.tuples(*[st.integers(5, 40)] * 2), st.integers(0, 2**32))
 @hypothesis_settings(max_examples=30)
-def test_all_zero_leaves_everything(shape, seed):
+def test_augmentation_of_strength_0_changes_nothing(shape, seed):
     before, truth = images(2, shape, seed), labels(2, shape, seed)
     after, moved = augment(before, truth, NOTHING, random(seed))
     torch.testing.assert_close(after, before, rtol=0, atol=1e-4)
     assert torch.equal(moved, truth)
 
 
-def test_keeps_shape_and_type():
+def test_shape_and_type_are_kept():
     after, moved = augment(images(), labels(), EVERYTHING, random())
     assert (after.shape, after.dtype) == ((3, 1, 24, 30), torch.float32)
     assert (moved.shape, moved.dtype) == ((3, 24, 30), torch.uint8)
 
 
-def test_draws_come_from_the_generator_alone():
+def test_random_draws_come_only_from_the_generator():
     torch.manual_seed(1)
     first = augment(images(), labels(), EVERYTHING, random(7))
     torch.manual_seed(2)

@@ -24,7 +24,7 @@ def unet(make, seed=0, network="unet"):
 
 
 @pytest.mark.parametrize(("make", "channels"), [(first_network, 1), (second_network, 5)])
-def test_networks(make, channels):
+def test_networks_have_the_configured_channels_and_dropout(make, channels):
     network = unet(make)
     assert network.down[0][0].in_channels == channels
     assert network.head.out_channels == 4
@@ -46,7 +46,7 @@ def test_shape_prior_is_the_first_networks_softmax():
     assert not any(parameter.requires_grad for parameter in first.parameters())
 
 
-def test_probabilities():
+def test_prediction_is_the_softmax_of_the_scores():
     network, slices = unet(first_network), images()
     probabilities = predict(network, slices, CPU)
     assert (probabilities.shape, probabilities.dtype) == ((4, 19, 16, 16), np.float32)
@@ -60,7 +60,7 @@ def test_probabilities():
     )
 
 
-def test_prediction_changes_nothing_and_needs_no_company():
+def test_prediction_leaves_the_network_unchanged_and_slices_independent():
     network, slices = unet(first_network), images()
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -71,7 +71,7 @@ def test_prediction_changes_nothing_and_needs_no_company():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_cascade(name):
+def test_cascade_feeds_the_first_networks_probabilities_to_the_second(name):
     first, second, slices = unet(first_network, 0, name), unet(second_network, 1, name), images(3)
     cascade = predict(Cascade(first, second), slices, CPU)
     prior = predict(first, slices, CPU)
@@ -105,7 +105,7 @@ def test_folded_norms_are_those_of_the_network():
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("width", [6, 8])
-def test_interface(name, depth, width):
+def test_every_network_maps_channels_to_class_scores(name, depth, width):
     """Any channels in, scores of the classes out, for every size that the configuration's check lets through."""
     settings = {"network": name, "width": width, "depth": depth, "dropout": 0.0}
     for make, inputs in ((first_network, 1), (second_network, 4)):
@@ -116,7 +116,7 @@ def test_interface(name, depth, width):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_no_parameter_of_any_network_is_idle(name):
+def test_every_parameter_of_every_network_has_a_gradient(name):
     network = unet(first_network, 0, name)
     network(torch.from_numpy(images(2))[:, None]).softmax(dim=1)[:, 0].square().sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())

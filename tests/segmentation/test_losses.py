@@ -100,7 +100,7 @@ def test_perfect_prediction_has_a_finite_gradient():
 
 
 @pytest.mark.parametrize("edge_weight", [0.0, 0.5])
-def test_gradient(edge_weight):
+def test_gradient_is_that_of_finite_differences(edge_weight):
     scores, labels = example(6, shape=(4, 3))
     assert torch.autograd.gradcheck(
         lambda values: composite_loss(values, labels, WEIGHTS, edge_weight), scores.requires_grad_()

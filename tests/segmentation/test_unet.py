@@ -63,7 +63,7 @@ def test_shape_at_192_pixels(inputs):
 
 @torch.no_grad()
 @pytest.mark.parametrize("level", range(3))
-def test_skip_connections_matter(level):
+def test_every_skip_connection_carries_the_image(level):
     """With nothing coming up from below a level the image still shows in the output, through its and finer skips."""
     unet = network(depth=3).eval()
     handle = unet.up[level].register_forward_hook(lambda module, args, output: torch.zeros_like(output))
@@ -77,7 +77,7 @@ def test_skip_connections_matter(level):
 
 
 @torch.no_grad()
-def test_depths_matter():
+def test_every_level_affects_the_output():
     unet = network(depth=3).eval()
     before = unet(image())
     for level in range(4):
@@ -87,7 +87,7 @@ def test_depths_matter():
 
 
 @torch.no_grad()
-def test_batch_norm_looks_at_the_batch_in_training_only():
+def test_batch_norm_uses_batch_statistics_only_in_training():
     unet = network(dropout=0.0)
     pair = image()
     assert not torch.allclose(unet(pair)[:1], unet(torch.cat([pair[:1], pair[:1]]))[:1], atol=1e-3)
@@ -115,7 +115,7 @@ def test_unknown_norm():
 
 
 @torch.no_grad()
-def test_dropout_in_training_only():
+def test_dropout_acts_only_in_training():
     unet = network("instance", dropout=0.5)
     assert not torch.equal(unet(image()), unet(image()))
     unet.eval()
@@ -142,7 +142,7 @@ def test_dropout_drops_its_share_and_scales_the_rest(layout):
 
 
 @torch.no_grad()
-def test_moves_with_the_image():
+def test_output_shifts_with_the_image():
     """By a multiple of the stride, away from the borders."""
     unet = network().eval()
     picture = torch.zeros(1, 1, 64, 64)
@@ -160,7 +160,7 @@ def test_size_must_be_a_multiple_of_the_stride():
         unet(torch.zeros(1, 1, 14, 20))
 
 
-def test_initialisation():
+def test_weights_are_initialised_by_he():
     unet = UNet(1, 4, 32, 3)
     for module in unet.modules():
         if isinstance(module, nn.Conv2d):
@@ -168,7 +168,7 @@ def test_initialisation():
             assert module.bias is None or not module.bias.any()
 
 
-def test_every_parameter_learns():
+def test_every_parameter_has_a_gradient():
     unet = network(inputs=1)
     unet(image()).square().sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in unet.parameters())

@@ -63,7 +63,7 @@ def test_lge_to_bssfp(tmp_path: Path) -> None:
     assert crop.shape[2] == nib.load(drawn["LGE"]).shape[2] != nib.load(drawn["bSSFP"]).shape[2]
 
 
-def test_another_organ(tmp_path: Path) -> None:
+def test_workflow_segments_another_organ(tmp_path: Path) -> None:
     draw = [sys.executable, str(ROOT / "demo" / "draw_brains.py"), str(tmp_path / "heads"), "--subjects", "7"]
     subprocess.run(draw, check=True, timeout=120)
     table = metrics_of(tmp_path / "work", "brain.yaml", data=tmp_path / "heads")

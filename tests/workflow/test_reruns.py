@@ -84,7 +84,7 @@ def raw(work: Path, patient: int, name: str) -> Path:
     return heart.release_files(work / "data", patient)[name]
 
 
-def test_unchanged(raw_run: Path) -> None:
+def test_unchanged_run_repeats_nothing(raw_run: Path) -> None:
     assert plan(raw_run) == NOTHING
 
 
@@ -157,7 +157,7 @@ def test_changed_translation(work: Path, change: str) -> None:
     assert steps(jobs) == Counter(train_translation=1) + AFTER_TRANSLATION
 
 
-def test_added_seed(work: Path) -> None:
+def test_added_seed_trains_only_its_own_networks(work: Path) -> None:
     networks = Counter(synthesise=1, pretrain_unet=1, finetune_unet=1, pretrain_cascade=1, finetune_cascade=1)
     masks = Counter(predict=2) + AFTER_PREDICTION
     assert steps(plan(work, overlay="ensemble: [1, 2, 3]")) == networks + masks

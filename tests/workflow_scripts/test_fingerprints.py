@@ -107,7 +107,7 @@ def edit(tree, name, old, new):
         ("cardioseg/third.py", "return 1", "return 2"),  # not train.py's
     ],
 )
-def test_what_does_not_matter(tree, name, old, new):
+def test_comments_and_layout_do_not_change_the_fingerprint(tree, name, old, new):
     before, _ = hashes()
     edit(tree, name, old, new)
     assert hashes()[0] == before
@@ -124,7 +124,7 @@ def test_what_does_not_matter(tree, name, old, new):
         ("cardioseg/lazy.py", "42", "43"),  # within a function
     ],
 )
-def test_what_matters(tree, name, old, new):
+def test_changes_of_code_change_the_fingerprint(tree, name, old, new):
     train, evaluate = hashes()
     edit(tree, name, old, new)
     changed = hashes()
@@ -168,7 +168,7 @@ def modules(script):
     return {".".join(path.relative_to(LIBRARY).with_suffix("").parts) for path in closure}
 
 
-def test_closures_of_the_project():
+def test_scripts_depend_on_the_modules_that_they_import():
     preprocessing = {"preprocessing.bias_field", "preprocessing.resampling"}
     assert modules("resample.py") == {"core.errors", "core.files", "core.volumes"} | preprocessing
     assert "segmentation.cascade" not in modules("crop.py") | modules("train_localiser.py") | modules(

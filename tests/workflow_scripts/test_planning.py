@@ -195,7 +195,7 @@ def test_changed_file_is_checked_again(data):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", "null", "{}", "\udcff"])
-def test_damaged_memory_is_made_anew(data, content):
+def test_damaged_memory_is_replaced(data, content):
     MEMORY.parent.mkdir(parents=True)
     MEMORY.write_bytes(content.encode("utf-8", "surrogateescape"))
     planning.plan(configured(data, **everybody("6-7")), check=True)
