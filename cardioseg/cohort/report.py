@@ -1,4 +1,4 @@
-"""What went into a workflow: a row for every volume."""
+"""The table of all volumes that a workflow uses."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,16 @@ LOCATED = {True: "yes", False: "no", None: "not needed"}
 class Entry(NamedTuple):
     """A volume of the cohort.
 
-    labels: None where there are none. location: the file that says where the heart was found, None where nothing
-    depends on it.
+    Attributes
+    ----------
+    modality, patient : str
+        Their names.
+    image : Path
+        The image.
+    labels : Path or None
+        The labels, if there are any.
+    location : Path or None
+        The file that says where the heart was found; None if nothing depends on it.
     """
 
     modality: str
@@ -35,17 +43,17 @@ def rows(
 
     Parameters
     ----------
-    entries
+    entries : sequence of Entry
         The volumes.
-    splits
+    splits : mapping of str to mapping of str to sequence of str
         By modality and split, the patients.
-    codes, wall
+    codes, wall : mapping
         As for `plan.check_volume`.
 
     Returns
     -------
-    list
-        A row for each volume; `notes` are separated by semicolons.
+    list of dict
+        One row per volume; `notes` are separated by semicolons.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From probabilities on the crop's grid to labels on the raw image's."""
+"""From probabilities on the grid of the crop to labels on the grid of the raw image."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,23 @@ from cardioseg.preprocessing import resampling
 
 
 def mean_probabilities(members: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean of the members' class probabilities (paper 3.3), each (classes, z, y, x)."""
+    """Average the members' class probabilities (paper 3.3), each (classes, z, y, x)."""
     return np.stack(members).mean(axis=0, dtype=np.float32)
 
 
 def on_raw_grid(probabilities: Volume, raw: Volume) -> np.ndarray:
-    """Most probable class (z, y, x; uint8) on the raw image's grid of probabilities (classes, z, y, x) on the crop's.
+    """Resample probabilities to the raw grid and take the most probable class.
 
-    Probabilities, not labels, are resampled; outside the crop is background.
+    Parameters
+    ----------
+    probabilities : Volume, shape (classes, z, y, x)
+        Probabilities on the grid of the crop.
+    raw : Volume, shape (z, y, x)
+        The raw image.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        Labels; background outside of the crop.
     """
     return resampling.most_probable(probabilities, raw.array.shape, raw.affine)

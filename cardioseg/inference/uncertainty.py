@@ -1,4 +1,4 @@
-"""How sure an ensemble is, voxel by voxel."""
+"""Uncertainty of several members' predictions, voxel by voxel."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,27 @@ MEASURES = ("predictive entropy", "mutual information")
 
 
 def maps(members: Sequence[np.ndarray]) -> np.ndarray:
-    """Uncertainty (2, z, y, x; float32) of members' class probabilities, each (classes, z, y, x).
+    """Compute two maps of uncertainty.
 
-    First the entropy of the members' mean p, H(p) = -sum_c p_c log p_c: the whole uncertainty. Then the mutual
-    information of class and member, H(p) - mean_m H(p_m): what the members disagree about, the mean Kullback-Leibler
-    divergence of a member from p (Lakshminarayanan et al. 2017; Smith and Gal 2018). Both are divided by
-    log(classes), so that 1 is a uniform p. One member alone disagrees with nobody: its second map is 0.
+    The first is the entropy of the members' mean p, H(p) = -sum_c p_c log p_c: the total uncertainty. The second is the
+    mutual information of class and member, H(p) - mean_m H(p_m): the part that comes from disagreement. It equals the
+    mean Kullback-Leibler divergence of a member from p.
+
+    Parameters
+    ----------
+    members : sequence of ndarray, shape (classes, z, y, x)
+        Class probabilities of each member.
+
+    Returns
+    -------
+    ndarray of float32, shape (2, z, y, x)
+        Entropy and mutual information, divided by log(classes), so that 1 is a uniform p. With a single member the
+        second map is 0.
+
+    References
+    ----------
+    B. Lakshminarayanan, A. Pritzel, C. Blundell: Simple and scalable predictive uncertainty estimation, NeurIPS 2017.
+    L. Smith, Y. Gal: Understanding measures of uncertainty for adversarial example detection, UAI 2018.
     """
     entropy = predictive_entropy(members)
     expected = np.mean([_entropy(member.astype(np.float64)) for member in members], axis=0)
@@ -21,7 +36,7 @@ def maps(members: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def predictive_entropy(members: Sequence[np.ndarray]) -> np.ndarray:
-    """The first of `maps` alone, (z, y, x; float64)."""
+    """Compute only the first of `maps`, (z, y, x; float64)."""
     return _entropy(np.stack(members).mean(axis=0, dtype=np.float64))
 
 

@@ -1,4 +1,4 @@
-"""A trained ensemble's description for who is to use it, as Markdown."""
+"""The model card: a description of the trained model for its users, in Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,20 @@ from cardioseg.model.trained_model import TrainedModel
 
 
 def text(model: TrainedModel, onnx: str | None) -> str:
-    """The card. onnx: what the check of the ONNX networks found, None where there are none."""
+    """Write the model card.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        The model.
+    onnx : str or None
+        What the check of the ONNX networks found; None if there are no such networks.
+
+    Returns
+    -------
+    str
+        The card in Markdown.
+    """
     cohort = model.cohort
     names = ", ".join(model.structures)
     codes = ", ".join(f"{code} {name}" for name, code in model.structures.items())

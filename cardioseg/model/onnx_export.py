@@ -1,4 +1,4 @@
-"""An ensemble's networks as ONNX, for programs without torch, and the proof that they give the same masks.
+"""The model's networks as ONNX, for programs without torch, and a check that they give the same masks.
 
 Needs the packages onnx, onnxruntime and onnxscript: the optional extra `onnx`.
 """
@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 
 
 class Session(nn.Module):
-    """A network that onnxruntime computes, on the CPU: slices (n, 1, y, x) to class scores (n, classes, y, x)."""
+    """A network that onnxruntime computes on the CPU: from slices (n, 1, y, x) to class scores (n, classes, y, x)."""
 
     def __init__(self, path: Path, stride: int) -> None:
         super().__init__()
@@ -37,10 +37,22 @@ class Session(nn.Module):
 
 
 def write(model: TrainedModel, folder: Path) -> TrainedModel:
-    """Write `localiser.onnx` and a `cascade_seed*.onnx` a member; returns the ensemble as onnxruntime computes it.
+    """Write the networks as `localiser.onnx` and one `cascade_seed*.onnx` per member.
 
-    Each network takes `image`, slices (n, 1, y, x) in [-1, 1], and gives `scores` (n, classes, y, x), of which the
-    softmax over the classes are the probabilities. y and x are multiples of the network's stride.
+    Each network takes `image`, slices (n, 1, y, x) in [-1, 1], and gives `scores` (n, classes, y, x). The softmax of
+    these over the classes gives the probabilities. y and x are multiples of the network's stride.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        The model.
+    folder : Path
+        Where to write; it is made.
+
+    Returns
+    -------
+    TrainedModel
+        The model whose networks onnxruntime computes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stride = int(model.localiser.stride)  # type: ignore[arg-type]
@@ -55,9 +67,24 @@ def write(model: TrainedModel, folder: Path) -> TrainedModel:
 
 
 def check(model: TrainedModel, computed: TrainedModel, images: Sequence[Volume]) -> tuple[int, int]:
-    """Segment images by both; returns how many voxels differ, and how many the structures have.
+    """Segment images with two models and compare the masks.
 
-    Raises InputError where more than `TOLERANCE` of the structures' voxels differ.
+    Parameters
+    ----------
+    model, computed : TrainedModel
+        The model, and that which `write` returned.
+    images : sequence of Volume, shape (z, y, x)
+        Raw images.
+
+    Returns
+    -------
+    differing, voxels : int
+        How many voxels differ, and how many voxels the structures have.
+
+    Raises
+    ------
+    InputError
+        More than `TOLERANCE` of the structures' voxels differ.
     """
     differing = voxels = 0
     for image in images:

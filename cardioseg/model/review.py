@@ -1,4 +1,4 @@
-"""Which results a person should look at, and why."""
+"""Which results a person should check, and why."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -13,9 +13,21 @@ VOLUME_MARGIN = 1.5
 
 
 def agreement(members: np.ndarray, structures: Sequence[str]) -> dict[str, float]:
-    """Mean Dice between any two members' labels (members, z, y, x), by structure; label k + 1 is `structures[k]`.
+    """Measure the mean Dice between any two members.
 
-    A pair of members that both miss a structure does not count. NaN where no pair counts, as with one member.
+    A pair does not count for a structure that both members miss.
+
+    Parameters
+    ----------
+    members : ndarray of int, shape (members, z, y, x)
+        Labels of each member: 0 is background, label k + 1 is `structures[k]`.
+    structures : sequence of str
+        Names of the structures.
+
+    Returns
+    -------
+    dict of str to float
+        By structure; NaN where no pair counts, as with a single member.
     """
     return {
         name: _mean([_dice(one == label, other == label) for one, other in combinations(members, 2)])
@@ -30,10 +42,25 @@ def reasons(
     members: np.ndarray,
     found: bool,
 ) -> list[str]:
-    """Why a person should look at a result; empty where nothing stands out.
+    """List the reasons why a person should check a result.
 
-    volumes_ml: by structure. known_ml: the training cohort's smallest and largest. agreements: see `agreement`.
-    members: their labels (members, z, y, x) on the crop's grid. found: whether the structures were located.
+    Parameters
+    ----------
+    volumes_ml : mapping of str to float
+        Volumes by structure.
+    known_ml : mapping of str to sequence of float
+        Smallest and largest volume of each structure in the training cohort.
+    agreements : mapping of str to float
+        As from `agreement`.
+    members : ndarray of int, shape (members, z, y, x)
+        Labels of each member on the grid of the crop.
+    found : bool
+        Whether the heart was found.
+
+    Returns
+    -------
+    list of str
+        The reasons; empty for an unsuspicious result.
     """
     why = [] if found else ["no structures found: the crop is centred on the image"]
     for name, volume in volumes_ml.items():

@@ -35,10 +35,24 @@ LICENCE = (
 class TrainedModel:
     """The networks and settings that segment an image, and what they come from.
 
-    settings: the configuration's sections of `SECTIONS`. structures: codes in masks, in the order of the classes.
-    localiser: finds the heart, has a `stride`. members: the cascades, by seed, from slices to class scores. cohort: see
-    `training_cohort.summarise`. versions: of what it was trained with, by component.
-    sources: SHA-256 of the files it was made from, by name. licence: who may use it for what.
+    Attributes
+    ----------
+    settings : dict
+        The configuration's sections of `SECTIONS`.
+    structures : dict of str to int
+        Codes in masks, in the order of the networks' classes.
+    localiser : Module
+        The network that finds the heart; has a `stride`.
+    members : dict of int to Module
+        By seed, the cascades, from slices to class scores.
+    cohort : dict
+        As from `training_cohort.summarise`.
+    versions : dict of str to str
+        Versions of what it was trained with, by component.
+    sources : dict of str to str
+        SHA-256 of the files it was made from, by name.
+    licence : str
+        Who may use it for what.
     """
 
     settings: dict[str, Any]
@@ -55,8 +69,18 @@ class TrainedModel:
 class Segmentation:
     """What a model finds in an image.
 
-    labels: (z, y, x; uint8) on the image's grid. entropy: (z, y, x) on the image's grid, see `uncertainty.maps`; 0
-    outside of the crop. members: labels of each member alone, (members, z, y, x) on the crop's grid.
+    Attributes
+    ----------
+    labels : ndarray of uint8, shape (z, y, x)
+        Labels on the grid of the image.
+    entropy : ndarray, shape (z, y, x)
+        Uncertainty on the grid of the image, see `uncertainty.maps`; 0 outside of the crop.
+    members : ndarray of int, shape (members, z, y, x)
+        Labels of each member alone, on the grid of the crop.
+    location : Location
+        Where the heart was found.
+    turned : bool
+        Whether the image was turned for inference.
     """
 
     labels: np.ndarray
@@ -79,16 +103,21 @@ def gather(
 
     Parameters
     ----------
-    settings
+    settings : mapping
         The configuration, or at least its sections of `SECTIONS`.
-    structures
+    structures : mapping of str to int
         Codes in masks, in the order of the networks' classes.
-    localiser
+    localiser : Path or str
         File with the localiser's weights.
-    members
+    members : mapping of int to (Path or str, Path or str)
         By seed, the files with the weights of the cascade's first and second network.
-    cohort, versions, sources
+    cohort, versions, sources : mapping
         As in `TrainedModel`.
+
+    Returns
+    -------
+    TrainedModel
+        The model, without a licence.
 
     Raises
     ------
@@ -112,9 +141,22 @@ def gather(
 
 
 def find(path: Path | str) -> Path:
-    """Return the model file that a path stands for: the file itself, or `FILE` in the results folder of a workflow.
+    """Return the model file that a path stands for.
 
-    Raises InputError where there is no such file.
+    Parameters
+    ----------
+    path : Path or str
+        The file, or a workflow's folder of results, which has it as `FILE`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        There is no such file.
     """
     path = Path(path)
     file = path / FILE if path.is_dir() else path
@@ -127,7 +169,7 @@ def find(path: Path | str) -> Path:
 
 
 def load(path: Path | str) -> TrainedModel:
-    """Read the model that `save` wrote. Raises InputError where the file is missing, damaged or of another kind."""
+    """Read the model that `save` wrote. Raises InputError if the file is missing, damaged or of another kind."""
     return _from_file(find(path))
 
 
@@ -142,10 +184,29 @@ def save(path: Path | str, model: TrainedModel) -> None:
 
 
 def segment(image: Volume, model: TrainedModel, device: torch.device) -> Segmentation:
-    """Segment a raw image (z, y, x) as the workflow does: what it does in single steps is done here in one go.
+    """Segment a raw image as the workflow does in its single steps.
 
-    An image that is stored another way round than the training cohort's is turned in-plane first. Raises InputError for
-    an image whose intensities cannot be normalised.
+    If an image is stored another way round than the training images, it is turned in-plane first, and the result is
+    turned back.
+
+    Parameters
+    ----------
+    image : Volume, shape (z, y, x)
+        The raw image.
+    model : TrainedModel
+        The model.
+    device : torch.device
+        Where the networks compute.
+
+    Returns
+    -------
+    Segmentation
+        The labels and what is known about them.
+
+    Raises
+    ------
+    InputError
+        The intensities cannot be normalised.
     """
     settings = model.settings
     turn = _turn(image, model.cohort["directions"])
@@ -199,7 +260,7 @@ def _from_file(path: Path) -> TrainedModel:
 def _networks(
     settings: Mapping[str, Any], classes: int, seeds: Sequence[int]
 ) -> tuple[nn.Module, dict[int, cascade.Cascade]]:
-    """The localiser and a cascade a seed, as the settings say, untrained."""
+    """Make the localiser, and one cascade per seed, untrained, as the settings say."""
     of_cascade = settings["segmentation"]
     return localisation.network(settings["localisation"], classes), {
         seed: cascade.Cascade(cascade.first_network(of_cascade, classes), cascade.second_network(of_cascade, classes))

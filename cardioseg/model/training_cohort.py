@@ -1,4 +1,4 @@
-"""What a trained ensemble has seen, and how well it did, without the names of patients."""
+"""A summary of what the model was trained on, and of how well it did, without the names of patients."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,14 +22,31 @@ def summarise(
 ) -> dict[str, Any]:
     """Describe a training cohort in plain values.
 
-    table: file of the cohort's volumes. labels: files of the training labels (cropped), by patient. metrics: file of
-    the metrics. source, target: the modalities' names. Returns:
+    Parameters
+    ----------
+    table : Path or str
+        The table of the cohort's volumes.
+    labels : mapping of str to Path or str
+        Files of the cropped training labels, by patient.
+    metrics : Path or str
+        The table of the metrics.
+    source, target : str
+        Names of the modalities.
+    structures : sequence of str
+        Names of the structures.
 
-    source, target: the modalities' names. patients: their number by split. seen: the number of test patients of whom
-    labelled source images were trained on. slices, spacing_mm: least and most of the target's images (z, y, x).
-    volumes_ml: least and most of each structure in the training labels. directions: of the labelled images (see
-    `orientation.common`), None where they differ or are not known. dice: by structure its mean and standard deviation
-    over the test patients with labels, and their number; empty without any.
+    Returns
+    -------
+    dict
+        - `source`, `target`: names of the modalities.
+        - `patients`: their number by split.
+        - `seen`: the number of test patients whose labelled source images were used in training.
+        - `slices`, `spacing_mm`: least and greatest among the target's images, the spacing as (z, y, x).
+        - `volumes_ml`: least and greatest of each structure in the training labels.
+        - `directions`: common directions of the labelled images (see `orientation.common`); None if they differ or are
+        not
+          known.
+        - `dice`: by structure, mean and standard deviation over the test patients with labels, and the number of these.
     """
     rows = pd.read_csv(table, dtype=str, keep_default_na=False)
     splits = rows["splits"].str.split()

@@ -1,4 +1,4 @@
-"""Removing the smooth shading that receiver coils leave in MR images: N4 as SimpleITK has it."""
+"""N4 bias field correction: removes the smooth shading that receiver coils leave in MR images."""
 
 from collections.abc import Sequence
 
@@ -14,22 +14,22 @@ MINIMAL_SLICES = 4
 def correct(volume: Volume, shrink: int, iterations: Sequence[int]) -> Volume:
     """Divide an image by the smooth multiplicative field that N4 estimates.
 
-    The field is estimated from the voxels above Otsu's threshold, on one thread, so that the same image gives the same
-    result.
+    The field is estimated from the voxels above Otsu's threshold. One thread computes, so that the same image gives the
+    same result.
 
     Parameters
     ----------
-    volume
-        Image (z, y, x) whose intensities are proportional to the signal.
-    shrink
-        Factor in-plane, from 1, by which the image is thinned out for the estimate; slices all count.
-    iterations
-        Most iterations on each level; the field's grid is twice as fine on every next level.
+    volume : Volume, shape (z, y, x)
+        Image whose intensities are proportional to the signal.
+    shrink : int
+        Factor by which slices are reduced in-plane for the estimate, 1 or more. All slices are used.
+    iterations : sequence of int
+        Maximal number of iterations on each level. The field's grid is twice as fine on every next level.
 
     Returns
     -------
-    volume
-        The corrected image (float32) in the same geometry.
+    Volume of float32, shape (z, y, x)
+        The corrected image in the same geometry.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def correct(volume: Volume, shrink: int, iterations: Sequence[int]) -> Volume:
 
     References
     ----------
-    Tustison et al., N4ITK: improved N3 bias correction. IEEE Trans Med Imaging 2010;29:1310-1320.
+    N. J. Tustison et al.: N4ITK: improved N3 bias correction, IEEE Trans Med Imaging 2010;29:1310-1320.
     """
     import SimpleITK as sitk
 

@@ -1,4 +1,4 @@
-"""Cutting out the heart and normalising its surroundings' intensities (paper 3.2)."""
+"""Cropping the heart and normalising the crop's intensities (paper 3.2)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,17 +11,50 @@ from cardioseg.preprocessing.resampling import sub_grid
 
 
 def crop_and_normalise(volume: Volume, centre: tuple[float, float], settings: Mapping[str, Any]) -> Volume:
-    """Crop a resampled volume about the heart's centre (y, x; index) and normalise it to [-1, 1].
+    """Crop a resampled volume around the heart and normalise it to [-1, 1].
 
-    settings: `size` in pixels, `percentiles` of the crop's intensities that become -1 and 1. Where the field of view
-    ends within the crop it is padded with -1, which the percentiles do not see.
+    Parameters
+    ----------
+    volume : Volume, shape (z, y, x)
+        The resampled image.
+    centre : tuple of float
+        Centre of the heart as an index (y, x).
+    settings : mapping
+        `size` in pixels, and `percentiles` of the crop's intensities that become -1 and 1.
+
+    Returns
+    -------
+    Volume of float32, shape (z, size, size)
+        The crop. Outside of the field of view it is -1; the percentiles do not include these pixels.
+
+    Raises
+    ------
+    InputError
+        The intensities cannot be normalised.
     """
     inside = crop(Volume(np.ones(volume.array.shape, bool), volume.affine), centre, settings["size"], False)
     return normalise(crop(volume, centre, settings["size"], 0.0), inside.array, tuple(settings["percentiles"]))
 
 
 def crop(volume: Volume, centre: tuple[float, float], size: int, fill: float) -> Volume:
-    """Cut size x size pixels about centre (y, x; index), filled where the field of view is smaller (paper 3.2)."""
+    """Cut a square around a centre out of every slice.
+
+    Parameters
+    ----------
+    volume : Volume, shape (..., y, x)
+        The volume.
+    centre : tuple of float
+        Centre as an index (y, x).
+    size : int
+        Width and height in pixels.
+    fill : float
+        Value outside of the field of view.
+
+    Returns
+    -------
+    Volume, shape (..., size, size)
+        The crop, in its place in scanner coordinates.
+    """
     start = [round(position) - size // 2 for position in centre]
     array = np.full((*volume.array.shape[:-2], size, size), fill, volume.array.dtype)
     source, target = [], []
@@ -34,9 +67,26 @@ def crop(volume: Volume, centre: tuple[float, float], size: int, fill: float) ->
 
 
 def normalise(volume: Volume, inside: np.ndarray, percentiles: tuple[float, float]) -> Volume:
-    """Map intensities to [-1, 1]: the two percentiles over the mask `inside` to the ends, clipped; -1 outside.
+    """Map intensities linearly so that two percentiles become -1 and 1, and clip the rest.
 
-    Raises InputError where the intensities between the percentiles are constant, or nothing is inside.
+    Parameters
+    ----------
+    volume : Volume, shape (z, y, x)
+        The image.
+    inside : ndarray of bool, shape (z, y, x)
+        The field of view. Percentiles are taken in it; outside the result is -1.
+    percentiles : tuple of float
+        Percentiles that become -1 and 1.
+
+    Returns
+    -------
+    Volume of float32, shape (z, y, x)
+        The image in [-1, 1].
+
+    Raises
+    ------
+    InputError
+        Both percentiles are the same intensity, or nothing is inside.
     """
     if not inside.any():
         raise InputError(

@@ -1,4 +1,4 @@
-"""Finding the heart: a coarse U-Net whose masks are summed over the slices (paper 3.2)."""
+"""Finding the heart by a coarse U-Net, whose masks are summed over the slices (paper 3.2)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,26 +20,34 @@ MINIMAL_AREA_MM2 = 400.0
 
 @dataclass(frozen=True)
 class Location:
-    """Where the heart is in a volume: its centre (y, x; index), and whether it was found or is the image's centre."""
+    """Where the heart is in a volume.
+
+    Attributes
+    ----------
+    centre : tuple of float
+        Centre as an index (y, x).
+    found : bool
+        Whether the heart was found; otherwise the centre is that of the image.
+    """
 
     centre: tuple[float, float]
     found: bool
 
 
 def network(settings: Mapping[str, Any], classes: int) -> UNet:
-    """U-Net with instance norm, which makes it less sensitive to the modality's contrast (paper 3.2)."""
+    """Make a U-Net with instance norm, which makes it less sensitive to the modality's contrast (paper 3.2)."""
     return UNet(1, classes, settings["width"], settings["depth"], "instance", 0.0)
 
 
 def load(settings: Mapping[str, Any], classes: int, path: Path | str) -> UNet:
-    """The network with the weights of a file. Raises InputError where these are missing, damaged or of another one."""
+    """Make the network and load its weights. Raises InputError if these are missing or damaged, or do not fit."""
     unet = network(settings, classes)
     checkpoints.load_weights(path, unet)
     return unet
 
 
 def prepare(volume: Volume, settings: Mapping[str, Any], multiple: int) -> Volume:
-    """Resample to coarse pixels, normalise over the field of view, pad to a multiple of the network's stride."""
+    """Resample to coarse pixels, normalise over the field of view, and pad to a multiple of the network's stride."""
     coarse = resampling.resample(volume, settings["spacing_mm"])
     everywhere = np.ones(coarse.array.shape, bool)
     return _pad(cropping.normalise(coarse, everywhere, tuple(settings["percentiles"])), multiple)
@@ -48,7 +56,7 @@ def prepare(volume: Volume, settings: Mapping[str, Any], multiple: int) -> Volum
 def training_slices(
     images: list[Volume], labels: list[Volume], settings: Mapping[str, Any], classes: int, multiple: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All slices (n, y, x) of images and labels on the coarse grid, padded to the largest of them."""
+    """Return all slices of images and labels on the coarse grid, each (n, y, x), padded to the largest of them."""
     coarse = [prepare(image, settings, multiple) for image in images]
     truth = [
         Volume(resampling.labels_on_grid(label, image, classes), image.affine)
@@ -62,19 +70,26 @@ def training_slices(
 
 
 def locate(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], device: torch.device) -> Location:
-    """Find the heart's centre in a volume: the centroid of the masks summed over all slices, as indices of the volume.
+    """Find the heart's centre: the centroid of the network's masks, summed over all slices.
 
-    Where the summed mask has several pieces, the heaviest counts. Where the network finds less than 4 cm2 over all
-    slices, the image's centre stands in, and `found` is false.
+    If the summed mask has several pieces, the one with the largest sum counts. If the network finds less than 4 cm2
+    over all slices, the centre is that of the image.
 
     Parameters
     ----------
-    volume
-        Resampled image (z, y, x).
-    localiser
-        From slices (n, 1, y, x) to class scores; its `stride` divides the sides of the slices that it is given.
-    settings
-        The configuration's `localisation`.
+    volume : Volume, shape (z, y, x)
+        The resampled image.
+    localiser : Module
+        Network from slices (n, 1, y, x) to class scores. Its `stride` divides the sides of the slices.
+    settings : mapping
+        The section `localisation` of the configuration.
+    device : torch.device
+        Where the network computes.
+
+    Returns
+    -------
+    Location
+        The centre as an index of the volume.
     """
     coarse = prepare(volume, settings, int(localiser.stride))  # type: ignore[arg-type]
     probabilities = predict(localiser, coarse.array, device)
@@ -95,10 +110,30 @@ def crop_heart(
     cropping_settings: Mapping[str, Any],
     device: torch.device,
 ) -> tuple[Location, Volume]:
-    """Find the heart in a resampled image (z, y, x) and cut it out, normalised to [-1, 1].
+    """Find the heart in a resampled image, and crop and normalise the image around it.
 
-    The settings are the configuration's `localisation` and `cropping`. Raises InputError where the intensities cannot
-    be normalised.
+    Parameters
+    ----------
+    resampled : Volume, shape (z, y, x)
+        The resampled image.
+    localiser : Module
+        As in `locate`.
+    localisation_settings, cropping_settings : mapping
+        The sections `localisation` and `cropping` of the configuration.
+    device : torch.device
+        Where the network computes.
+
+    Returns
+    -------
+    location : Location
+        Where the heart is.
+    crop : Volume of float32, shape (z, size, size)
+        The crop in [-1, 1].
+
+    Raises
+    ------
+    InputError
+        The intensities cannot be normalised.
     """
     location = locate(resampled, localiser, localisation_settings, device)
     return location, cropping.crop_and_normalise(resampled, location.centre, cropping_settings)

@@ -11,15 +11,20 @@ from cardioseg.preprocessing import bias_field
 
 
 def to_common_pixels(raw: Volume, settings: Mapping[str, Any]) -> Volume:
-    """Correct the intensities of a raw image for the coil's shading, where that is asked for, and resample it in-plane.
+    """Correct a raw image for the coils' shading, if configured, and resample it in-plane.
 
     Parameters
     ----------
-    raw
-        Image (z, y, x).
-    settings
-        The configuration's `resampling`: `spacing_mm` of the new square pixels, and `bias_field_correction`, None or
-        the arguments of `bias_field.correct`.
+    raw : Volume, shape (z, y, x)
+        The image.
+    settings : mapping
+        The section `resampling` of the configuration: `spacing_mm` of the new square pixels, and
+        `bias_field_correction`, None or the arguments of `bias_field.correct`.
+
+    Returns
+    -------
+    Volume of float32, shape (z, y, x)
+        The resampled image.
     """
     correction = settings["bias_field_correction"]
     corrected = bias_field.correct(raw, **correction) if correction else raw
@@ -27,10 +32,22 @@ def to_common_pixels(raw: Volume, settings: Mapping[str, Any]) -> Volume:
 
 
 def interpolation_matrix(inputs: int, outputs: int, scale: float, offset: float) -> np.ndarray:
-    """Linear interpolation along one axis as a matrix (outputs, inputs), float32.
+    """Make the matrix of linear interpolation along one axis.
 
-    Output i lies at input index offset + scale * i. Where scale > 1 the triangular kernel is widened by it, so that
-    nothing aliases. Rows sum to 1, or are all 0 for outputs beyond the field of view.
+    Output i lies at the input index offset + scale * i. If scale > 1, the triangular kernel is wider by this factor, so
+    that nothing aliases.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Lengths of the axis.
+    scale, offset : float
+        In input pixels.
+
+    Returns
+    -------
+    ndarray of float32, shape (outputs, inputs)
+        Rows that sum to 1, or are all 0 for outputs beyond the field of view.
     """
     position = offset + scale * np.arange(outputs)
     distance = np.abs(position[:, None] - np.arange(inputs)[None, :]) / max(1.0, scale)
@@ -41,7 +58,7 @@ def interpolation_matrix(inputs: int, outputs: int, scale: float, offset: float)
 
 
 def resample(volume: Volume, spacing_mm: float) -> Volume:
-    """Resample each slice to square pixels of spacing_mm (paper 3.2: 1.25 mm), centred on the same field of view."""
+    """Resample each slice to square pixels of `spacing_mm` (paper 3.2: 1.25 mm), centred on the same field of view."""
     rows, row_scale, row_offset = _centred(volume.array.shape[-2], volume.spacing[1], spacing_mm)
     columns, column_scale, column_offset = _centred(volume.array.shape[-1], volume.spacing[2], spacing_mm)
     vertical = interpolation_matrix(volume.array.shape[-2], rows, row_scale, row_offset)
@@ -51,22 +68,53 @@ def resample(volume: Volume, spacing_mm: float) -> Volume:
 
 
 def labels_on_grid(labels: Volume, grid: Volume, classes: int) -> np.ndarray:
-    """Labels (z, y, x; uint8) resampled in-plane onto the grid of another volume of the same slices.
+    """Resample labels in-plane onto the grid of another volume with the same slices.
 
-    Each class is resampled as a map, then the largest counts; background where the labels do not reach.
+    Each class is resampled as a map, and the largest map wins.
+
+    Parameters
+    ----------
+    labels : Volume of int, shape (z, y, x)
+        The labels.
+    grid : Volume
+        The volume whose grid is taken.
+    classes : int
+        The number of classes, with the background.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        The labels; background where the given labels do not reach.
     """
     return most_probable(Volume(one_hot(labels.array, classes), labels.affine), grid.array.shape[-3:], grid.affine)
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Labels (z, y, x) as float32 maps (classes, z, y, x)."""
+    """Turn labels (z, y, x) into float32 maps (classes, z, y, x) of 0 and 1."""
     return (labels[None] == np.arange(classes).reshape(-1, 1, 1, 1)).astype(np.float32)
 
 
 def most_probable(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
-    """Class (z, y, x; uint8) of which the map is largest, maps (classes, z, y, x) being resampled in-plane onto a grid.
+    """Resample maps in-plane onto a grid and take the class of the largest map.
 
-    Where the maps do not reach is background. See `on_grid`.
+    Parameters
+    ----------
+    maps : Volume, shape (classes, z, y, x)
+        The maps.
+    shape : tuple of int
+        Shape (z, y, x) of the grid.
+    affine : ndarray, shape (4, 4)
+        Affine of the grid, which has the same slices.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        The classes; background where the maps do not reach.
+
+    Raises
+    ------
+    InputError
+        The grids do not share slices and in-plane axes.
     """
     resampled, rows, columns = _onto(maps, shape, affine)
     labels = np.zeros(shape, np.uint8)
@@ -75,9 +123,26 @@ def most_probable(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray)
 
 
 def on_grid(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
-    """Maps (channels, z, y, x) resampled in-plane onto a grid (shape, affine) with the same slices, float32.
+    """Resample maps in-plane onto a grid.
 
-    Where the maps do not reach is 0. Raises InputError where the two grids do not share slices and in-plane axes.
+    Parameters
+    ----------
+    maps : Volume, shape (channels, z, y, x)
+        The maps.
+    shape : tuple of int
+        Shape (z, y, x) of the grid.
+    affine : ndarray, shape (4, 4)
+        Affine of the grid, which has the same slices.
+
+    Returns
+    -------
+    ndarray of float32, shape (channels, z, y, x)
+        The resampled maps; 0 where they do not reach.
+
+    Raises
+    ------
+    InputError
+        The grids do not share slices and in-plane axes.
     """
     resampled, rows, columns = _onto(maps, shape, affine)
     array = np.zeros((len(maps.array), *shape), np.float32)
@@ -86,7 +151,7 @@ def on_grid(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np
 
 
 def _onto(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> tuple[np.ndarray, slice, slice]:
-    """Maps resampled onto the rows and columns of a grid that they reach: a crop reaches a small part of an image."""
+    """Resample maps onto the rows and columns of a grid that they reach: a crop reaches a small part of an image."""
     mapping = np.linalg.inv(maps.affine) @ affine
     scale_x, scale_y, scale_z = np.diag(mapping)[:3]
     straight = np.allclose(mapping[:3, :3], np.diag([scale_x, scale_y, scale_z]), atol=1e-3)
@@ -101,20 +166,20 @@ def _onto(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> tupl
 
 
 def _reached(matrix: np.ndarray) -> slice:
-    """Outputs of an interpolation that lie within the field of view."""
+    """Return the outputs of an interpolation that lie within the field of view."""
     reached = np.flatnonzero(matrix.any(axis=1))
     return slice(reached[0], reached[-1] + 1) if len(reached) else slice(0)
 
 
 def _centred(length: int, spacing: float, new_spacing: float) -> tuple[int, float, float]:
-    """New length, scale and offset (in old pixels) of an axis resampled about its centre."""
+    """Return new length, scale and offset (in old pixels) of an axis that is resampled around its centre."""
     scale = new_spacing / spacing
     new_length = max(1, round(length / scale))
     return new_length, scale, ((length - 1) - (new_length - 1) * scale) / 2
 
 
 def sub_grid(affine: np.ndarray, scale: tuple[float, float], offset: tuple[float, float]) -> np.ndarray:
-    """Affine of the grid whose in-plane index i lies at index offset + scale * i of the old one; both (y, x)."""
+    """Return the affine of a grid whose in-plane index i lies at the old index offset + scale * i; both are (y, x)."""
     step = np.eye(4)
     step[0, 0], step[1, 1] = scale[1], scale[0]
     step[0, 3], step[1, 3] = offset[1], offset[0]

@@ -1,9 +1,14 @@
-"""Randomised appearance: slices as another sequence or a diseased wall might show them; batched, on the images' device.
+"""Randomised appearance: slices as another sequence or a diseased wall may show them, in batches on the device.
 
-A network that sees one modality under many contrasts learns shapes rather than intensities, and segments a modality
-that it never saw (Billot et al. 2023, SynthSeg; Ouyang et al. 2023, causality-inspired single-source generalisation; Su
-et al. 2023, location-scale augmentation). Late enhancement differs by more than contrast: scars as bright as blood hide
-part of the wall, so that such are painted.
+A network that sees one modality in many contrasts learns shapes rather than intensities, and can segment a modality
+that it never saw. Late enhancement differs by more than contrast: scars as bright as blood hide part of the wall. So
+scars are painted as well.
+
+References
+----------
+B. Billot et al.: SynthSeg, Med Image Anal 2023.
+C. Ouyang et al.: Causality-inspired single-source domain generalization, IEEE Trans Med Imaging 2023.
+Z. Su et al.: Rethinking data augmentation for single-source domain generalization, AAAI 2023.
 """
 
 import math
@@ -29,27 +34,30 @@ def randomise(
     settings: Mapping[str, Any],
     generator: torch.Generator,
 ) -> Tensor:
-    """Give each slice a random appearance; its labels stay true.
+    """Give each slice a random appearance; its labels remain valid.
 
     Parameters
     ----------
-    images
-        (n, 1, y, x) in [-1, 1].
-    labels
-        (n, y, x) integers, 0 is background.
-    settings
-        `own_curves`: probability that background and every structure have an intensity curve each, rather than one
-        for all. `downward`: by class, background first, the probability that such a curve falls. `scar`: None, or see
-        `paint_scars`. `bias`: standard deviation of the logarithm of a smooth field that multiplies. `noise`: largest
-        standard deviation, where the range of intensities is 1. `blur_pixels`: largest standard deviation of a blur,
-        which half of the slices get. `percentiles`: of a slice's intensities, which become -1 and 1.
-    generator
-        On the CPU, so that the draws are the same on every device.
+    images : Tensor, shape (n, 1, y, x)
+        Slices in [-1, 1].
+    labels : Tensor of int, shape (n, y, x)
+        Their labels; 0 is background.
+    settings : mapping
+        - `own_curves`: probability that background and structures have different intensity curves instead of a common
+        one.
+        - `downward`: by class, background first, the probability that such a curve falls.
+        - `scar`: None, or the settings of `paint_scars`.
+        - `bias`: standard deviation of the logarithm of a smooth field that multiplies intensities.
+        - `noise`: largest standard deviation, for intensities from 0 to 1.
+        - `blur_pixels`: largest standard deviation of a blur, which half of the slices get.
+        - `percentiles`: percentiles of a slice's intensities that become -1 and 1.
+    generator : torch.Generator
+        A generator on the CPU, so that the draws are the same on every device.
 
     Returns
     -------
-    Tensor
-        (n, 1, y, x) in [-1, 1].
+    Tensor, shape (n, 1, y, x)
+        Slices in [-1, 1].
     """
     masks = soft_masks(labels, len(settings["downward"]))
     curves = send(draw_curves(len(images), settings, generator), images.device)
@@ -64,13 +72,13 @@ def randomise(
 
 
 def soft_masks(labels: Tensor, classes: int) -> Tensor:
-    """Labels (n, y, x) as maps (n, classes, y, x) that sum to one, blurred at the borders."""
+    """Turn labels (n, y, x) into maps (n, classes, y, x) that sum to 1 and are blurred at the borders."""
     hard = (labels[:, None] == torch.arange(classes, device=labels.device).view(1, -1, 1, 1)).float()
     return _convolve(hard, _gaussian(torch.full((len(labels),), EDGE_PIXELS), 2).to(labels.device))
 
 
 def draw_curves(count: int, settings: Mapping[str, Any], generator: torch.Generator) -> Tensor:
-    """Values of intensity curves at evenly spaced knots from 0 to 1: (n, classes, KNOTS); settings as above."""
+    """Draw intensity curves: values (n, classes, KNOTS) at evenly spaced intensities; settings as in `randomise`."""
     downward = torch.tensor(settings["downward"])
     classes = len(downward)
     steps = -torch.log(torch.rand((count, 1 + classes, KNOTS - 1), generator=generator).clamp(min=1e-6))
@@ -87,7 +95,7 @@ def draw_curves(count: int, settings: Mapping[str, Any], generator: torch.Genera
 
 
 def apply_curves(images: Tensor, curves: Tensor) -> Tensor:
-    """Intensities (n, 1, y, x) in [0, 1] through each of the curves: (n, classes, y, x)."""
+    """Map intensities (n, 1, y, x) in [0, 1] by each of the curves; returns (n, classes, y, x)."""
     position = images[:, 0].flatten(1) * (KNOTS - 1)
     knot = position.long().clamp(max=KNOTS - 2)
     rest = (position - knot)[:, None]
@@ -99,12 +107,29 @@ def apply_curves(images: Tensor, curves: Tensor) -> Tensor:
 def paint_scars(
     shown: Tensor, labels: Tensor, masks: Tensor, settings: Mapping[str, Any], generator: torch.Generator
 ) -> Tensor:
-    """Paint one or two scars into the wall of some slices (n, 1, y, x).
+    """Paint one or two scars into the wall of some slices. Slices without a wall stay as they are.
 
-    settings: `structure`, the class of the wall, and `blood`, that of the cavity in it. `probability` of a slice.
-    `half_width_degrees`, `transmurality` and `brightness`, each the least and the most: the sector's width to either
-    side, what share of the wall it takes from the inside outwards, and its intensity by the blood's. `dark_core`:
-    probability of a dark core (microvascular obstruction). Slices without a wall stay as they are.
+    Parameters
+    ----------
+    shown : Tensor, shape (n, 1, y, x)
+        Slices in [0, 1].
+    labels : Tensor of int, shape (n, y, x)
+        Their labels.
+    masks : Tensor, shape (n, classes, y, x)
+        As from `soft_masks`.
+    settings : mapping
+        - `structure`, `blood`: classes of the wall and of the cavity in it.
+        - `probability` that a slice has scars.
+        - `half_width_degrees`, `transmurality`, `brightness`: least and greatest half width of the sector, share of the
+          wall from the inside outwards, and intensity relative to the blood.
+        - `dark_core`: probability of a dark core (microvascular obstruction).
+    generator : torch.Generator
+        A generator on the CPU.
+
+    Returns
+    -------
+    Tensor, shape (n, 1, y, x)
+        The slices with scars.
     """
     count, device = len(shown), shown.device
     wall, blood = labels == settings["structure"], labels == settings["blood"]
@@ -141,10 +166,18 @@ def paint_scars(
 
 
 def wall_coordinates(wall: Tensor, whole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where each pixel lies in a wall: depth (0 at the inner border, 1 at the outer), angle and radius in pixels.
+    """Compute where each pixel lies in a wall, in polar coordinates about the centre of all that it encloses.
 
-    wall, whole: masks (n, y, x) of the wall and of all that it encloses, itself included. About the whole's centre.
-    Each result is (n, y, x). Depth in directions without a wall means nothing.
+    Parameters
+    ----------
+    wall, whole : Tensor of bool, shape (n, y, x)
+        Masks of the wall, and of the wall with what it encloses.
+
+    Returns
+    -------
+    depth, angle, radius : Tensor, shape (n, y, x)
+        Depth is 0 at the inner border and 1 at the outer; it has no meaning in directions without a wall. The angle is
+        in radians, the radius in pixels.
     """
     height, width = wall.shape[-2:]
     y = torch.arange(height, device=wall.device, dtype=torch.float32).view(1, -1, 1)
@@ -166,13 +199,13 @@ def wall_coordinates(wall: Tensor, whole: Tensor) -> tuple[Tensor, Tensor, Tenso
 def bias_field(
     count: int, shape: Sequence[int], deviation: float, generator: torch.Generator, device: torch.device
 ) -> Tensor:
-    """Smooth positive fields (n, 1, y, x), log-normal at their control points."""
+    """Draw smooth positive fields (n, 1, y, x), log-normal at their control points."""
     points = torch.randn((count, 1, BIAS_POINTS, BIAS_POINTS), generator=generator) * deviation
     return F.interpolate(send(points, device), size=tuple(shape), mode="bicubic", align_corners=True).exp()
 
 
 def normalise(images: Tensor, percentiles: Sequence[float]) -> Tensor:
-    """Map two percentiles of each image (n, 1, y, x) to -1 and 1 and clip, as crops are; of every second pixel."""
+    """Map two percentiles of each image (n, 1, y, x), over every second pixel, to -1 and 1, and clip."""
     ordered = images[..., ::2, ::2].flatten(1).sort(dim=1).values
     low, high = (ordered[:, round(share / 100 * (ordered.shape[1] - 1))].view(-1, 1, 1, 1) for share in percentiles)
     return (2 * (images - low) / (high - low).clamp(min=1e-3) - 1).clamp(-1, 1)
@@ -185,14 +218,14 @@ def _blurred(images: Tensor, largest: float, generator: torch.Generator) -> Tens
 
 
 def _gaussian(deviations: Tensor, reach: int) -> Tensor:
-    """Kernels (n, 2 reach + 1) of the deviations in pixels (n,); of 0 the identity."""
+    """Return kernels (n, 2 reach + 1) of standard deviations (n,) in pixels; a deviation of 0 gives the identity."""
     offsets = torch.arange(-reach, reach + 1)
     kernels = torch.exp(-0.5 * (offsets / deviations.clamp(min=1e-3)[:, None]).square())
     return kernels / kernels.sum(dim=1, keepdim=True)
 
 
 def _convolve(maps: Tensor, kernels: Tensor) -> Tensor:
-    """Maps (n, channels, y, x), each image with its kernel along both axes, the edge going on beyond."""
+    """Convolve maps (n, channels, y, x), each image with its kernel along both axes; edge pixels are repeated."""
     reach = kernels.shape[1] // 2
     for axis in (2, 3):
         pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)

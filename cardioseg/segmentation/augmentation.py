@@ -1,4 +1,4 @@
-"""Random elastic deformation, scaling, rotation and gamma (paper 3.2), and shifts; batched, on the images' device."""
+"""Random elastic deformation, scaling, rotation, gamma (paper 3.2) and shifts, in batches on the images' device."""
 
 import math
 from collections.abc import Mapping

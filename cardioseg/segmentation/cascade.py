@@ -1,4 +1,4 @@
-"""The cascaded U-Net (paper 2.2): U-Net 1 sees the image, U-Net 2 the image and U-Net 1's probabilities."""
+"""The cascaded U-Net (paper 2.2): U-Net 1 sees the image; U-Net 2 sees the image and U-Net 1's probabilities."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from cardioseg.segmentation.unet import UNet
 
 
 def unet(inputs: int, classes: int, settings: Mapping[str, Any]) -> nn.Module:
-    """The paper's network (Fig. 3)."""
+    """Make the paper's network (Fig. 3)."""
     return UNet(inputs, classes, settings["width"], settings["depth"], "batch", settings["dropout"])
 
 
@@ -23,17 +23,23 @@ NETWORKS: dict[str, Callable[[int, int, Mapping[str, Any]], nn.Module]] = {"unet
 
 
 def first_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
-    """U-Net 1, or what `network` names in its place: one channel, the image."""
+    """Make U-Net 1, or the network that `network` names instead; its input is the image (1 channel)."""
     return NETWORKS[settings["network"]](1, classes, settings)
 
 
 def second_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
-    """U-Net 2, or what `network` names: image and the probabilities of every class (5 channels for the heart)."""
+    """Make U-Net 2, or the network that `network` names instead.
+
+    Its input is the image and the probabilities of every class (5 channels for the heart).
+    """
     return NETWORKS[settings["network"]](1 + classes, classes, settings)
 
 
 def with_shape_prior(first: nn.Module) -> Callable[[Tensor], Tensor]:
-    """U-Net 2's input from an image (n, 1, y, x): the image and the fixed U-Net 1's softmax (n, 1 + classes, y, x)."""
+    """Return a function that makes U-Net 2's input from an image (n, 1, y, x).
+
+    Its result is the image and the softmax of the fixed U-Net 1, (n, 1 + classes, y, x).
+    """
     first.eval().requires_grad_(False)
 
     def inputs(image: Tensor) -> Tensor:
@@ -44,7 +50,7 @@ def with_shape_prior(first: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 class Cascade(nn.Module):
-    """Both networks as one: slices (n, 1, y, x) to U-Net 2's class scores (n, classes, y, x)."""
+    """Both networks as one: from slices (n, 1, y, x) to U-Net 2's class scores (n, classes, y, x)."""
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
@@ -55,14 +61,14 @@ class Cascade(nn.Module):
 
 
 def load_first(settings: Mapping[str, Any], classes: int, path: Path | str) -> nn.Module:
-    """The first network with the weights of a file. Raises InputError where these do not fit."""
+    """Make the first network and load its weights. Raises InputError if these do not fit."""
     network = first_network(settings, classes)
     checkpoints.load_weights(path, network)
     return network
 
 
 def load(settings: Mapping[str, Any], classes: int, first: Path | str, second: Path | str) -> Cascade:
-    """A cascade with the weights of two files. Raises InputError where these do not fit."""
+    """Make a cascade and load its weights from two files. Raises InputError if these do not fit."""
     network = second_network(settings, classes)
     checkpoints.load_weights(second, network)
     return Cascade(load_first(settings, classes, first), network)

@@ -6,19 +6,44 @@ from torch import Tensor
 
 
 def weighted_cross_entropy(scores: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
-    """L_wce = -sum_m w^m y^m log p^m, averaged over pixels and images.
+    """Compute L_wce = -sum_m w^m y^m log p^m, averaged over pixels and images.
 
-    scores: (n, classes, y, x) before the softmax; labels: (n, y, x) integers; class_weights: (classes,).
+    Parameters
+    ----------
+    scores : Tensor, shape (n, classes, y, x)
+        Scores before the softmax.
+    labels : Tensor of int, shape (n, y, x)
+        The true classes.
+    class_weights : Tensor, shape (classes,)
+        The weights w.
+
+    Returns
+    -------
+    Tensor, shape ()
+        The loss.
     """
     return F.cross_entropy(scores, labels, class_weights, reduction="sum") / labels.numel()
 
 
 def edge_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """L_edge = sum over foreground classes m and Sobel directions k of ||S_k p^m - S_k y^m||_2, averaged over images.
+    """Compute L_edge = sum_m sum_k ||S_k p^m - S_k y^m||_2, averaged over images.
 
-    probabilities: (n, classes, y, x), class 0 the background; labels: (n, y, x) integers. The filters are normalised to
-    estimate the derivative (weights / 8) and the norm is divided by the square root of the number of pixels, so that
-    the paper's lambda means the same for every image size.
+    The sums are over foreground classes m and Sobel directions k.
+
+    The filters are normalised so that they estimate the derivative (weights / 8). The norm is divided by the square
+    root of the number of pixels. So the paper's lambda means the same for every image size.
+
+    Parameters
+    ----------
+    probabilities : Tensor, shape (n, classes, y, x)
+        Probabilities; class 0 is background.
+    labels : Tensor of int, shape (n, y, x)
+        The true classes.
+
+    Returns
+    -------
+    Tensor, shape ()
+        The loss.
     """
     foreground = torch.arange(1, probabilities.shape[1], device=labels.device)
     truth = labels[:, None] == foreground.view(1, -1, 1, 1)
@@ -28,16 +53,30 @@ def edge_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def composite_loss(scores: Tensor, labels: Tensor, class_weights: Tensor, edge_weight: float) -> Tensor:
-    """L_seg = L_wce + lambda L_edge; arguments as above, lambda = edge_weight (paper: 0.5)."""
+    """Compute L_seg = L_wce + lambda L_edge.
+
+    Parameters
+    ----------
+    scores, labels, class_weights : Tensor
+        As in `weighted_cross_entropy`.
+    edge_weight : float
+        The paper's lambda (0.5).
+
+    Returns
+    -------
+    Tensor, shape ()
+        The loss.
+    """
     return weighted_cross_entropy(scores, labels, class_weights) + edge_weight * edge_loss(
         scores.softmax(dim=1), labels
     )
 
 
 def _sobel(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Both 3 x 3 Sobel filters (divided by 8) of maps (n, channels, y, x), zero beyond the edge.
+    """Apply both 3 x 3 Sobel filters (divided by 8) to maps (n, channels, y, x), with zeros beyond the edge.
 
-    As sums of shifted maps: on a CPU a convolution of single channels costs as much as a network's layer.
+    They are computed as sums of shifted maps, because on a CPU a convolution of single channels costs as much as a
+    network's layer.
     """
     padded = F.pad(maps, (1, 1, 1, 1))
     left, middle, right = padded[..., :-2], padded[..., 1:-1], padded[..., 2:]

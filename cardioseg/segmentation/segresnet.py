@@ -1,6 +1,8 @@
-"""SegResNet, from MONAI, an optional extra: a residual encoder with a light decoder.
+"""SegResNet from MONAI, an optional extra: a residual encoder with a light decoder, here in 2-D.
 
-A. Myronenko: 3D MRI Brain Tumor Segmentation Using Autoencoder Regularization, BrainLes 2018, here in 2-D.
+References
+----------
+A. Myronenko: 3D MRI Brain Tumor Segmentation Using Autoencoder Regularization, BrainLes 2018.
 """
 
 import importlib.util
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_installed() -> None:
-    """Raise InputError without MONAI."""
+    """Raise InputError if MONAI is not installed."""
     if importlib.util.find_spec("monai") is None:
         raise InputError(
             "segmentation.network: segresnet comes with MONAI, which is not installed; install it by "
@@ -25,10 +27,20 @@ def check_installed() -> None:
 
 
 def segresnet(inputs: int, classes: int, settings: Mapping[str, Any]) -> "nn.Module":
-    """Image (n, inputs, y, x) to class scores (n, classes, y, x); y and x are multiples of 2 ** depth.
+    """Make a network from an image (n, inputs, y, x) to class scores (n, classes, y, x).
 
-    settings: `width`, `depth` and `dropout` as of the U-Net; with a depth of 3 the blocks of a level are those of the
-    publication. Raises InputError without MONAI.
+    Parameters
+    ----------
+    inputs, classes : int
+        Numbers of channels.
+    settings : mapping
+        `width`, `depth` and `dropout` as of the U-Net; y and x must be multiples of 2 ** depth. With a depth of 3 the
+        levels have the publication's numbers of blocks.
+
+    Raises
+    ------
+    InputError
+        MONAI is not installed.
     """
     check_installed()
     from monai.networks.nets.segresnet import SegResNet

@@ -1,4 +1,4 @@
-"""The U-Net of paper Fig. 3: vanilla, with a norm after each convolution and dropout after each concatenation."""
+"""The U-Net of paper Fig. 3, with a norm after each convolution and dropout after each concatenation."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -22,7 +22,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Dropout(nn.Dropout):
-    """Dropout that draws 16 random bits an element on a CPU, in a quarter of the time of Bernoulli's numbers."""
+    """Dropout that draws 16 random bits per element on a CPU, which takes a quarter of the time of torch's own."""
 
     def forward(self, features: Tensor) -> Tensor:
         if not self.training or not self.p or features.device.type != "cpu":
@@ -36,10 +36,26 @@ class Dropout(nn.Dropout):
 
 
 class UNet(nn.Module):
-    """Image (n, inputs, y, x) to class scores (n, classes, y, x); y and x are multiples of `stride`.
+    """A U-Net from an image (n, inputs, y, x) to class scores (n, classes, y, x); y and x are multiples of `stride`.
 
-    width: channels at full resolution, doubled at each of `depth` halvings (64 and 4 in Ronneberger et al. 2015; zero
-    padding keeps the size). norm: 'batch' for segmentation (paper Fig. 3), 'instance' for localisation (paper 3.2).
+    Zero padding keeps the size.
+
+    Parameters
+    ----------
+    inputs, classes : int
+        Numbers of channels of the image and of the scores.
+    width : int
+        Channels at full resolution, doubled at each halving (64 in Ronneberger et al. 2015).
+    depth : int
+        Number of times that the resolution is halved (4 in Ronneberger et al. 2015).
+    norm : {'batch', 'instance'}
+        The paper has 'batch' for segmentation (Fig. 3) and 'instance' for localisation (3.2).
+    dropout : float
+        Share of the elements that is set to zero.
+
+    References
+    ----------
+    O. Ronneberger, P. Fischer, T. Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015.
     """
 
     def __init__(
@@ -77,14 +93,29 @@ class UNet(nn.Module):
 
 
 def image_alone(image: Tensor) -> Tensor:
-    """U-Net 1's input: the image as it is."""
+    """Return an image as it is: U-Net 1's input."""
     return image
 
 
 @torch.no_grad()
 @precision.products("float32")
 def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
-    """Class probabilities (classes, z, y, x), float32, of slices (z, y, x) in [-1, 1]."""
+    """Predict class probabilities.
+
+    Parameters
+    ----------
+    network : Module
+        From slices (n, 1, y, x) to class scores (n, classes, y, x).
+    images : ndarray of float32, shape (z, y, x)
+        Slices in [-1, 1].
+    device : torch.device
+        Where the network computes.
+
+    Returns
+    -------
+    ndarray of float32, shape (classes, z, y, x)
+        Probabilities that sum to 1 over the classes.
+    """
     network.to(device).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ready = fold_batch_norms(network)
@@ -96,7 +127,7 @@ def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """A network in evaluation mode, or where it has batch norms another with each in the convolution before it."""
+    """Return a network in evaluation mode, if it has batch norms a copy with these folded into the convolutions."""
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return network
     # The two share all tensors that stay as they are.
