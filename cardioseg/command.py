@@ -1,6 +1,6 @@
 """The command `cardioseg`: a trained ensemble applied to images, for users who never saw the workflow.
 
-What takes long to import is imported when it is needed, so that --help answers at once.
+Slow imports are made where they are needed, so that --help answers at once.
 """
 
 import argparse
@@ -20,30 +20,30 @@ from cardioseg.core.errors import InputError
 MOST_THREADS = 1024
 DONE, FAILED, REVIEW, INTERRUPTED = 0, 1, 3, 130
 WRITTEN = """\
-Segment images by a trained ensemble.
+Segment images with a trained ensemble.
 
 Written to the folder of --out:
   masks/NAME.nii.gz         the structures, in the image's exact geometry, with the training cohort's codes
-  dicom/NAME.dcm            of a DICOM series: the structures for its archive, with its patient's name
+  dicom/NAME.dcm            the structures for the archive, with the patient's name (for a DICOM series)
   uncertainty/NAME.nii.gz   entropy of the ensemble's mean probabilities, from 0 (certain) to 1, in the same geometry
   slices/NAME.png           all slices with contours
-  errors/NAME.txt           details of an error that was not foreseen
-  results.csv results.json  an entry an image: volumes, mass and thickness of a wall where the ensemble has one,
-                            agreement between its members, and whether and why a person should look at the result
+  errors/NAME.txt           details of an unexpected error
+  results.csv results.json  one entry per image: volumes, mass and thickness of the wall (if the ensemble has one),
+                            agreement between the members, and whether and why a person should check the result
 
-What lies there of earlier calls remains, and the tables hold all of it. An image whose name another one has is called
-FOLDER/NAME. All results in a folder are of one model.
+Results of earlier calls remain in the folder and in its tables. If two images have the same name, the second one is
+called FOLDER/NAME. All results in a folder are of one model.
 """
 STATUS = f"""\
 exit status:
-  {DONE}  all images are segmented, and nothing stands out
+  {DONE}  all images are segmented, and no result needs a check
   {FAILED}  an image could not be segmented (the others are), or the model cannot be used
   2  wrong usage
-  {REVIEW}  all images are segmented, and a person should look at some of the results
+  {REVIEW}  all images are segmented, and a person should check some of the results
 """
 EXPORTED = """\
-Write a trained ensemble to the folder of --out, to be passed on: ensemble.pt, with the licence given here, and
-MODEL_CARD.md, which describes it. With --onnx also the networks alone, in onnx/.
+Write a trained ensemble to the folder of --out, so that others can use it: ensemble.pt, with the licence given here,
+and MODEL_CARD.md, which describes it. With --onnx also the networks alone, in onnx/.
 """
 
 
@@ -69,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cardioseg", description="Segmentation of cardiac MR by a trained ensemble.")
+    parser = argparse.ArgumentParser(
+        prog="cardioseg", description="Segmentation of cardiac MR with a trained ensemble."
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {metadata.version('cardioseg')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     segment = commands.add_parser(
@@ -91,9 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     segment.add_argument("--out", type=Path, required=True, help="folder to write to")
     segment.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, ...")
-    segment.add_argument("--threads", type=_count, help="number of CPU threads; by default one a core")
+    segment.add_argument("--threads", type=_count, help="number of CPU threads; by default one per core")
     segment.set_defaults(run=_segment)
-    export = commands.add_parser("export", help="pass a trained ensemble on", description=EXPORTED)
+    export = commands.add_parser("export", help="write a trained ensemble for others", description=EXPORTED)
     export.add_argument("model", type=Path, metavar="MODEL", help="model file, or the workflow's folder of results")
     export.add_argument("--out", type=Path, required=True, help="folder to write to")
     export.add_argument("--licence", metavar="TEXT", help="who may use the weights for what")
@@ -102,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="IMAGE",
-        help="also write the networks as ONNX, and check that they give the same masks of these images",
+        help="also write the networks as ONNX, and check on these images that they give the same masks",
     )
     export.set_defaults(run=_export)
     return parser
@@ -123,14 +125,14 @@ def _segment(given: argparse.Namespace) -> int:
     statuses = batch.segment(found, trained_model.load(path), device, given.out, _about(path))
     counts = {status: statuses.count(status) for status in ("review", "failed")}
     print(
-        f"{len(statuses) - counts['failed']} segmented, {counts['review']} of them to be looked at, "
+        f"{len(statuses) - counts['failed']} segmented, {counts['review']} of them to be checked, "
         f"{counts['failed']} failed. See {given.out / 'results.csv'}"
     )
     return FAILED if "failed" in statuses else REVIEW if "review" in statuses else DONE
 
 
 def _about(model: Path) -> dict[str, str]:
-    """What tells a model file from others."""
+    """Identify a model file."""
     return {"model": str(model.absolute()), "model_sha256": checksums.sha256([model])[str(model)]}
 
 
@@ -168,5 +170,5 @@ def _onnx_export() -> ModuleType:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {MOST_THREADS}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MOST_THREADS}")
     return int(text)

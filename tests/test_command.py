@@ -86,7 +86,7 @@ def test_one_bad_image_does_not_stop_the_others(cohort, results, tmp_path, capsy
     told = capsys.readouterr()
     assert told.err.startswith("broken  failed: ")
     assert "60  LV " in told.out
-    assert "1 segmented, 1 of them to be looked at, 1 failed" in told.out
+    assert "1 segmented, 1 of them to be checked, 1 failed" in told.out
 
 
 def test_bar_on_a_terminal_alone(capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""Images that a user names, wherever they are: found, read, and what is made of them written in their own geometry."""
+"""Images that a user names: finding and reading them, and writing results in their geometry."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ SUFFIXES = (".nii.gz", ".nii")
 
 @dataclass(frozen=True)
 class Image:
-    """A raw image, the file or folder that it was read from, and its DICOM series where it is of one."""
+    """A raw image, the file or folder that it was read from, and its DICOM series if it has one."""
 
     path: Path
     volume: Volume
@@ -28,12 +28,28 @@ class Image:
 
 
 def find(arguments: Iterable[Path | str], out: Path | None = None) -> dict[str, Path]:
-    """The images that files and folders hold, by names that tell them apart.
+    """Find the images that files and folders hold.
 
-    A folder stands for all NIfTI files below it, or, without any, for the DICOM series in it. The names are the files'
-    and folders', without suffix; where two are called alike, all are named by their paths below the folder that they
-    share. What lies below `out`, the folder to write to, is no image. Raises InputError for what does not exist or lies
-    there, a folder without images, and one that holds both NIfTI and DICOM.
+    A folder stands for all NIfTI files below it or, if there are none, for the DICOM series in it. An image is named
+    after its file or folder, without suffix. If two names are equal, all images are named by their paths below the
+    common folder.
+
+    Parameters
+    ----------
+    arguments : iterable of Path or str
+        Files and folders.
+    out : Path, optional
+        The folder to write to. Nothing in it is an image.
+
+    Returns
+    -------
+    dict of str to Path
+        The images by name.
+
+    Raises
+    ------
+    InputError
+        A path does not exist or lies in `out`, a folder has no images, or a folder holds both NIfTI and DICOM.
     """
     results = None if out is None else out.resolve()
     paths = list(dict.fromkeys(path for argument in arguments for path in _images(Path(argument), results)))
@@ -43,15 +59,28 @@ def find(arguments: Iterable[Path | str], out: Path | None = None) -> dict[str, 
         names = [_without_suffix(path.relative_to(shared).as_posix()) for path in paths]
     if len(set(names)) < len(names):
         raise InputError(
-            f"{next(name for name in names if names.count(name) > 1)}.nii is there twice, once as .nii.gz; keep one."
+            f"{next(name for name in names if names.count(name) > 1)}.nii exists twice, once as .nii.gz; keep one."
         )
     return dict(zip(names, paths, strict=True))
 
 
 def read(path: Path) -> Image:
-    """Read an image: see `volumes.read_image` and `dicom.read_series`.
+    """Read an image (see `volumes.read_image` and `dicom.read_series`).
 
-    Raises InputError for one that cannot be used, and for DICOM where the packages that it needs are not installed.
+    Parameters
+    ----------
+    path : Path
+        A NIfTI file, or a DICOM file or folder.
+
+    Returns
+    -------
+    Image
+        The image.
+
+    Raises
+    ------
+    InputError
+        The image cannot be used, or the packages for DICOM are not installed.
     """
     if not path.is_dir() and not _is_dicom(path):
         return Image(path, volumes.read_image(path))
@@ -66,7 +95,24 @@ def read(path: Path) -> Image:
 
 
 def write_labels(path: Path, labels: np.ndarray, codes: Mapping[str, int], image: Image) -> Path:
-    """Write labels (z, y, x; 1, 2, ... as in `codes`) of an image; a suffix is added to the path, which is returned."""
+    """Write the labels of an image as NIfTI in the image's geometry.
+
+    Parameters
+    ----------
+    path : Path
+        The file without suffix.
+    labels : ndarray of uint8, shape (z, y, x)
+        0 is background, and 1, 2, ... are the structures in the order of `codes`.
+    codes : mapping of str to int
+        The value of each structure in the file.
+    image : Image
+        The image.
+
+    Returns
+    -------
+    Path
+        The file with its suffix.
+    """
     path = path.with_name(f"{path.name}.nii.gz")
     if image.series is None:
         volumes.write_labels_like(path, labels, codes, image.path)
@@ -76,7 +122,7 @@ def write_labels(path: Path, labels: np.ndarray, codes: Mapping[str, int], image
 
 
 def write_map(path: Path, array: np.ndarray, image: Image) -> Path:
-    """Write an array (z, y, x; float32) of an image, as `write_labels` does."""
+    """Write a map (z, y, x; float32) of an image, as `write_labels` does."""
     path = path.with_name(f"{path.name}.nii.gz")
     if image.series is None:
         volumes.write_like(path, array, image.path)
@@ -86,7 +132,7 @@ def write_map(path: Path, array: np.ndarray, image: Image) -> Path:
 
 
 def write_for_archive(path: Path, labels: np.ndarray, structures: Iterable[str], image: Image) -> None:
-    """Write labels, as `write_labels` does, in DICOM beside the series that an image is of; nothing for NIfTI."""
+    """Write labels as a DICOM segmentation if the image is a DICOM series; arguments as of `write_labels`."""
     if image.series is not None:
         from cardioseg.cohort import dicom
 
@@ -94,15 +140,14 @@ def write_for_archive(path: Path, labels: np.ndarray, structures: Iterable[str],
 
 
 def _images(argument: Path, results: Path | None) -> list[Path]:
-    """The images that an argument stands for; what lies below `results` is none."""
+    """Return the images that an argument stands for, without those below `results`."""
     if not argument.exists():
         raise InputError(f"{argument}: no such file or folder; expected NIfTI images (.nii or .nii.gz) or DICOM.")
     if results and argument.resolve().is_relative_to(results):
         raise InputError(
-            f"{argument}: lies in {results}, the folder to write to, where everything is taken for results. Write to "
-            "another folder."
+            f"{argument}: lies in {results}, the folder to write to, which holds results only. Write to another folder."
         )
-    # A name must not lead out of a folder.
+    # Names of results must not lead out of their folder.
     argument = argument.resolve() if ".." in argument.parts else argument.absolute()
     if argument.is_file():
         return [argument]
@@ -122,7 +167,7 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
 
 
 def _is_dicom(path: Path) -> bool:
-    """Whether a file, of whatever name, is DICOM: "DICM" after 128 bytes (PS3.10 7.1)."""
+    """Return whether a file of any name is DICOM: "DICM" after 128 bytes (PS3.10 7.1)."""
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"

@@ -42,12 +42,12 @@ def choose_any(name: str, key: str) -> torch.device:
     Raises InputError for a name that torch does not know, too, and for a device that does not compute here.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # of names that torch gives up
+        with warnings.catch_warnings(action="ignore"):  # about deprecated names of devices
             device = choose(name, key)
         torch.ones(1, device=device).add(1).item()
     except InputError:
         raise
-    except Exception as error:  # each backend raises its own
+    except Exception as error:  # each backend raises its own errors
         reason = re.split(r"\n|\.( |$)|: ", str(error))[0] or type(error).__name__
         raise InputError(f"{key}: {name} cannot compute here ({reason}). Set it to auto or cpu.") from error
     return device

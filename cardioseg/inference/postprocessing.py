@@ -17,36 +17,36 @@ from cardioseg.inference import raw_labels
 CERTAIN = 0.99
 # Keeps the energy of an impossible class finite.
 LEAST_PROBABILITY = 1e-6
-# Relative slack, so that a voxel at exactly the radius belongs to the structuring element whatever the rounding.
+# Relative tolerance, so that a voxel at exactly the radius belongs to the structuring element despite rounding.
 ROUNDING = 1e-6
 IN_SLICE_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
-# What may be done to probabilities: the CRF, the morphology, or the one after the other.
+# Parts of the post-processing: the CRF, the morphology, or both in this order.
 PARTS = ("both", "crf", "morphology")
 
 
 @dataclass(frozen=True)
 class Crf:
-    """Settings of the dense CRF: `dense_crf` says what they do.
+    """Settings of the dense CRF, see `dense_crf`.
 
     Parameters
     ----------
-    iterations
+    iterations : int
         Number of mean-field iterations, 0 or more.
-    gaussian_mm
-        Standard deviation of the kernel of position.
-    gaussian_compat
+    gaussian_mm : float
+        Standard deviation of the kernel of position, in mm.
+    gaussian_compat : float
         Potts weight of the kernel of position, 0 or more.
-    bilateral_mm
-        Standard deviation, in position, of the kernel of position and intensity.
-    bilateral_intensity
-        Standard deviation, in intensity, of the kernel of position and intensity, in the units of the image.
-    bilateral_compat
-        Potts weight of the kernel of position and intensity, 0 or more.
+    bilateral_mm : float
+        Standard deviation in position of the kernel of position and intensity, in mm.
+    bilateral_intensity : float
+        Standard deviation in intensity of the same kernel, in the units of the image.
+    bilateral_compat : float
+        Potts weight of the same kernel, 0 or more.
 
     Raises
     ------
     InputError
-        A setting is impossible.
+        A setting is out of range.
     """
 
     iterations: int
@@ -71,21 +71,21 @@ class Crf:
 
 @dataclass(frozen=True)
 class Morphology:
-    """Settings of the 3-D morphology: `smooth` says what they do.
+    """Settings of the 3-D morphology, see `smooth`.
 
     Parameters
     ----------
-    radius_mm
-        Half-axes (z, y, x) of the ellipsoid, 0 or more.
-    order
-        Labels that are closed one after the other, all different, none of them background; may be empty.
-    keep_largest
+    radius_mm : tuple of float
+        Half-axes (z, y, x) of the ellipsoid in mm, 0 or more.
+    order : tuple of int
+        Labels that are closed one after the other, all different and none of them background; may be empty.
+    keep_largest : bool
         Whether only the largest connected component of the union stays.
 
     Raises
     ------
     InputError
-        A setting is impossible.
+        A setting is out of range.
     """
 
     radius_mm: tuple[float, float, float]
@@ -112,7 +112,7 @@ class Settings:
 
     @classmethod
     def of(cls, section: Mapping[str, Any], structures: Sequence[str]) -> "Settings":
-        """Those of the configuration's `postprocessing`, which names structures; label k + 1 is `structures[k]`."""
+        """Make settings from the configuration's `postprocessing`, where label k + 1 is `structures[k]`."""
         morphology = section["morphology"]
         return cls(
             Crf(**section["crf"]),
@@ -127,32 +127,32 @@ class Settings:
 def postprocess(
     probabilities: Volume, image: Volume, raw: Volume, settings: Settings, parts: Iterable[str]
 ) -> dict[str, np.ndarray]:
-    """Make labels on the raw image's grid from class probabilities on the crop's.
+    """Make labels on the raw grid from class probabilities on the grid of the crop.
 
-    The CRF works on the crop's grid, the morphology on the raw image's.
+    The CRF works on the grid of the crop, the morphology on the raw grid.
 
     Parameters
     ----------
-    probabilities
-        (class, z, y, x), class 0 is background; sums to one over classes.
-    image
-        The normalised crop (z, y, x) that the probabilities are of.
-    raw
-        The raw image (z, y, x).
-    settings
-        Of the CRF and the morphology.
-    parts
+    probabilities : Volume, shape (classes, z, y, x)
+        Probabilities that sum to 1 over the classes; class 0 is background.
+    image : Volume, shape (z, y, x)
+        The normalised crop that the probabilities belong to.
+    raw : Volume, shape (z, y, x)
+        The raw image.
+    settings : Settings
+        Settings of the CRF and the morphology.
+    parts : iterable of str
         What to do: some of `PARTS`.
 
     Returns
     -------
-    dict
-        By part, labels (z, y, x; uint8).
+    dict of str to ndarray of uint8, shape (z, y, x)
+        Labels by part.
 
     Raises
     ------
     InputError
-        As `dense_crf` and `smooth`.
+        As in `dense_crf` and `smooth`.
     """
     refined: Volume | None = None
     labels = {}
@@ -173,37 +173,41 @@ def dense_crf(
     spacing: tuple[float, float, float],
     settings: Crf,
 ) -> np.ndarray:
-    """Refine probabilities by a fully connected CRF in each slice: Kraehenbuehl & Koltun 2011, as in the paper's 2.3.
+    """Refine probabilities by a fully connected CRF in each slice (paper 2.3).
 
-    The unary energy is -log of the probabilities; the pairwise energy is a Potts model under two Gaussian kernels,
-    symmetrically normalised: one of position (neighbours agree) and one of position and intensity (neighbours of like
-    intensity agree). Inference is mean field.
+    The unary energy is -log of the probabilities. The pairwise energy is a Potts model with two symmetrically
+    normalised Gaussian kernels: one of position (neighbours agree), one of position and intensity (neighbours of
+    similar intensity agree). Inference is by mean field.
 
-    Widths are in mm and converted by the spacing, so settings hold for any resolution. A term of weight 0 is left out;
-    without terms, or with 0 iterations, the probabilities come back as they were, to 1e-5. So do, exactly, slices
-    whose background is at least `CERTAIN` everywhere: where background is the most probable class of every pixel,
-    each iteration only strengthens it, so the labels are those that the CRF would give.
+    Widths are in mm, so settings apply to any resolution. A term of weight 0 is left out. Without terms, or with 0
+    iterations, the probabilities are returned as they were, to 1e-5. Slices whose background is at least `CERTAIN`
+    everywhere are returned exactly as they were: where background is the most probable class of every pixel, each
+    iteration only strengthens it, so the CRF would give the same labels.
 
     Parameters
     ----------
-    image
-        (z, y, x), single channel, normalised.
-    probabilities
-        (class, z, y, x), class 0 is background; sums to one over classes.
-    spacing
-        In mm, (z, y, x).
-    settings
+    image : ndarray, shape (z, y, x)
+        The normalised image.
+    probabilities : ndarray, shape (classes, z, y, x)
+        Probabilities that sum to 1 over the classes; class 0 is background.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+    settings : Crf
         Widths and weights of the kernels, and the number of iterations.
 
     Returns
     -------
-    array
-        (class, z, y, x), float32; sums to one over classes.
+    ndarray of float32, shape (classes, z, y, x)
+        Probabilities that sum to 1 over the classes.
 
     Raises
     ------
     InputError
-        Wrong shapes, or values that are not finite or not probabilities.
+        Shapes do not fit, or values are not finite or not probabilities.
+
+    References
+    ----------
+    P. Kraehenbuehl, V. Koltun: Efficient inference in fully connected CRFs with Gaussian edge potentials, NIPS 2011.
     """
     _check_spacing(spacing)
     _check_crf_input(image, probabilities)
@@ -227,44 +231,44 @@ def dense_crf(
 
 
 def smooth(labels: np.ndarray, spacing: tuple[float, float, float], settings: Morphology) -> np.ndarray:
-    """Close a label map (z, y, x) in 3-D, hierarchically: first the union of all structures, then some of them.
+    """Close a label map in 3-D: first the union of all structures, then some structures (paper 2.3).
 
-    Chen et al. 2019, section 2.3: dilation and erosion of the union, then of the myocardium and of the left ventricle
-    separately, which is `order` = their labels. The structuring element is the ellipsoid of half-axes `radius_mm`; an
-    axis on which the radius is below one voxel is left alone. Background is taken to go on around the volume, which
-    removes nothing at its edge. Where the radius reaches the next slice, a structure's first and last slices are open
-    to the tip of the ellipsoid from beyond, so little is filled there; a z radius below the slice distance closes each
-    slice by itself.
+    The paper dilates and erodes the union, then the myocardium and the left ventricle separately; `order` is their
+    labels. The structuring element is an ellipsoid with the half-axes `radius_mm`. An axis whose radius is below one
+    voxel is left alone. The background continues beyond the volume, which removes nothing at its edge. If the radius
+    reaches the next slice, the closing can fill little in a structure's first and last slices; a z radius below the
+    slice distance closes each slice by itself.
 
-    - The union. A voxel that the closing adds gets the label of the nearest voxel of a structure, in mm.
-    - The labels of `order`, each after the other, from the enclosing structure to the enclosed one. A closing never
-      leaves the closed union, and never takes a voxel of a label later in `order`: a ring of myocardium does not
-      swallow a small cavity. The first label may take anything else. A later label may take only voxels of which the
-      four neighbours in the slice belong to labels of `order` as well: a cavity grows into the wall around it, but
-      never through it to another structure or to the background.
+    - The union: a voxel that the closing adds gets the label of the nearest voxel of a structure, in mm.
+    - The labels of `order`, one after the other, from the enclosing structure to the enclosed one. A closing stays
+    within the
+      closed union, and never takes a voxel of a label later in `order`: a ring of myocardium does not swallow a small
+      cavity. The first label may take any other voxel. A later label may only take voxels whose four neighbours in the
+      slice also belong to labels of `order`: a cavity grows into the wall around it, but never through it to another
+      structure or to the background.
 
-    With `keep_largest`, an addition to the paper, only the largest face-connected component of the closed union is
-    kept: pieces of a heart that the closing joins stay. Without, the union never shrinks, and smoothing twice is
-    smoothing once.
+    With `keep_largest`, an addition to the paper, only the largest face-connected component of the closed union stays,
+    so pieces of a heart that the closing joins stay together. Without it the union never shrinks, and smoothing twice
+    gives the same as smoothing once.
 
     Parameters
     ----------
-    labels
-        (z, y, x), integers, 0 is background.
-    spacing
-        In mm, (z, y, x).
-    settings
-        Radius of the closing, the labels to close in their order, and whether pieces are removed.
+    labels : ndarray of int, shape (z, y, x)
+        The label map; 0 is background.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+    settings : Morphology
+        Radius of the closing, the order of the labels, and whether small pieces are removed.
 
     Returns
     -------
-    array
-        (z, y, x), same type; only labels that were there.
+    ndarray, shape (z, y, x)
+        Labels of the same type, only such as were there.
 
     Raises
     ------
     InputError
-        Labels that are not a volume of integers from 0, or an impossible spacing.
+        The labels are not a volume of integers from 0, or the spacing is not three positive numbers.
     """
     _check_spacing(spacing)
     _check_smooth_input(labels)
@@ -273,7 +277,7 @@ def smooth(labels: np.ndarray, spacing: tuple[float, float, float], settings: Mo
         return result
     # A closing stays within the bounding box of what it closes.
     box = ndimage.find_objects((result > 0).astype(np.uint8))[0]
-    region = result[box]  # a view: what is written here is written to the result
+    region = result[box]  # a view, so that changes of it change the result
 
     nearest = ndimage.distance_transform_edt(region == 0, sampling=spacing, return_distances=False, return_indices=True)
     union = _close(region > 0, spacing, settings.radius_mm)
@@ -292,12 +296,12 @@ def smooth(labels: np.ndarray, spacing: tuple[float, float, float], settings: Mo
 
 
 def _close(mask: np.ndarray, spacing: tuple[float, float, float], radius_mm: tuple[float, float, float]) -> np.ndarray:
-    """Close by an ellipsoid, as two thresholded distance transforms: their cost does not grow with the radius."""
+    """Close a mask by an ellipsoid: two thresholded distance transforms, whose cost does not grow with the radius."""
     if not mask.any():
         return mask
     # In units of the radius the ellipsoid is the unit ball. An axis with a radius of zero gets a step far beyond it.
     step = [size / max(radius, 1e-3 * size) for size, radius in zip(spacing, radius_mm, strict=True)]
-    # Room for the dilation and, beyond it, background to erode from.
+    # The margin holds the dilation and some background around it.
     margin = [int((1 + ROUNDING) / length) + 1 for length in step]
     padded = np.pad(mask, [(width, width) for width in margin])
     dilated = ndimage.distance_transform_edt(~padded, sampling=step) <= 1 + ROUNDING

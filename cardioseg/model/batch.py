@@ -1,4 +1,4 @@
-"""Segmenting many images: what is written for each, and the tables of all."""
+"""Segmentation of many images: what is written for each image, and progress on the terminal."""
 
 import sys
 import time
@@ -25,13 +25,34 @@ BAR = 24
 def segment(
     named: Mapping[str, Path], model: TrainedModel, device: torch.device, out: Path, about: Mapping[str, str]
 ) -> list[str]:
-    """Segment images (paths by name) and write to `out` what `command.WRITTEN` lists, `about` in results.json.
+    """Segment images and write what `command.WRITTEN` lists.
 
-    Results of other images that lie there remain, and their entries: see `results.Results.name`.
+    An image that fails does not stop the others. The tables are written again after every image. Results of other
+    images in the folder remain (see `results.Results.name`).
 
-    Returns a status an image: 'ok', 'review' where a person should look at the result, 'failed' where the image cannot
-    be used or anything else goes wrong with it, which the tables explain; the others go on. The tables are written anew
-    after every image. Raises OSError where there is no room to write.
+    Parameters
+    ----------
+    named : mapping of str to Path
+        The images by name.
+    model : TrainedModel
+        The model.
+    device : torch.device
+        Where the networks compute.
+    out : Path
+        The folder to write to.
+    about : mapping of str to str
+        What results.json says about the model.
+
+    Returns
+    -------
+    list of str
+        One status per image: `ok`, `review` if a person should check the result, or `failed` if the image cannot be
+        used or causes an error. The tables give the reasons.
+
+    Raises
+    ------
+    OSError
+        There is no room to write.
     """
     shared = {**about, "structures": model.structures, "trained_with": model.versions}
     made_with = {"cardioseg": version("cardioseg"), "torch": str(torch.__version__), "device": str(device)}
@@ -53,7 +74,7 @@ def segment(
 def _try_one(
     wanted: str, path: Path, model: TrainedModel, device: torch.device, kept: results.Results
 ) -> tuple[str, dict[str, Any]]:
-    """Segment an image. Returns the name of its files and its entry, of an error too unless there is no room."""
+    """Segment an image; returns the name of its files and its entry, also after an error, unless there is no room."""
     name = ""
     try:
         image = inputs.read(path)
@@ -72,13 +93,13 @@ def _try_one(
 
 
 def _explained(error: Exception, name: str, kept: results.Results) -> str:
-    """What the user is told of an error; the details of one that was not foreseen are put into a file."""
+    """Return what the user is told of an error, and write the details of an unexpected one to a file."""
     if isinstance(error, InputError):
         return str(error)
     details = kept.folder / "errors" / f"{name}.txt"
     files.write_text(details, results.readable("".join(traceback.format_exception(error))))
     reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"an error that was not foreseen ({reason}); details are in {details}"
+    return f"an unexpected error ({reason}); details are in {details}"
 
 
 def _segment_one(
@@ -120,11 +141,11 @@ def _tell(row: Mapping[str, Any], structures: Sequence[str]) -> None:
     volumes = "  ".join(f"{structure} {row[f'{structure}_volume_ml']:.0f} ml" for structure in structures)
     print(f"{row['name']}  {volumes}  ({row['seconds']:.1f} s)", flush=True)
     for reason in row["reasons"]:
-        print(f"  to be looked at: {reason}", flush=True)
+        print(f"  to be checked: {reason}", flush=True)
 
 
 def _bar(done: int, count: int, seconds: float) -> None:
-    """How far it is, on the terminal's last line; nothing where there is no terminal."""
+    """Show progress on the terminal's last line, if there is a terminal."""
     if not sys.stderr.isatty():
         return
     _clear()

@@ -36,12 +36,11 @@ def text(model: TrainedModel, onnx: str | None) -> str:
         f"{cohort['target']} images were used for training.",
         "## Use",
         "```sh\ncardioseg segment IMAGE... --model ensemble.pt --out DIR\n```",
-        f"Input: {cohort['target']} images, a stack of slices a file. Output: masks in the image's geometry, with "
+        f"Input: {cohort['target']} images, one stack of slices per file. Output: masks in the image's geometry, with "
         f"the codes 0 background, {codes}.",
         _orientation(cohort["directions"]),
-        "For research. It is no medical device, and its results do not replace a physician's. Images from other "
-        "scanners, protocols and diseases than the training cohort's may be segmented worse, and not "
-        "every failure is flagged.",
+        "For research only. It is not a medical device, and does not replace a physician. Results may be worse for "
+        "scanners, protocols and diseases that the training cohort does not have, and not every failure is flagged.",
         "## Training cohort",
         _table(
             ("", ""),
@@ -63,14 +62,14 @@ def text(model: TrainedModel, onnx: str | None) -> str:
         "## How well it did",
         _performance(cohort),
         "## What is flagged",
-        "Results that a person should look at: no structures found; one that is missing, or whose volume is beyond "
-        f"those of the labels by more than a factor of {VOLUME_MARGIN:g}, or on which the members disagree (mean Dice "
-        f"between them below {LEAST_AGREEMENT:g}); a segmentation that reaches the crop's edge.",
+        "A person should check results with no structures found; with a structure that is missing, whose volume is "
+        f"beyond those of the labels by more than a factor of {VOLUME_MARGIN:g}, or on which the members disagree "
+        f"(mean Dice between them below {LEAST_AGREEMENT:g}); and with a segmentation that reaches the crop's edge.",
         "## What is done to an image",
         f"```yaml\n{yaml.safe_dump(model.settings, sort_keys=False, default_flow_style=None)}```",
-        "## Made with",
+        "## Versions",
         _table(("component", "version"), list(model.versions.items())),
-        "## Made from",
+        "## Source files",
         _table(("file", "SHA-256"), list(model.sources.items())),
         "## Files",
         "`ensemble.pt`: weights and all of the above, as tensors and plain values; reading it runs no code.",
@@ -83,11 +82,11 @@ def text(model: TrainedModel, onnx: str | None) -> str:
 
 def _orientation(directions: Sequence[Sequence[float]] | None) -> str:
     if directions is None:
-        return "The training images' headers tell no common orientation: images are taken as they are stored."
+        return "The training images' headers have no common orientation, so images are used as they are stored."
     x, y = ("(" + ", ".join(f"{part:.2f}" for part in direction) + ")" for direction in directions)
     return (
-        f"Columns of the training images run towards {x}, rows towards {y} (right, anterior, superior), on average; an "
-        "image that is stored another way round is turned for inference, its mask turned back."
+        f"Columns of the training images run towards {x}, rows towards {y} (right, anterior, superior), on average. "
+        "An image that is stored another way round is turned for inference, and its mask is turned back."
     )
 
 
@@ -96,7 +95,7 @@ def _performance(cohort: Mapping[str, Any]) -> str:
         return "Not measured: no test patient of the training workflow had labels."
     rows = [(name, f"{mean:.3f} ({deviation:.3f})", count) for name, (mean, deviation, count) in cohort["dice"].items()]
     return (
-        f"Against manual masks of the workflow's test patients; labelled {cohort['source']} images of "
+        f"Measured against manual masks of the workflow's test patients. Labelled {cohort['source']} images of "
         f"{cohort['seen']} of them were in the training set.\n\n"
         + _table(("structure", "Dice, mean (standard deviation)", "patients"), rows)
     )

@@ -19,7 +19,7 @@ from cardioseg.core.volumes import Volume
 from cardioseg.model import trained_model
 from cardioseg.model.trained_model import TrainedModel
 
-# Rounding may turn voxels where two classes are equally probable; more than this share of the structures is a fault.
+# Rounding may change voxels where two classes are equally probable, but not more than this share of the structures.
 TOLERANCE = 1e-4
 
 
@@ -100,8 +100,8 @@ def check(model: TrainedModel, computed: TrainedModel, images: Sequence[Volume])
 
 
 def _export(network: nn.Module, size: int, path: Path) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of every optional package that is not there
-    with warnings.catch_warnings(action="ignore"):  # of what torch itself will change
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of every optional package that is missing
+    with warnings.catch_warnings(action="ignore"):  # about future changes of torch
         torch.onnx.export(
             network.cpu().eval(),
             (torch.zeros(2, 1, size, size),),

@@ -20,17 +20,27 @@ import pandas as pd
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
 
-# The files of an image, as folders and suffixes of its name; the last one where it ended in an unforeseen error.
+# Folders and suffixes of an image's files; the last one is for an unexpected error.
 KINDS = {"masks": ".nii.gz", "dicom": ".dcm", "uncertainty": ".nii.gz", "slices": ".png", "errors": ".txt"}
-# What of an entry the file for people leaves out.
+# Parts of an entry that only results.json has.
 OF_JSON_ALONE = ("voxels_sha256", "made_with")
-# In bytes: a suffix and what a half-written file is called must fit as well.
+# In bytes; leaves room for a suffix and for the name of an unfinished file.
 LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
 class Results:
-    """A folder of results. about: what holds for all of them. entries: a row an image, by its name."""
+    """A folder of results.
+
+    Attributes
+    ----------
+    folder : Path
+        The folder.
+    about : mapping
+        What is said about all results.
+    entries : dict of str to dict
+        One entry per image, by its name.
+    """
 
     folder: Path
     about: Mapping[str, Any]
@@ -44,7 +54,7 @@ class Results:
         return next(name for name in _names(wanted, path) if self._is_free(name, path, voxels))
 
     def add(self, name: str, entry: Mapping[str, Any]) -> None:
-        """Enter an image, in place of its earlier entry, and write the tables anew."""
+        """Add an image's entry, in place of an earlier one, and write the tables again."""
         self.entries[name] = {"name": name} | {key: _plain(value) for key, value in entry.items()}
         rows = list(self.entries.values())
         text = json.dumps({**self.about, "images": rows}, indent=1)
@@ -90,7 +100,7 @@ def opened(folder: Path, about: Mapping[str, Any]) -> Iterator[Results]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{folder}: is no folder; expected one to write to. Name another.") from error
+        raise InputError(f"{folder}: is not a folder; expected one to write to. Name another.") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: cannot be written to. Make it writable, or name another folder.")
     with _alone(folder):
@@ -106,7 +116,7 @@ def checksum(array: Any, affine: Any) -> str:
 
 
 def readable(text: str) -> str:
-    """A text with escapes for what is no character, as in names of files that are not UTF-8."""
+    """Return a text with escapes for bytes that are no characters, as in file names that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -143,7 +153,7 @@ def _earlier(folder: Path, about: Mapping[str, Any]) -> dict[str, dict[str, Any]
         return {}
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"{path}: is damaged, or no table of earlier results. Mend it, move it away, or write to another folder."
+            f"{path}: is damaged, or not a table of earlier results. Correct or move it, or write to another folder."
         ) from error
     if model != about["model_sha256"]:
         raise InputError(
@@ -170,7 +180,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: no NaN, and of text nothing but characters."""
+    """Return a value that JSON can hold: no NaN, and only characters in texts."""
     if isinstance(value, str):
         return readable(value)
     if isinstance(value, Iterable) and not isinstance(value, Mapping):

@@ -77,7 +77,7 @@ def reasons(
 
 
 def _dice(one: np.ndarray, other: np.ndarray) -> float:
-    # Not that of `evaluation.metrics`: the command then need not load MedPy, which is also under another licence (GPL).
+    # `evaluation.metrics.dice` would load MedPy, which takes time and is under the GPL.
     total = np.count_nonzero(one) + np.count_nonzero(other)
     return 2 * np.count_nonzero(one & other) / total if total else float("nan")
 

@@ -7,7 +7,7 @@ import numpy as np
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 
-# N4's splines need some slices to lie on; a thinner stack is continued by copies of its outer slices.
+# N4's splines need this many slices. A thinner stack is continued by copies of its outer slices.
 MINIMAL_SLICES = 4
 
 

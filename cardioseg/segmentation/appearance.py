@@ -21,10 +21,10 @@ from torch import Tensor
 
 from cardioseg.core.devices import send
 
-KNOTS = 6  # of an intensity curve
+KNOTS = 6  # knots of an intensity curve
 EDGE_PIXELS = 0.7  # blur of the borders between structures of different curves
 BIAS_POINTS = 4  # control points of the bias field along each axis
-SECTORS = 48  # in which the wall's inner and outer radius are measured
+SECTORS = 48  # sectors in which the wall's inner and outer radius are measured
 BLUR_REACH = 3  # pixels to either side
 
 
@@ -134,7 +134,7 @@ def paint_scars(
     count, device = len(shown), shown.device
     wall, blood = labels == settings["structure"], labels == settings["blood"]
     depth, angle, radius = wall_coordinates(wall, wall | blood)
-    # Borders that wander: a smooth field shifts depth and angle.
+    # A smooth field shifts depth and angle, so that the borders are irregular.
     field = send(torch.randn((count, 2, 9, 9), generator=generator), device)
     field = F.interpolate(field, size=shown.shape[-2:], mode="bilinear", align_corners=True)
     depth = depth + 0.15 * field[:, 0]

@@ -66,7 +66,7 @@ def sampling_grid(
     cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
     aspect = height / width
     zero = torch.zeros_like(cosine)
-    # Rotation in pixels: the normalised axes differ in length where the image is not square.
+    # The rotation is in pixels, because the normalised axes differ in length if the image is not square.
     matrix = torch.stack(
         [torch.stack([cosine, -sine * aspect, zero], 1), torch.stack([sine / aspect, cosine, zero], 1)], 1
     )

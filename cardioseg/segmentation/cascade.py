@@ -17,8 +17,9 @@ def unet(inputs: int, classes: int, settings: Mapping[str, Any]) -> nn.Module:
     return UNet(inputs, classes, settings["width"], settings["depth"], "batch", settings["dropout"])
 
 
-# By the name in the configuration: what makes a network of some channels in and scores of some classes out (before the
-# softmax) at the image's size, which is a multiple of 2 ** `depth`. Settings: `width`, `depth`, `dropout`.
+# By name in the configuration: a function that makes a network from the number of input channels, the number of classes
+# and the settings `width`, `depth` and `dropout`. The network maps images whose sides are multiples of 2 ** `depth` to
+# class scores (before the softmax) of the same size.
 NETWORKS: dict[str, Callable[[int, int, Mapping[str, Any]], nn.Module]] = {"unet": unet, "segresnet": segresnet}
 
 

@@ -12,11 +12,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from cardioseg.core import precision
 from cardioseg.core.winograd import Convolution
 
-# In prediction: enough for the time that a CPU takes to lay out the weights, few enough for their features to be cheap.
+# Number of slices predicted at a time: enough to make up for laying out the weights, few enough to need little memory.
 SLICES_AT_A_TIME = 4
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
-    # A group for each channel: on a CPU, unlike InstanceNorm2d, it keeps the channels-last layout.
+    # One group per channel equals InstanceNorm2d, but keeps the channels-last layout on a CPU.
     "instance": lambda channels: nn.GroupNorm(channels, channels),
 }
 
@@ -30,7 +30,7 @@ class Dropout(nn.Dropout):
         words = torch.empty(-(-features.numel() // 4), dtype=torch.int64)
         draws = words.random_(-(2**63), None).view(torch.int16)[: features.numel()].float()
         kept = draws.ge_(2**16 * self.p - 2**15).div_(1 - self.p).to(features.dtype)
-        # In the order of the features in memory.
+        # The draws are laid out like the features in memory.
         n, channels, y, x = features.shape
         return features * kept.view(n, y, x, channels).movedim(-1, 1)
 
@@ -130,7 +130,7 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     """Return a network in evaluation mode, if it has batch norms a copy with these folded into the convolutions."""
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return network
-    # The two share all tensors that stay as they are.
+    # The copy shares all unchanged tensors with the network.
     copy = deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
     for block in copy.modules():
         if isinstance(block, nn.Sequential):
@@ -143,6 +143,6 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
 def _double_convolution(inputs: int, outputs: int, normalise: Callable[[int], nn.Module]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
-        # The norm's shift stands in for the convolution's bias.
+        # The norm's shift makes a bias of the convolution unnecessary.
         layers += [Convolution(channels, outputs, bias=False), normalise(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)

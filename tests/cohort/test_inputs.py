@@ -36,7 +36,7 @@ def test_named_twice_is_found_once(folder, monkeypatch):
 
 def test_compressed_and_not(folder):
     (folder / "other.nii").touch()
-    with pytest.raises(InputError, match=r"other\.nii is there twice"):
+    with pytest.raises(InputError, match=r"other\.nii exists twice"):
         inputs.find([folder])
 
 
