@@ -1,9 +1,9 @@
 """The costly steps as published code runs them: eager, float32, contiguous, nothing shared or left out.
 
-What the shipped code is timed against, and held to by a test. MUNIT after Huang et al., ECCV 2018: each update encodes
-anew, the discriminators' update draws the generators' whole graph, the generators' update computes gradients of the
-discriminators' weights and throws them away, and every iteration waits for the device. The U-Net after the habit of the
-field: loader workers augment slice by slice on the CPU, and prediction takes one slice at a time.
+The shipped code is timed against this, and a test compares their losses. MUNIT follows Huang et al., ECCV 2018: each
+update encodes again, the discriminators' update draws the generators' whole graph, the generators' update computes
+gradients of the discriminators' weights and throws them away, and every iteration waits for the device. The U-Net
+follows common practice: loader workers augment slice by slice on the CPU, and prediction takes one slice at a time.
 
 A network is the dictionary of its parameters, named as in the library.
 """
@@ -81,7 +81,7 @@ def decode(network: Network, content: Tensor, style: Tensor) -> Tensor:
     for layer in (0, 2, 4):
         hidden = F.linear(hidden, network[f"decode.adain.{layer}.weight"], network[f"decode.adain.{layer}.bias"])
         hidden = F.relu(hidden) if layer < 4 else hidden
-    # Of each norm in turn its shift, then its scale.
+    # For each norm its shift, then its scale.
     parts = iter(hidden.split(content.shape[1], dim=1))
     features = content
     for block in layers(network, "decode.residual."):
@@ -137,7 +137,7 @@ class Munit:
     ) -> Tensor:
         first, second = self.generators
         self.optimisers[0].zero_grad()
-        # The style encoders run as well, unused.
+        # The style encoders run as well, but their result is not used.
         content = [encode_content(network, image) for network, image in zip(self.generators, images, strict=True)]
         for network, image in zip(self.generators, images, strict=True):
             encode_style(network, image)

@@ -15,7 +15,7 @@ NO_GPU = "No step has been measured on a GPU yet.\n"
 
 
 def main() -> None:
-    """Write the page and one figure a device."""
+    """Write the page and one figure per device."""
     mpl.use("Agg")
     measured = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
     scales = [json.loads(path.read_text()) for path in sorted((FOLDER / "scale").glob("*.json"))]

@@ -11,7 +11,7 @@ with job(snakemake):
     samples = len(given.synthetic) // len(given.source)
 
     def target_labels(index: int) -> np.ndarray:
-        """Of the evaluated patients, on the crop's grid."""
+        """Labels of the evaluated patients, on the grid of the crop."""
         truth = volumes.read_labels(given.target_labels[index], structures, volumes.read_image(given.target_raw[index]))
         return resampling.labels_on_grid(truth, volumes.read(given.target[index]), 1 + len(structures))
 

@@ -1,4 +1,4 @@
-"""Test-time augmentation: an image seen in other ways too, whose predictions are turned back and averaged."""
+"""Test-time augmentation: predictions of changed versions of an image are turned back and averaged."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,20 +18,20 @@ def predict(
 
     Parameters
     ----------
-    network
+    network : Module
         From slices (n, 1, y, x) to class scores (n, classes, y, x).
-    images
-        Slices (z, y, x) in [-1, 1].
-    device
-        Where to compute.
-    views
-        Of each `rotation_degrees` about the slice's centre, `scale` (above 1 enlarges) and `gamma`, by which the
-        intensities, from 0 to 1, are raised. None or no views leaves the slices as they are.
+    images : ndarray of float32, shape (z, y, x)
+        Slices in [-1, 1].
+    device : torch.device
+        Where the network computes.
+    views : sequence of mapping, or None
+        Each view has `rotation_degrees` about the slice's centre, `scale` (above 1 enlarges) and `gamma`, the power to
+        which intensities from 0 to 1 are raised. Without views the slices are used only as they are.
 
     Returns
     -------
-    numpy.ndarray
-        (classes, z, y, x), float32; sums to one over the classes.
+    ndarray of float32, shape (classes, z, y, x)
+        Probabilities that sum to 1 over the classes.
     """
     mean = unet.predict(network, images, device)
     if not views:
@@ -47,12 +47,12 @@ def predict(
 
 
 def _matrix(degrees: float, scale: float) -> Tensor:
-    """Where a view's pixels (x, y, 1; -1 to 1) come from."""
+    """Return the matrix that maps a view's pixels (x, y, 1; from -1 to 1) to those of the image."""
     cosine, sine = math.cos(math.radians(degrees)) / scale, math.sin(math.radians(degrees)) / scale
     return torch.tensor([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
 
 
 def _warp(maps: Tensor, matrix: Tensor) -> Tensor:
-    """Maps (n, channels, y, x), square in-plane, the edge going on beyond."""
+    """Resample maps (n, channels, y, x), square in-plane; edge pixels are repeated beyond the edge."""
     grid = F.affine_grid(matrix[None, :2].expand(len(maps), -1, -1), list(maps.shape), align_corners=False)
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)

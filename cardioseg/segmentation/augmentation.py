@@ -22,23 +22,27 @@ def augment(
 
     Parameters
     ----------
-    images
-        (n, 1, y, x) in [-1, 1].
-    labels
-        (n, y, x) integers.
-    settings
-        `rotation_degrees`, `scale` (a fraction), `shift_pixels` and `log_gamma` (all largest), `elastic_pixels`
-        (standard deviation of the displacement at the control points), `elastic_spacing_pixels` (between control
-        points). All zero leaves everything as it is.
-    generator
-        On the CPU, so that the draws are the same on every device.
-    contraction
+    images : Tensor, shape (n, 1, y, x)
+        Images in [-1, 1].
+    labels : Tensor of int, shape (n, y, x)
+        Their labels.
+    settings : mapping of str to float
+        - `rotation_degrees`, `scale` (a fraction), `shift_pixels`, `log_gamma`: the largest change of each kind.
+        - `elastic_pixels`: standard deviation of the displacement at the control points.
+        - `elastic_spacing_pixels`: distance between the control points.
+
+        If all are 0, nothing changes.
+    generator : torch.Generator
+        A generator on the CPU, so that the draws are the same on every device.
+    contraction : mapping, optional
         Settings of `contract`; None leaves the cavity as it is.
 
     Returns
     -------
-    tuple of Tensor
-        Images and labels, of the shapes given.
+    images : Tensor, shape (n, 1, y, x)
+        The changed images.
+    labels : Tensor of int, shape (n, y, x)
+        The deformed labels.
     """
     height, width = images.shape[-2:]
     sampling = sampling_grid(len(images), (height, width), settings, generator, images.device)
@@ -56,9 +60,25 @@ def augment(
 def sampling_grid(
     count: int, shape: tuple[int, int], settings: Mapping[str, float], generator: torch.Generator, device: torch.device
 ) -> Tensor:
-    """Where to sample each output pixel: (n, y, x, 2) on the device, in the coordinates of grid_sample.
+    """Draw where each output pixel is sampled. Rotation and scaling are about the centre.
 
-    Rotation and scaling are about the centre.
+    Parameters
+    ----------
+    count : int
+        The number of images.
+    shape : tuple of int
+        Height and width.
+    settings : mapping of str to float
+        As in `augment`.
+    generator : torch.Generator
+        A generator on the CPU.
+    device : torch.device
+        Where the result is.
+
+    Returns
+    -------
+    Tensor, shape (n, y, x, 2)
+        Positions in the coordinates of grid_sample.
     """
     height, width = shape
     angle = _uniform(count, math.radians(settings["rotation_degrees"]), generator)
@@ -80,27 +100,27 @@ def sampling_grid(
 
 
 def contract(sampling: Tensor, labels: Tensor, settings: Mapping[str, Any], generator: torch.Generator) -> Tensor:
-    """Narrow or widen the cavity within a wall whose outside stays, as another phase of the heart's cycle would.
+    """Narrow or widen the cavity as in another phase of the cardiac cycle; the outside of the wall stays.
 
-    Late enhancement may be imaged in another phase than bSSFP, and a diseased wall be thicker than all that training
-    has seen.
+    Late enhancement may be imaged in another phase than bSSFP, and a diseased wall may be thicker than all walls in the
+    training set.
 
     Parameters
     ----------
-    sampling
-        (n, y, x, 2), see `sampling_grid`: where each pixel is taken from before the contraction.
-    labels
-        (n, y, x), before any deformation.
-    settings
-        `cavity` and `wall`, their classes, and `narrowing`, the least and the most: the cavity's radius is divided by
-        one and this much. Slices without both stay as they are.
-    generator
-        On the CPU.
+    sampling : Tensor, shape (n, y, x, 2)
+        Where each pixel is sampled before the contraction, see `sampling_grid`.
+    labels : Tensor of int, shape (n, y, x)
+        Labels before any deformation.
+    settings : mapping
+        The classes `cavity` and `wall`, and `narrowing`: the least and greatest n by which the cavity's radius is
+        divided, as 1 + n. Slices without both classes stay as they are.
+    generator : torch.Generator
+        A generator on the CPU.
 
     Returns
     -------
-    Tensor
-        (n, y, x, 2), to sample the original images at.
+    Tensor, shape (n, y, x, 2)
+        Where to sample the original images.
     """
     height, width = labels.shape[-2:]
     cavity = labels == settings["cavity"]
@@ -109,7 +129,7 @@ def contract(sampling: Tensor, labels: Tensor, settings: Mapping[str, Any], gene
     x = torch.arange(width, device=labels.device, dtype=torch.float32).view(1, 1, -1)
     area, inside = whole.sum(dim=(1, 2)).view(-1, 1, 1), cavity.sum(dim=(1, 2)).view(-1, 1, 1)
     centre_y, centre_x = ((whole * axis).sum(dim=(1, 2)).view(-1, 1, 1) / area.clamp(min=1) for axis in (y, x))
-    # Circles of the same areas; what lies between the wall's outside and a tenth beyond it gives way a little.
+    # Radii of circles of the same areas. Up to a tenth beyond the wall's outside, the surroundings move a little.
     inner, outer = (inside / math.pi).sqrt(), 1.1 * (area / math.pi).sqrt()
     low, high = settings["narrowing"]
     narrowing = send((low + (high - low) * torch.rand(len(labels), generator=generator)).view(-1, 1, 1), labels.device)

@@ -1,1 +1,1 @@
-"""What the scripts share, and what the rules need to plan."""
+"""What the scripts share, and what the rules need for planning."""

@@ -1,4 +1,4 @@
-"""Where and how fast scripts compute: device, threads and trainings' states, from the configuration in one place."""
+"""Where and how fast scripts compute: device, threads and the states of trainings, all from the configuration."""
 
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,6 @@ def compute(snakemake: Any, step: str) -> torch.device:
 
 
 def training_run(snakemake: Any, step: str, name: str, seed: int, folder: str) -> training_loop.Run:
-    """A script's training: its state in a folder below results/.state, its identity from parameters and inputs."""
+    """Describe a script's training: its state lies below results/.state, identified by its parameters and inputs."""
     identity = training_loop.fingerprint(dict(snakemake.params), snakemake.input)
     return training_loop.Run(name, seed, compute(snakemake, step), Path("results/.state") / folder, identity)

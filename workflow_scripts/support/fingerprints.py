@@ -1,6 +1,6 @@
-"""What code a script depends on, as one hash: the script and all of cardioseg that it imports, directly or not.
+"""A hash of the code that a script depends on: the script and all of cardioseg that it imports, also indirectly.
 
-What the scripts share among themselves (`support/`) is logging, threads and device and does not count.
+Modules that scripts share (`support/`) do not count: they only set up logging, threads and the device.
 """
 
 import ast
@@ -32,7 +32,7 @@ def _closure(script: Path) -> set[Path]:
 
 @cache
 def _imports(path: Path) -> tuple[Path, ...]:
-    """The modules of cardioseg that a file imports."""
+    """Return the modules of cardioseg that a file imports."""
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:

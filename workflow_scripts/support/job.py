@@ -1,4 +1,4 @@
-"""What every script does around its work: logging, and errors that speak to the user."""
+"""What every script does around its work: it logs, and it explains errors to the user."""
 
 import errno
 import logging
@@ -11,9 +11,9 @@ from typing import Any
 
 from cardioseg.core.errors import InputError
 
-# The words of torch, CUDA's libraries and numpy.
+# Phrases of torch, CUDA's libraries and numpy for lack of memory.
 NO_MEMORY = re.compile(r"out of memory|ALLOC_FAILED|can't allocate memory|Unable to allocate")
-# The section of the configuration that sizes a training.
+# The section of the configuration with a training's batch size.
 SECTIONS = {
     "train_localiser": "localisation",
     "train_translation": "translation",
@@ -23,8 +23,8 @@ SECTIONS = {
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[None]:
-    """Log to the rule's log file and the terminal; end with a message alone where the code is not at fault."""
-    logging.raiseExceptions = False  # a log that cannot be written is no news where the disk is full
+    """Log to the rule's log file and the terminal. Errors that are not faults of the code end with a message only."""
+    logging.raiseExceptions = False  # otherwise a full disk gives a traceback for every message
     try:
         path = Path(snakemake.log[0])
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,14 +58,14 @@ def naming(path: str) -> Iterator[None]:
 
 
 def _explanation(error: BaseException, snakemake: Any) -> str:
-    """Advice for an error that lack of memory, disk space or permission caused; empty for any other."""
+    """Return advice for an error caused by lack of memory, disk space or permission; empty for any other error."""
     for each in _chain(error):
         if isinstance(each, MemoryError) or NO_MEMORY.search(str(each)):
             return _memory(str(each), snakemake)
         if isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return (
                 f"{each.filename or _some(snakemake.output)}: {each.strerror}. "
-                "Make room and run the same command again: what is finished is kept."
+                "Make room and run the same command again. Finished steps are kept."
             )
         if isinstance(each, OSError) and each.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             return f"{each.filename}: {each.strerror}. Make it accessible and run the same command again."
@@ -87,12 +87,12 @@ def _memory(text: str, snakemake: Any) -> str:
     else:
         where = "the memory does not suffice"
         advice.append("run fewer jobs at a time (--cores)")
-    reason = text.partition("\n")[0].partition(". ")[0] or "no more to be had"
+    reason = text.partition("\n")[0].partition(". ")[0] or "no more is free"
     return f"{where} ({reason}). What helps: {', or '.join(advice)}."
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and all errors that led to it."""
+    """Yield an error and all errors that led to it."""
     while error:
         yield error
         error = error.__cause__ or error.__context__

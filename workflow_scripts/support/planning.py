@@ -1,4 +1,4 @@
-"""What the workflow must know before its first job: the cohort, checked."""
+"""What the workflow must know before its first job: the checked cohort."""
 
 import json
 import os
@@ -60,10 +60,28 @@ def phantom_modalities(found: cohort_plan.Cohort) -> list[heart.Modality]:
 
 
 def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.Cohort:
-    """Find the cohort of a configuration. With `check` every file is read once, and results keep what was found.
+    """Find the cohort of a configuration, and check its files.
 
-    code: fingerprint of the code that checks; when it changes, every file is checked again. Raises InputError for
-    data that cannot be used, and for a network whose package is not installed.
+    Each file is read once; the folder of results remembers what was found.
+
+    Parameters
+    ----------
+    config : mapping
+        The configuration.
+    check : bool
+        Whether the files are checked.
+    code : str
+        Fingerprint of the code that checks. If it changes, every file is checked again.
+
+    Returns
+    -------
+    Cohort
+        The files that the workflow uses.
+
+    Raises
+    ------
+    InputError
+        Data cannot be used, or a network's package is not installed.
     """
     settings = config["cohort"]
     if config["segmentation"]["network"] == "segresnet":
@@ -82,7 +100,7 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
             paths = [path for volume in found.volumes.values() for path in (volume.image, volume.labels) if path]
             now = checksums.sha256(paths)
             _check_times(before, now, memory)
-            # Results that are only looked at may be read-only.
+            # The folder of results may be read-only.
             with suppress(OSError), files.atomic_write(memory) as file:
                 file.write(json.dumps({"code": code, "volumes": checked, "checksums": now}, indent=1).encode())
         oddities = [note for key, notes in checked.items() if key not in remembered for note in notes]
@@ -91,28 +109,28 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
 
 
 def check_writable(folder: Path) -> None:
-    """Raise InputError unless the folder and all folders in it are writable, where they exist."""
+    """Raise InputError if the folder, or a folder in it, exists and is not writable."""
     for path in (folder, *folder.rglob("*/")):
         if path.exists() and not os.access(path, os.W_OK | os.X_OK):
             raise InputError(
-                f"{path.absolute()}: cannot be written to; expected a folder for what the workflow makes. Make it "
+                f"{path.absolute()}: cannot be written to; expected a writable folder for results. Make it "
                 "writable, or run elsewhere (--directory)."
             )
 
 
 def _check_times(before: Mapping[str, str], now: Mapping[str, str], memory: Path) -> None:
-    """Raise InputError for files that changed although their times did not: Snakemake goes by time."""
+    """Raise InputError for files that changed although their times did not, since Snakemake goes by time."""
     late = memory.stat().st_mtime if memory.exists() else 0
     hidden = [path for path in now if before.get(path, now[path]) != now[path] and Path(path).stat().st_mtime < late]
     if hidden:
         raise InputError(
-            "these files have changed, but their times are from before that, so that results of the old ones would "
-            f"stay. Run: touch {' '.join(map(shlex.quote, hidden))}"
+            "these files have changed, but their times are older than the change, so results of the old files would "
+            f"remain. Run: touch {' '.join(map(shlex.quote, hidden))}"
         )
 
 
 def _remembered(memory: Path, code: str) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Earlier findings of the same code, and the checksums of the files; nothing where the record is damaged."""
+    """Return earlier findings of the same code, and the checksums of the files; nothing if the record is damaged."""
     try:
         stored = json.loads(memory.read_text())
         return dict(stored["volumes"]) if stored["code"] == code else {}, dict(stored["checksums"])
