@@ -219,7 +219,7 @@ def test_damaged_table_is_not_replaced(cohort, results, tmp_path, capsys, conten
 def test_folder_to_write_to_that_is_a_file(cohort, results, tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     assert segment(results, tmp_path / "out", cohort / "60.nii.gz") == command.FAILED
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_calls_at_one_time_wait_for_each_other(tmp_path):

@@ -21,7 +21,7 @@ def test_card_describes_the_model(model):
         "towards (-1.00, 0.00, 0.00), rows towards (0.00, 1.00, 0.00)",
         "| bSSFP images with labels | 2 |",
         "| voxels of LGE images (z, y, x) | 5 x 0.7 x 0.75 to 6 x 0.8 x 0.75 mm |",
-        "labelled bSSFP images of 1 of them were in the training set",
+        "Labelled bSSFP images of 1 of them were in the training set",
         "| LV | 0.850 (0.071) | 2 |",
         "spacing_mm: 2.5",
         "| torch | 9.9 |",
@@ -42,4 +42,4 @@ def test_card_without_what_is_not_known(model):
     unknown = dataclasses.replace(model, cohort=model.cohort | {"dice": {}, "directions": None})
     text = model_card.text(unknown, None)
     assert "Not measured" in text
-    assert "images are taken as they are stored" in text
+    assert "images are used as they are stored" in text
