@@ -12,7 +12,7 @@ from typing import Any
 from cardioseg.cohort import plan as cohort_plan
 from cardioseg.core import checksums, configuration, files
 from cardioseg.core.errors import InputError
-from cardioseg.phantoms import heart
+from cardioseg.phantoms import heart, scanner
 from cardioseg.segmentation import segresnet
 
 PHANTOM = "results/phantom"
@@ -42,7 +42,7 @@ def phantom_patients(splits: Mapping[str, Any]) -> list[int]:
 
 
 def phantom_files(
-    folder: str, patient: str, like: int, modalities: Sequence[heart.Modality] = heart.MODALITIES
+    folder: str, patient: str, like: int, modalities: Sequence[scanner.Modality] = scanner.MODALITIES
 ) -> list[str]:
     """The phantom's files of a patient, whose modalities are labelled as those of patient `like`."""
     return [
@@ -52,11 +52,11 @@ def phantom_files(
     ]
 
 
-def phantom_modalities(found: cohort_plan.Cohort) -> list[heart.Modality]:
+def phantom_modalities(found: cohort_plan.Cohort) -> list[scanner.Modality]:
     """Which of the phantom's modalities a cohort on it uses."""
     used = {files.image for files in found.volumes.values()}
     drawn = [heart.release_files(Path(PHANTOM), int(patient)) for _, patient in found.volumes]
-    return [modality for modality in heart.MODALITIES if any(files[modality] in used for files in drawn)]
+    return [modality for modality in scanner.MODALITIES if any(files[modality] in used for files in drawn)]
 
 
 def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.Cohort:
