@@ -17,5 +17,5 @@ settings.load_profile("deterministic")
 
 @pytest.fixture(autouse=True)
 def bfloat16_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let tests of bfloat16 test it on every processor, slow as it may be there."""
+    """Use bfloat16 in tests on every processor, also where it is slow."""
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)

@@ -37,9 +37,22 @@ def choose(name: str, key: str = "compute.device") -> torch.device:
 
 
 def choose_any(name: str, key: str) -> torch.device:
-    """Return the device of any name at all, as `choose` does.
+    """Choose a device by any name, and check that it computes.
 
-    Raises InputError for a name that torch does not know, too, and for a device that does not compute here.
+    Parameters
+    ----------
+    name, key : str
+        As in `choose`; any text may be the name.
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    InputError
+        torch does not know the name, or the device does not compute here.
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # about deprecated names of devices
@@ -54,7 +67,20 @@ def choose_any(name: str, key: str) -> torch.device:
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
-    """Send values from the CPU to the device. A GPU receives them beside its other work, from pinned memory."""
+    """Send values from the CPU to a device. A GPU receives them during its other work, from pinned memory.
+
+    Parameters
+    ----------
+    values : Tensor
+        Values on the CPU.
+    device : torch.device
+        The device.
+
+    Returns
+    -------
+    Tensor
+        The values on the device.
+    """
     if device.type == "cuda":
         values = values.pin_memory()
     return values.to(device, non_blocking=True)

@@ -27,9 +27,21 @@ def products(precision: str) -> Iterator[None]:
 def forward_pass(precision: str, device: torch.device) -> torch.autocast:
     """Return the context for forward passes of networks.
 
-    A processor without units for bfloat16 would take longer for it than for float32, and so computes in float32.
-    Passes with gradients and passes without need a context each: a context rounds the weights once, and weights that
-    were rounded without gradients get none later on.
+    A processor without units for bfloat16 would take longer for it than for float32, and so computes in float32. Passes
+    with gradients and passes without need a context each: a context rounds the weights once, and weights that were
+    rounded without gradients get none later on.
+
+    Parameters
+    ----------
+    precision : {'float32', 'tf32', 'bfloat16'}
+        The precision of products.
+    device : torch.device
+        Where the networks compute.
+
+    Returns
+    -------
+    torch.autocast
+        The context.
     """
     enabled = precision == "bfloat16" and (device.type != "cpu" or cpu_has_bfloat16())
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

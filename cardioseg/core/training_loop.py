@@ -72,15 +72,40 @@ class Preempted(SystemExit):
 
 
 def running_average(network: nn.Module, share: float) -> AveragedModel | None:
-    """A running average of a network's weights and statistics, the past having that share in [0, 1); none where 0.
+    """Make a running average of a network's weights and statistics.
 
-    It smooths what single steps at a constant learning rate do to a short training's result.
+    It reduces the noise that steps at a constant learning rate leave in the result of a short training.
+
+    Parameters
+    ----------
+    network : Module
+        The network.
+    share : float
+        Share of the past in the average, in [0, 1).
+
+    Returns
+    -------
+    AveragedModel or None
+        The average; None for a share of 0.
     """
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(share), use_buffers=True) if share else None
 
 
 def fingerprint(settings: Mapping[str, Any], files: Iterable[Path | str]) -> str:
-    """Identify a training by its settings (plain values) and the contents of its input files, in order."""
+    """Identify a training by its settings and inputs.
+
+    Parameters
+    ----------
+    settings : mapping
+        Plain values.
+    files : iterable of Path or str
+        Input files, whose order and contents count.
+
+    Returns
+    -------
+    str
+        A hash in hexadecimal digits.
+    """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in files:
         digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
@@ -158,7 +183,7 @@ def train(
 
 
 def remove_state(state_folder: Path) -> None:
-    """Remove a finished training's state, unless another process has gone on with it meanwhile: it removes its own."""
+    """Remove a finished training's state, unless another process continues it and will remove it in the end."""
     if state_folder.exists():
         with (state_folder / "lock").open("w") as file:
             try:
@@ -169,7 +194,7 @@ def remove_state(state_folder: Path) -> None:
 
 
 def write_history(path: Path | str, history: list[dict[str, float]]) -> None:
-    """Write a history as CSV, one row a report."""
+    """Write a history as CSV, one row per report."""
     with Path(path).open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["iteration"])
         writer.writeheader()
@@ -179,7 +204,7 @@ def write_history(path: Path | str, history: list[dict[str, float]]) -> None:
 def _restore(
     path: Path, parts: Mapping[str, Stateful], identity: str
 ) -> tuple[int, int, dict[str, torch.Tensor], list[dict[str, float]]]:
-    """Iterations done, those since the last report, their summed losses, history; none without a fitting state."""
+    """Return iterations done, those since the last report, their summed losses and the history; empty without state."""
     if not path.exists():
         return 0, 0, {}, []
     state = checkpoints.load(path)
@@ -210,7 +235,7 @@ def _only_process(folder: Path) -> Iterator[None]:
 
 
 def _in_place(file: IO, path: Path) -> bool:
-    """Whether an open file is still the one of that path."""
+    """Return whether an open file is still the one at that path."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -235,14 +260,14 @@ def _check_finite(name: str, iteration: int, losses: Mapping[str, float]) -> Non
 
 
 def _check_learnt(name: str, iteration: int, state: Mapping[str, Any]) -> None:
-    """A step of finite losses may have left weights that are not."""
+    """Check weights, which may not be finite although the losses of the last step are."""
     bad = [key for key, value in state.items() if not _all_finite(value)]
     if bad:
         raise FloatingPointError(f"{name}: {', '.join(bad)} not finite after iteration {iteration}. {_ADVICE}")
 
 
 def _all_finite(state: Any) -> bool:
-    """Whether every number in the floating-point tensors of nested dictionaries and lists is finite."""
+    """Return whether every number in the floating-point tensors of nested dictionaries and lists is finite."""
     if isinstance(state, torch.Tensor):
         return not state.is_floating_point() or bool(state.isfinite().all())
     if isinstance(state, Mapping):

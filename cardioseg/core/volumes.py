@@ -266,13 +266,41 @@ def write_labels_like(path: Path | str, labels: np.ndarray, codes: Mapping[str, 
 
 
 def encoded(labels: np.ndarray, codes: Mapping[str, int]) -> np.ndarray:
-    """Return labels (1, 2, ... in the order of `codes`) as their codes: int16, or int32 for larger codes."""
+    """Replace labels by their codes.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8
+        0 is background, and 1, 2, ... are the structures in the order of `codes`.
+    codes : mapping of str to int
+        The code of each structure.
+
+    Returns
+    -------
+    ndarray of int16 or int32
+        The codes; int32 if a code does not fit into int16.
+    """
     lookup = np.array([0, *codes.values()], np.int32)
     return lookup[labels].astype(np.int16 if lookup.max() < 2**15 else np.int32)
 
 
 def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> None:
-    """Write an array (z, y, x) in the exact grid of the file `original` (see `write_labels_like`)."""
+    """Write an array in the exact grid of another file (see `write_labels_like`).
+
+    Parameters
+    ----------
+    path : Path or str
+        The file to write.
+    array : ndarray, shape (z, y, x)
+        The voxels.
+    original : Path or str
+        The file whose grid is taken.
+
+    Raises
+    ------
+    InputError
+        The original cannot be read, or its shape is another.
+    """
     source = _open(Path(original))
     stored = np.moveaxis(array, 0, _slice_axis(source.shape[::-1])).T
     if stored.shape != source.shape:

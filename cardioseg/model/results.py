@@ -47,9 +47,24 @@ class Results:
     entries: dict[str, dict[str, Any]]
 
     def name(self, wanted: str, path: Path, voxels: str | None) -> str:
-        """Return the name for an image's files: the one wanted, longer by folders where another image has it.
+        """Choose the name for an image's files.
 
-        voxels: the image's checksum, None where it cannot be read. The image's own earlier results keep their name.
+        It is the wanted name, or a longer one with the names of folders if another image has it. Earlier results of the
+        same image keep their name.
+
+        Parameters
+        ----------
+        wanted : str
+            The wanted name.
+        path : Path
+            The image's file or folder.
+        voxels : str or None
+            The image's checksum; None if it cannot be read.
+
+        Returns
+        -------
+        str
+            A name that no other image has.
         """
         return next(name for name in _names(wanted, path) if self._is_free(name, path, voxels))
 
@@ -65,7 +80,7 @@ class Results:
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """A folder to write an image's files to; at the end they take the place of its earlier ones, all or none."""
+        """Yield a folder for an image's files, which in the end replace its earlier ones, all or none."""
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as aside:
             yield Path(aside)
             self.remove(name)
@@ -93,9 +108,24 @@ class Results:
 
 @contextmanager
 def opened(folder: Path, about: Mapping[str, Any]) -> Iterator[Results]:
-    """The results in a folder, which is made, to add to; nobody else adds to them meanwhile.
+    """Open a folder of results, so that only this process adds to it; the folder is made.
 
-    Raises InputError where the folder cannot be written to, or holds results of another model.
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    about : mapping
+        What is said about all results, with the checksum of the model.
+
+    Yields
+    ------
+    Results
+        The results that are there.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written to, or holds results of another model.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +138,7 @@ def opened(folder: Path, about: Mapping[str, Any]) -> Iterator[Results]:
 
 
 def checksum(array: Any, affine: Any) -> str:
-    """What tells an image from others: SHA-256 of its voxels and its geometry."""
+    """Identify an image by the SHA-256 of its voxels and its geometry."""
     digest = hashlib.sha256(repr(array.shape).encode())
     digest.update(array.tobytes())
     digest.update(affine.tobytes())

@@ -174,7 +174,20 @@ def load(path: Path | str) -> TrainedModel:
 
 
 def save(path: Path | str, model: TrainedModel) -> None:
-    """Write a model as one file of tensors and plain values, which `load` reads on any machine."""
+    """Write a model as one file of tensors and plain values, which `load` reads on any machine.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+    model : TrainedModel
+        The model.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
     weights = {
         "localiser": model.localiser.state_dict(),
         "members": {seed: member.state_dict() for seed, member in model.members.items()},

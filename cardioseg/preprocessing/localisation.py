@@ -35,19 +35,65 @@ class Location:
 
 
 def network(settings: Mapping[str, Any], classes: int) -> UNet:
-    """Make a U-Net with instance norm, which makes it less sensitive to the modality's contrast (paper 3.2)."""
+    """Make a U-Net with instance norm, which makes it less sensitive to the modality's contrast (paper 3.2).
+
+    Parameters
+    ----------
+    settings : mapping
+        The section `localisation` of the configuration.
+    classes : int
+        The number of classes, with the background.
+
+    Returns
+    -------
+    UNet
+        The network, untrained.
+    """
     return UNet(1, classes, settings["width"], settings["depth"], "instance", 0.0)
 
 
 def load(settings: Mapping[str, Any], classes: int, path: Path | str) -> UNet:
-    """Make the network and load its weights. Raises InputError if these are missing or damaged, or do not fit."""
+    """Make the network and load its weights.
+
+    Parameters
+    ----------
+    settings, classes
+        As in `network`.
+    path : Path or str
+        The file of the weights.
+
+    Returns
+    -------
+    UNet
+        The trained network.
+
+    Raises
+    ------
+    InputError
+        The weights are missing or damaged, or do not fit.
+    """
     unet = network(settings, classes)
     checkpoints.load_weights(path, unet)
     return unet
 
 
 def prepare(volume: Volume, settings: Mapping[str, Any], multiple: int) -> Volume:
-    """Resample to coarse pixels, normalise over the field of view, and pad to a multiple of the network's stride."""
+    """Resample to coarse pixels, normalise over the field of view, and pad.
+
+    Parameters
+    ----------
+    volume : Volume, shape (z, y, x)
+        The resampled image.
+    settings : mapping
+        The section `localisation` of the configuration.
+    multiple : int
+        The network's stride, which must divide the sides.
+
+    Returns
+    -------
+    Volume of float32, shape (z, side, side)
+        The coarse image in [-1, 1].
+    """
     coarse = resampling.resample(volume, settings["spacing_mm"])
     everywhere = np.ones(coarse.array.shape, bool)
     return _pad(cropping.normalise(coarse, everywhere, tuple(settings["percentiles"])), multiple)
@@ -56,7 +102,26 @@ def prepare(volume: Volume, settings: Mapping[str, Any], multiple: int) -> Volum
 def training_slices(
     images: list[Volume], labels: list[Volume], settings: Mapping[str, Any], classes: int, multiple: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return all slices of images and labels on the coarse grid, each (n, y, x), padded to the largest of them."""
+    """Collect all slices of images and labels on the coarse grid, padded to the largest of them.
+
+    Parameters
+    ----------
+    images, labels : list of Volume, shape (z, y, x)
+        The resampled images and their labels.
+    settings : mapping
+        The section `localisation` of the configuration.
+    classes : int
+        The number of classes, with the background.
+    multiple : int
+        The network's stride.
+
+    Returns
+    -------
+    images : ndarray of float32, shape (n, y, x)
+        All slices, in [-1, 1].
+    labels : ndarray of uint8, shape (n, y, x)
+        Their labels.
+    """
     coarse = [prepare(image, settings, multiple) for image in images]
     truth = [
         Volume(resampling.labels_on_grid(label, image, classes), image.affine)

@@ -58,7 +58,20 @@ def interpolation_matrix(inputs: int, outputs: int, scale: float, offset: float)
 
 
 def resample(volume: Volume, spacing_mm: float) -> Volume:
-    """Resample each slice to square pixels of `spacing_mm` (paper 3.2: 1.25 mm), centred on the same field of view."""
+    """Resample each slice to square pixels, centred on the same field of view.
+
+    Parameters
+    ----------
+    volume : Volume, shape (..., z, y, x)
+        The volume.
+    spacing_mm : float
+        The new pixel size in mm (paper 3.2: 1.25).
+
+    Returns
+    -------
+    Volume of float32
+        The resampled volume.
+    """
     rows, row_scale, row_offset = _centred(volume.array.shape[-2], volume.spacing[1], spacing_mm)
     columns, column_scale, column_offset = _centred(volume.array.shape[-1], volume.spacing[2], spacing_mm)
     vertical = interpolation_matrix(volume.array.shape[-2], rows, row_scale, row_offset)
@@ -179,7 +192,20 @@ def _centred(length: int, spacing: float, new_spacing: float) -> tuple[int, floa
 
 
 def sub_grid(affine: np.ndarray, scale: tuple[float, float], offset: tuple[float, float]) -> np.ndarray:
-    """Return the affine of a grid whose in-plane index i lies at the old index offset + scale * i; both are (y, x)."""
+    """Compute the affine of a grid whose in-plane index i lies at the index offset + scale * i of another grid.
+
+    Parameters
+    ----------
+    affine : ndarray, shape (4, 4)
+        Affine of the other grid.
+    scale, offset : tuple of float
+        In pixels of the other grid, (y, x).
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        The affine.
+    """
     step = np.eye(4)
     step[0, 0], step[1, 1] = scale[1], scale[0]
     step[0, 3], step[1, 3] = offset[1], offset[0]

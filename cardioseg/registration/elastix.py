@@ -138,7 +138,20 @@ def box(mask: np.ndarray, spacing: tuple[float, float, float], margin_mm: float)
 
 
 def cut(volume: Volume, where: tuple[slice, slice, slice]) -> Volume:
-    """Cut a box out of a volume (z, y, x) and keep its place in scanner coordinates."""
+    """Cut a box out of a volume and keep its place in scanner coordinates.
+
+    Parameters
+    ----------
+    volume : Volume, shape (z, y, x)
+        The volume.
+    where : tuple of slice
+        The box, (z, y, x).
+
+    Returns
+    -------
+    Volume
+        The part in the box.
+    """
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [part.start for part in where[::-1]]
     return Volume(volume.array[where], affine)
@@ -193,6 +206,20 @@ def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> di
     """Return the parameters of one stage, as elastix names and writes them.
 
     Images are neither reduced in size nor smoothed across slices.
+
+    Parameters
+    ----------
+    stage : {'rigid', 'affine', 'deformable'}
+        The stage.
+    settings : mapping
+        The section `registration` of the configuration.
+    seed : int
+        Seed of the random samples that the metric is computed on.
+
+    Returns
+    -------
+    dict of str to list of str
+        Values by parameter.
     """
     sigmas = settings["smoothing_mm"]
     parameters: dict[str, Any] = {

@@ -24,7 +24,20 @@ NETWORKS: dict[str, Callable[[int, int, Mapping[str, Any]], nn.Module]] = {"unet
 
 
 def first_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
-    """Make U-Net 1, or the network that `network` names instead; its input is the image (1 channel)."""
+    """Make U-Net 1, or the network that `network` names instead; its input is the image.
+
+    Parameters
+    ----------
+    settings : mapping
+        The section `segmentation` of the configuration.
+    classes : int
+        The number of classes, with the background.
+
+    Returns
+    -------
+    Module
+        The network, untrained: from (n, 1, y, x) to class scores (n, classes, y, x).
+    """
     return NETWORKS[settings["network"]](1, classes, settings)
 
 
@@ -32,6 +45,16 @@ def second_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
     """Make U-Net 2, or the network that `network` names instead.
 
     Its input is the image and the probabilities of every class (5 channels for the heart).
+
+    Parameters
+    ----------
+    settings, classes
+        As in `first_network`.
+
+    Returns
+    -------
+    Module
+        The network, untrained: from (n, 1 + classes, y, x) to class scores (n, classes, y, x).
     """
     return NETWORKS[settings["network"]](1 + classes, classes, settings)
 
@@ -62,14 +85,50 @@ class Cascade(nn.Module):
 
 
 def load_first(settings: Mapping[str, Any], classes: int, path: Path | str) -> nn.Module:
-    """Make the first network and load its weights. Raises InputError if these do not fit."""
+    """Make the first network and load its weights.
+
+    Parameters
+    ----------
+    settings, classes
+        As in `first_network`.
+    path : Path or str
+        The file of the weights.
+
+    Returns
+    -------
+    Module
+        The trained network.
+
+    Raises
+    ------
+    InputError
+        The weights are missing or damaged, or do not fit.
+    """
     network = first_network(settings, classes)
     checkpoints.load_weights(path, network)
     return network
 
 
 def load(settings: Mapping[str, Any], classes: int, first: Path | str, second: Path | str) -> Cascade:
-    """Make a cascade and load its weights from two files. Raises InputError if these do not fit."""
+    """Make a cascade and load its weights.
+
+    Parameters
+    ----------
+    settings, classes
+        As in `first_network`.
+    first, second : Path or str
+        Files of the weights of both networks.
+
+    Returns
+    -------
+    Cascade
+        The trained cascade.
+
+    Raises
+    ------
+    InputError
+        The weights are missing or damaged, or do not fit.
+    """
     network = second_network(settings, classes)
     checkpoints.load_weights(second, network)
     return Cascade(load_first(settings, classes, first), network)

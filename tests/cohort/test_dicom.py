@@ -150,7 +150,7 @@ def test_series_that_are_no_mr_images_are_passed_over(folder, tmp_path):
 
 @pytest.mark.parametrize("syntax", ["RLE", "JPEG"])
 def test_compressed_series(folder, tmp_path, syntax):
-    """JPEG: lossless, as archives store images; written by SimpleITK, which has the encoder."""
+    """Archives store images as lossless JPEG. SimpleITK, which has an encoder, writes the file."""
     for file in dicom_files.write_series(folder, stored(), stack_affine()):
         if syntax == "RLE":
             header = pydicom.dcmread(file)
@@ -269,7 +269,7 @@ def test_file_that_is_no_image(folder):
 
 
 def test_any_truncation_is_told(folder):
-    """Cut anywhere, a file is an error that names it, and never a slice that is silently missing."""
+    """A file that is cut anywhere gives an error that names it; no slice is left out without a word."""
     file = dicom_files.write_series(folder, stored(), stack_affine())[-1]
     content = file.read_bytes()
     for length in [*range(132, len(content) - 2000, 97), len(content) - 1]:
@@ -301,7 +301,7 @@ def test_segmentation_reads_back(folder, tmp_path, enhanced):
 
 
 def test_enhanced_files_of_a_few_frames_each(folder, tmp_path):
-    """Of one series, two slices in the first file and three in the second."""
+    """One series has two slices in its first file and three in its second."""
     array = stored()
     dicom_files.write_enhanced(folder / "first", array[:2], stack_affine(), slopes=[1, 1])
     above = stack_affine() @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]])
@@ -351,7 +351,7 @@ def test_segmentation_without_any_structure(folder, tmp_path):
 
 
 def test_segmentation_of_a_stripped_and_malformed_series(folder, tmp_path, capfd):
-    """Such as anonymisers leave; what is malformed is left out, and nothing of it printed."""
+    """Anonymisers leave such headers. Malformed values are left out, and not printed."""
 
     def change(index, header):
         del header.StudyID, header.AccessionNumber, header.SliceThickness

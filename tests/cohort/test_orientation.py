@@ -68,7 +68,7 @@ def rotated(affine, degrees, axis):
     axis=st.tuples(*3 * [st.floats(-1, 1)]).filter(lambda axis: np.linalg.norm(axis) > 0.1),
 )
 def test_nearest_finds_the_way_back(turn, degrees, axis):
-    """However an image is stored, and though the heart lies at another angle than the cohort's."""
+    """This holds however an image is stored, and for a heart at another angle than the cohort's."""
     stored = turn.apply(image(affine=rotated(AFFINE, degrees, axis)))
     back = orientation.nearest(stored.affine, orientation.directions(AFFINE)).apply(stored)
     np.testing.assert_array_equal(back.array, image().array)
@@ -80,7 +80,7 @@ def test_slices_from_the_other_end_are_the_same_pictures():
 
 
 def test_common_directions():
-    """The codes of these three differ, their pictures do not."""
+    """The orientation codes of these three differ, but the pictures look alike."""
     affines = [rotated(AFFINE, degrees, (0, 0, 1)) for degrees in (-10, 0, 10)]
     mean = orientation.common(affines)
     assert mean is not None

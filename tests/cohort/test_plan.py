@@ -105,7 +105,7 @@ def test_files_of_other_layouts_are_found(pattern, names):
 
 
 def test_special_characters_of_a_pattern_are_literal():
-    """A dot is no wildcard, and a star does not leave its folder."""
+    """A dot is not a wildcard, and a star does not match across folders."""
     assert "labelled: no bSSFP image" in failure(["patient6_C0xnii.gz"])
     assert "labelled: no bSSFP image" in failure(["deep/er/patient6_C0.nii.gz"], source="*/patient{patient}_C0")
     assert "labelled: no bSSFP image" in failure(["deep/Patient6_C0.nii.gz"])

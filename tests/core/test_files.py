@@ -18,7 +18,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @contextmanager
 def little_room(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes: as on a full disk, the beginning is written and the rest is refused."""
+    """Limit the size of files: as on a full disk, the beginning is written and the rest is refused."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -87,5 +87,5 @@ def test_commit_and_modification_are_found(tmp_path):
 
 
 def test_versions_are_plain_text():
-    """torch's own is not: no file of tensors and plain values can hold it."""
+    """torch's own type of version is not plain text and cannot be saved beside tensors."""
     assert {type(found) for found in provenance.versions().values()} == {str}

@@ -8,7 +8,7 @@ purposes = st.lists(st.one_of(st.integers(), st.text("ab/ 1")), max_size=4)
 
 
 def test_known_seed_never_changes():
-    """The same on every machine and in every version: results depend on it."""
+    """Results depend on this number, so it must stay the same on every machine and in every version."""
     assert derive(1, "translation", "draws", 7) == 7748201670229804968
 
 

@@ -23,7 +23,7 @@ def run(name, folder, identity="a"):
 
 
 class Problem:
-    """A small training whose every step draws from its number alone, and counts itself."""
+    """A small training whose steps draw only from their number and are counted."""
 
     def __init__(self, before=lambda iteration: None):
         torch.manual_seed(3)
@@ -259,7 +259,7 @@ def test_state_with_nan_is_not_saved_at_termination(tmp_path):
 
 @pytest.mark.parametrize("part", ["network", "optimiser"])
 def test_state_with_infinite_values_is_not_saved(tmp_path, uninterrupted, part):
-    """The losses are those of before the step, and finite."""
+    """The losses belong to the weights before the step, so they are finite."""
     problem = Problem()
     step = problem.step
 
@@ -320,7 +320,7 @@ def test_waits_for_the_process_that_trains(tmp_path, uninterrupted, killed):
     )
 
     class WhenWaiting(logging.Handler):
-        """Ends the holder once the training says that it waits."""
+        """Ends the process with the lock once the training says that it waits."""
 
         def emit(self, record):
             if "waiting" in record.getMessage():
@@ -388,7 +388,7 @@ def test_state_is_kept_while_another_process_trains_on(tmp_path):
 
 
 def test_a_lock_removed_while_it_was_waited_for_is_not_held(tmp_path, uninterrupted):
-    """As `remove_state` does: who comes later would lock another file and train in the same folder at the same time."""
+    """`remove_state` removes the lock. A later process would lock another file and train at the same time."""
     folder = tmp_path / "state"
     folder.mkdir()
     with (folder / "lock").open("w") as other:

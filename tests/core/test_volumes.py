@@ -85,7 +85,7 @@ def test_fractional_slope(tmp_path):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_slices_along_any_axis_of_the_file(path, axis):
-    """Voxel and place stay together, wherever the slices lie: the same corners at the same mm."""
+    """Voxels keep their place whichever axis the slices lie on: the corners are at the same mm."""
     order = np.roll([0, 1, 2], axis)  # of file axes x, y, z
     image = nib.Nifti1Image(intensities().T, affine())
     stored, matrix = image.get_fdata().transpose(order), affine()[:, [*order, 3]]
@@ -101,7 +101,7 @@ def test_slices_along_any_axis_of_the_file(path, axis):
 
 
 def test_as_many_slices_as_columns(path):
-    """Of equal axes the file's last one holds the slices."""
+    """If axes have the same length, the slices lie along the file's last one."""
     array = intensities((36, 36, 40))
     volume = volumes.read_image(save(path, array, affine((1.3, 1.25, 1.25))))
     np.testing.assert_array_equal(volume.array, array)
@@ -405,7 +405,7 @@ def test_labels_at_another_place_are_noted(path, image):
 @pytest.mark.parametrize("flips", [(1, 1, -1), (1, -1, 1), (-1, -1, 1), (-1, 1, -1)])
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1), (2, 1, 0)])
 def test_labels_saved_with_other_axes(path, image, flips, order):
-    """As by a program that reorients what it saves: its affine says where every voxel is."""
+    """Some programs reorient what they save; their affine says where every voxel is."""
     original = nib.Nifti1Image(stored_labels().T, affine())
     nib.save(original.as_reoriented(np.column_stack([order, flips])), path)
     labels = volumes.read_labels(path, CODES, image)
@@ -432,7 +432,7 @@ def test_labels_of_another_spacing(path, image, spacing):
 
 
 def test_empty_labels_are_read(path, image):
-    """Whether a volume may be empty is the cohort's concern; a mask may."""
+    """A mask may be empty. The cohort's check decides whether labels may be."""
     assert not volumes.read_labels(save(path, np.zeros(SHAPE, np.int16)), CODES, image).array.any()
 
 
@@ -469,7 +469,7 @@ def test_same_content_same_bytes(tmp_path):
 
 
 def test_file_is_replaced_not_overwritten(tmp_path):
-    """Whoever has the old file open reads it to its end."""
+    """A process that has the old file open can read it to its end."""
     path = tmp_path / "volume.nii.gz"
     volumes.write(path, intensities(), affine())
     os.link(path, tmp_path / "old.nii.gz")
@@ -486,7 +486,7 @@ def test_volume_has_spacing_of_its_affine():
 
 
 def raw_files(folder):
-    """Raw images in every kind of geometry that is met: by name."""
+    """Raw images in all common kinds of geometry, by name."""
     plain = nib.Nifti1Image(intensities().T, affine())
     quaternion = nib.Nifti1Image(intensities().T, affine())
     quaternion.set_qform(affine(), code=1)
@@ -590,7 +590,7 @@ def test_another_reader_sees_mask_and_image_on_one_grid(raw_folder, tmp_path, na
 
 
 def turning_of(seed):
-    """Any rotation matrix, the axes exchanged and turned round too."""
+    """Any rotation matrix, also with exchanged and reversed axes."""
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
 
 

@@ -26,7 +26,7 @@ def quantities(seeds=(1, 2), patients=5, split="test"):
 
 
 def by_hand(**methods):
-    """Volumes by method: a list a patient, of one volume a seed."""
+    """Volumes by method: one list per patient, with one volume per seed."""
     rows = [
         ("test", str(patient), method, seed, volume)
         for method, patients in methods.items()
@@ -95,7 +95,7 @@ def test_same_quantities_give_the_same_bytes(tmp_path, suffix):
 
 
 def texts(monkeypatch, tmp_path, *arguments):
-    """Of each panel of a figure the method, the agreement, the label and the number of lines."""
+    """Method, agreement, label and number of lines of each panel of a figure."""
     shown = []
     monkeypatch.setattr(bland_altman.plt, "close", shown.append)
     bland_altman.figure(tmp_path / "figure.png", *arguments)
@@ -133,7 +133,7 @@ def test_one_patient(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_figure_without_values_says_so(tmp_path, rows):
-    """No patient, or a manual mask alone."""
+    """There is no patient, or only a manual mask."""
     bland_altman.figure(tmp_path / "figure.png", quantities()[:rows], TITLES)
     assert plt.imread(tmp_path / "figure.png").ndim == 3
     assert bland_altman.agreement(quantities()[:rows]).empty

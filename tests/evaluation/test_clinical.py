@@ -45,7 +45,7 @@ def test_oval_cavity_has_about_its_mean_thickness():
 
 
 def test_off_centre_cavity():
-    """What matters are the areas: a wall thick on one side and thin on the other has the mean of both."""
+    """Only areas matter: a wall that is thick on one side and thin on the other has the mean thickness."""
     labels = annulus((8, 1, 1), 20, 30)
     labels[labels == CAVITY] = WALL
     y, x = np.indices(labels.shape[1:])
@@ -59,7 +59,7 @@ def test_off_centre_cavity():
 )
 @pytest.mark.parametrize("before", [0, 3])
 def test_middle_third_is_rounded_outwards(slices, middle, before):
-    """Only the middle slices' thickness of 10 mm is measured, not the others' 4 mm."""
+    """The middle slices, of 10 mm, are measured; the others, of 4 mm, are not."""
     labels = np.zeros((before + slices + 2, 96, 96), np.uint8)
     labels[before : before + slices] = annulus((8, 1, 1), 20, 24)
     labels[[before + z for z in middle]] = annulus((8, 1, 1), 20, 30)

@@ -52,7 +52,7 @@ def stored(table, folder):
 
 
 def test_patients_of_any_name_are_counted(tmp_path):
-    """All that is computed of them is what it is of patients with plain names."""
+    """Results are the same as for patients with plain names."""
     plain = [f"p{index}" for index in range(len(LIKE_OTHERS))]
     expected = stored(table_of(plain), tmp_path)
     found = stored(table_of(LIKE_OTHERS), tmp_path)

@@ -62,7 +62,7 @@ def test_holm_keeps_order_and_is_no_smaller(p):
 
 
 def frame(**methods):
-    """Values of one structure by method: a list a patient, of one value a seed."""
+    """Values of one structure by method: one list per patient, with one value per seed."""
     rows = [
         {
             "split": "test",

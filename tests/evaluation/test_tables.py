@@ -42,7 +42,7 @@ def by_hand():
 
 
 def cells(text):
-    """The cells of a Markdown table's rows by the first of them."""
+    """The cells of a Markdown table's rows, by the first cell."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     assert len({len(row) for row in rows}) == 1
     return {row[0]: row[1:] for row in rows}
@@ -110,7 +110,7 @@ def test_html_says_what_markdown_says():
 
 
 def test_patients_weigh_the_same_in_every_seed():
-    """The mean is over the seeds of each seed's mean over patients."""
+    """The mean over patients is taken for each seed, then the mean over seeds."""
     found = metrics(
         *[("unet", 1, patient, "LV", 0.4, 1.0) for patient in "67"],
         *[("unet", 2, patient, "LV", 0.8, 2.0) for patient in "67"],
@@ -122,7 +122,7 @@ def test_patients_weigh_the_same_in_every_seed():
 
 
 def test_missed_structure_has_dice_0_and_no_distance():
-    """Dice 0 counts, the ASD is left out with its number said, its average too, and neither is best."""
+    """The Dice of 0 counts. The ASD and its average leave it out, show how many remain, and are not marked best."""
     found = metrics(
         *[("unet", 1, patient, "LV", 0.8, 1.0) for patient in "678"],
         *[
@@ -163,7 +163,7 @@ def test_structure_that_nobody_has_is_not_due():
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_patients_that_a_method_cannot_do(listed):
-    """With rows of N/A or without rows at all."""
+    """The method has rows of N/A, or no rows."""
     rows = [("unet", 1, patient, "LV", 0.8, 1.0) for patient in "67"] + [("registration", None, "6", "LV", 0.9, 0.5)]
     rows += [("registration", None, "7", "LV", NONE, NONE)] if listed else []
     found = metrics(*rows)

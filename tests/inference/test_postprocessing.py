@@ -37,7 +37,7 @@ def random_probabilities(shape, seed=0):
 
 @pytest.fixture(scope="module")
 def noisy_disc():
-    """A bright disc in a slice that is not square, and doubtful probabilities of it: a ragged border and salt."""
+    """A bright disc in a slice that is not square, and its probabilities with a ragged border and salt noise."""
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:48, :72]
     truth = np.hypot(y - 24, x - 40) < 15

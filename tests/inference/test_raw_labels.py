@@ -66,7 +66,7 @@ def test_probabilities_of_another_image():
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 @pytest.mark.parametrize(("pixel", "least"), [(1.25, 1.0), (0.75, 0.97)])
 def test_perfect_network_gives_the_manual_labels_back_on_the_raw_grid(tmp_path, order, pixel, least):
-    """What the pipeline does to a volume, with a perfect network: the manual labels come back on the raw grid."""
+    """Resampling, cropping and the way back, as in the pipeline, with the manual labels as prediction."""
     shape = (4, 96, 100)
     y, x = np.ogrid[:96, :100]
     radius = np.hypot(y - 50.3, x - 44.8) * pixel

@@ -11,7 +11,7 @@ AS_IT_IS = {"rotation_degrees": 0, "scale": 1, "gamma": 1}
 
 
 class Threshold(nn.Module):
-    """Two classes: what is brighter than the middle, surely, and the rest."""
+    """Predicts two classes with certainty: brighter than the middle, and the rest."""
 
     def forward(self, image):
         return torch.cat([-image, image], dim=1) * 20

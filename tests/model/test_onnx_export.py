@@ -23,7 +23,7 @@ def patient(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, patient):
-    """An ensemble as torch and as onnxruntime compute it, and the folder of the networks."""
+    """A model computed by torch and by onnxruntime, and the folder of the networks."""
     model = trained_model.load(write_results(tmp_path_factory.mktemp("results"), patient.affine))
     folder = tmp_path_factory.mktemp("onnx")
     return model, onnx_export.write(model, folder), folder

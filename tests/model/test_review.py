@@ -8,7 +8,7 @@ CERTAIN = {"LV": 0.95, "RV": 0.9}
 
 
 def members(*widths):
-    """Labels of one member each: an LV of that many pixels' width in the crop's middle."""
+    """Labels of several members: an LV of the given width in pixels, in the middle of the crop."""
     labels = np.zeros((len(widths), 2, 12, 12), np.uint8)
     for member, width in zip(labels, widths, strict=True):
         member[:, 4:6, 1 : 1 + width] = 1

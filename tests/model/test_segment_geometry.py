@@ -35,7 +35,7 @@ def segment(results, out, *images):
 
 @pytest.fixture(scope="module")
 def segmented(tmp_path_factory, results, patient):
-    """Folders of the same image (oblique already) in several geometries, and of what the command makes of it."""
+    """Folders of the same oblique image in several geometries, and of the command's results."""
     raw, out = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("out")
     image = nib.load(patient)
     matrix = image.affine + np.pad([[0.1234567], [0.7654321], [0.0123456]], ((0, 1), (3, 0)))
@@ -82,7 +82,7 @@ def test_mask_does_not_depend_on_how_the_axes_are_stored(segmented, name):
 
 @pytest.fixture(scope="module")
 def from_dicom(tmp_path_factory, results, patient):
-    """What the command makes of a patient's image in NIfTI, oblique, and in DICOM with its axes turned."""
+    """The command's results for a patient's oblique NIfTI image, and for DICOM with turned axes."""
     folder = tmp_path_factory.mktemp("from_dicom")
     image = volumes.read_image(patient)
     array, affine = dicom_files.permuted(image.array, image.affine, transpose=True, flip_y=False, flip_x=True)

@@ -20,7 +20,7 @@ def test_crop_is_normalised_by_what_it_shows():
 
 
 def test_padding_is_not_seen_by_the_percentiles():
-    """All intensities are far above 0: with the padding counted, the image would be squeezed into the upper end."""
+    """All intensities are far above 0. If padding counted, the image would be squeezed into the upper end."""
     array = 1000 + np.random.default_rng(0).uniform(0, 10, (3, 20, 20)).astype(np.float32)
     crop = cropping.crop_and_normalise(Volume(array, AFFINE), (10, 10), SETTINGS)
     inside = np.zeros(crop.array.shape, bool)

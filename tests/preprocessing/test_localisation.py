@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 class Bright(nn.Module):
-    """Takes what is brighter than the rest for the heart, whose classes take turns in columns."""
+    """Labels bright pixels as heart; its classes alternate by column."""
 
     stride = 4
 
@@ -65,7 +65,7 @@ def test_centre_is_that_of_the_sum_over_slices():
 
 
 def test_heaviest_piece_counts():
-    """Not the widest: a smaller disc in every slice against a larger one in a single slice."""
+    """A small disc in every slice outweighs a larger one in a single slice."""
     image = volume([(slice(0, 6), (30.0, 40.0), 14.0), (0, (80.0, 90.0), 22.0)])
     location = locate(image, Bright(), SETTINGS, CPU)
     assert np.abs(centre_mm(location, image) - (30, 40)).max() < 0.8

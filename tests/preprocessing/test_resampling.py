@@ -140,7 +140,7 @@ def test_smooth_function_is_resampled_closely(spacing):
 
 @given(st.integers(32, 70), st.integers(32, 70), st.floats(0.5, 3), st.floats(0.5, 3))
 def test_resampled_field_of_view(rows, columns, spacing, new_spacing):
-    """Same middle, same extent to half a new pixel, constants kept to the edge."""
+    """The middle stays, the extent changes by at most half a new pixel, and constants stay constant."""
     volume = grid((2, rows, columns), (8.0, spacing, spacing), (3.0, 4.0, 5.0))
     resampled = resampling.resample(Volume(np.full(volume.array.shape, 7, np.int16), volume.affine), new_spacing)
     np.testing.assert_allclose(resampled.array, 7, rtol=1e-5)
@@ -161,7 +161,7 @@ def test_equal_spacing_leaves_the_image():
 @pytest.mark.parametrize("centre", [(20, 22), (20.4, 21.6), (2, 40), (0, 0), (39, 43), (-5, 60)])
 @pytest.mark.parametrize("size", [16, 17, 64])
 def test_crop_has_the_images_pixels_in_their_place(centre, size):
-    """Every pixel of the crop is the image's at the same place, or filled."""
+    """Every pixel of the crop has the image's value at the same place, or the filling."""
     volume = grid((3, 40, 44), (8.0, 1.25, 1.0), (1.0, 2.0, 3.0))
     array = np.random.default_rng(0).integers(1, 1000, volume.array.shape).astype(np.int16)
     crop = cropping.crop(Volume(array, volume.affine), centre, size, -3)
@@ -216,7 +216,7 @@ labels_of_a_stack = arrays(
 
 @given(labels_of_a_stack, st.floats(0.5, 3), st.integers(8, 80), st.tuples(*[st.floats(-5, 55)] * 2))
 def test_any_labels_come_back_exactly_on_equal_pixels(labels, pixel, size, centre):
-    """Down to single pixels, wherever the crop lies, and where the header's spacing is a single-precision number."""
+    """This holds for single pixels, any place of the crop, and spacings in single precision."""
     affine = grid(labels.shape, (8.0, pixel, pixel), (-40.0, 12.0, 5.0)).affine.astype(np.float32).astype(float)
     back = there_and_back(Volume(labels, affine), float(np.linalg.norm(affine[:3, 0])), size, centre)
     inside = np.zeros(labels.shape, bool)

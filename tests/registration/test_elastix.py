@@ -98,7 +98,7 @@ def test_known_shift_is_recovered(shifted, stage):
 
 
 def test_smaller_heart_is_deformed():
-    """What is rigid cannot make a smaller heart larger."""
+    """A rigid registration cannot change the size of a heart."""
     target, truth, source, labels = pair(scale=np.array([0.8, 0.8, 1.0]))
     carried = elastix.propagate(target, source, labels, SETTINGS, seed=3)
     for stage in ("affine", "deformable"):
@@ -171,7 +171,7 @@ def test_slices_are_neither_shrunk_nor_smoothed(stage):
 
 @pytest.mark.parametrize(("target_slices", "source_slices"), [(1, 14), (3, 14), (18, 2), (1, 1)])
 def test_stacks_of_few_slices(target_slices, source_slices):
-    """In-plane the known shift is found on them, too."""
+    """The known in-plane shift is found on such stacks, too."""
     target, truth, source, labels = pair(shift=np.array([6.0, -5.0, 0.0]), directions=UPRIGHT)
     truth = truth[middle(target, target_slices)]
     target = elastix.cut(target, middle(target, target_slices))

@@ -144,7 +144,7 @@ def test_values_stay_in_their_range(seed):
 
 @pytest.mark.parametrize("value", [-1.0 - 1e-6, -1.0, 1.0, 1.0 + 1e-6])
 def test_a_constant_image_stays_constant(value):
-    """Even where rounding has carried it out of the range, where a power is not a number."""
+    """Rounding may carry intensities out of the range, where a power is not a number."""
     after = augment(torch.full((8, 1, 64, 64), value), labels(8, (64, 64)), EVERYTHING, random())[0]
     torch.testing.assert_close(after, torch.full_like(after, value), rtol=0, atol=1e-4)
 

@@ -84,7 +84,7 @@ def test_cascade_feeds_the_first_networks_probabilities_to_the_second(name):
 
 
 def test_folded_norms_are_those_of_the_network():
-    """Of a network whose norms have learnt something, and which goes on to learn afterwards."""
+    """The norms have learnt something, and the network can learn afterwards."""
     network, slices = Cascade(unet(first_network), unet(second_network, 1)), images(5)
     draws = torch.Generator().manual_seed(0)
     for module in network.modules():
@@ -106,7 +106,7 @@ def test_folded_norms_are_those_of_the_network():
 @pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("width", [6, 8])
 def test_every_network_maps_channels_to_class_scores(name, depth, width):
-    """Any channels in, scores of the classes out, for every size that the configuration's check lets through."""
+    """This holds for any number of channels and every size that the configuration's check allows."""
     settings = {"network": name, "width": width, "depth": depth, "dropout": 0.0}
     for make, inputs in ((first_network, 1), (second_network, 4)):
         network = make(settings, 3).eval()

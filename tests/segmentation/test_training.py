@@ -145,7 +145,7 @@ def test_average_of_weights_and_statistics(tmp_path):
     ],
 )
 def test_resumed_is_uninterrupted(tmp_path, call, changes):
-    """Weights, batch-norm statistics, dropout and order of the slices included."""
+    """Weights, batch-norm statistics, dropout and the order of the slices are all restored."""
     expected = unet()
     expected_history = fit(expected, tmp_path / "uninterrupted", **changes)
     calls = []
@@ -165,7 +165,7 @@ def test_resumed_is_uninterrupted(tmp_path, call, changes):
 
 
 def test_bfloat16_stays_near_float32(tmp_path):
-    """Factors of 8 bits leave a loss, a mean over many pixels, two digits; each step's rounding adds to it."""
+    """With factors of 8 bits, a mean over many pixels has two exact digits, and every step adds rounding errors."""
     histories, networks = {}, {}
     for precision in ("float32", "bfloat16", "tf32"):
         networks[precision] = unet()

@@ -64,7 +64,7 @@ def test_shape_at_192_pixels(inputs):
 @torch.no_grad()
 @pytest.mark.parametrize("level", range(3))
 def test_every_skip_connection_carries_the_image(level):
-    """With nothing coming up from below a level the image still shows in the output, through its and finer skips."""
+    """If the levels below give zeros, the image still affects the output through the remaining skip connections."""
     unet = network(depth=3).eval()
     handle = unet.up[level].register_forward_hook(lambda module, args, output: torch.zeros_like(output))
     assert (unet(image(seed=1)) - unet(image(seed=2))).abs().max() > 0.1
@@ -143,7 +143,7 @@ def test_dropout_drops_its_share_and_scales_the_rest(layout):
 
 @torch.no_grad()
 def test_output_shifts_with_the_image():
-    """By a multiple of the stride, away from the borders."""
+    """The shift is a multiple of the stride, and borders are left out."""
     unet = network().eval()
     picture = torch.zeros(1, 1, 64, 64)
     picture[..., 28:36, 28:36] = image(1, 8)

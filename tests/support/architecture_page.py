@@ -56,7 +56,7 @@ The manual masks join at `metrics.csv`, and the registration of a patient's own 
 
 
 def page() -> str:
-    """The page as it must be for the code that there is."""
+    """The page for the present code."""
     arrows = between_folders(imports(ROOT))
     rows = [
         (f"`{name}`", summary(name), ", ".join(f"`{other}`" for one, other in sorted(arrows) if one == name))
@@ -84,7 +84,7 @@ def modules(root: Path) -> dict[str, Path]:
 
 
 def imports(root: Path) -> Arrows:
-    """Which module of the library imports which, wherever in it the import stands."""
+    """The imports of every module, anywhere in its code."""
     known = modules(root)
     arrows = set()
     for name, path in known.items():
@@ -101,7 +101,7 @@ def imports(root: Path) -> Arrows:
 
 
 def folder(module: str) -> str:
-    """The folder of a module, or the module itself where it lies in none."""
+    """The folder of a module, or the module itself if it is in no folder."""
     return module.split(".")[1] if "." in module else module
 
 
@@ -124,7 +124,7 @@ def summary(name: str) -> str:
 
 
 def ranks(arrows: Arrows) -> dict[str, int]:
-    """The longest way that leads to each node; AssertionError where arrows go round in a circle."""
+    """The length of the longest path to each node; AssertionError if there is a cycle."""
     names = {name for arrow in arrows for name in arrow}
     rank = dict.fromkeys(names, 0)
     for _ in names:

@@ -47,7 +47,7 @@ def snakemake(folder: Path, *arguments: str, **options: Path | str | None) -> su
 
 
 def planned(folder: Path, *arguments: str, **options: Path | str | None) -> Counter[str]:
-    """How many jobs of which rule a run would have now; arguments as those of `call`."""
+    """The number of jobs by rule that a run would have; arguments as of `call`."""
     plan = snakemake(folder, *arguments, "--dry-run", "--quiet", "rules", **options)
     assert plan.returncode == 0, plan.stdout + plan.stderr
     counts = re.findall(r"^(\w+) +(\d+)$", plan.stdout + plan.stderr, re.MULTILINE)
@@ -55,7 +55,7 @@ def planned(folder: Path, *arguments: str, **options: Path | str | None) -> Coun
 
 
 def artifacts(folder: Path) -> dict[str, str]:
-    """Checksum of every file of results, but logs and timings, by its path there."""
+    """Checksums of all results by path, without logs and timings."""
     results = folder / "results"
     paths = [path.relative_to(results) for path in sorted(results.rglob("*")) if path.is_file()]
     return {

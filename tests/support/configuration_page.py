@@ -50,7 +50,7 @@ def described(properties: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
 
 
 def resolve(form: Mapping[str, Any]) -> dict[str, Any]:
-    """A form with what it refers to; what stands beside the reference comes first."""
+    """A part of the schema with its reference resolved; its own keys take precedence."""
     if "$ref" not in form:
         return dict(form)
     name = form["$ref"].removeprefix("#/$defs/")

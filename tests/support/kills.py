@@ -47,7 +47,7 @@ def run_with_kills(folder: Path, kills: int, draws: random.Random, *arguments: s
 
 
 def _kill(process: subprocess.Popen[bytes], draws: random.Random) -> str:
-    """Kill after a random while; what, when and in which scripts. Nothing where the run ended before."""
+    """Kill after a random time; returns what, when and in which scripts, or nothing if the run ended before."""
     after, victim, one = draws.uniform(1, LONGEST_S), draws.choice(["all", "Snakemake", "a job"]), draws.random()
     try:
         process.wait(after)

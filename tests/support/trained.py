@@ -51,7 +51,7 @@ def small_patient(folder: Path) -> volumes.Volume:
 
 
 def write_results(folder: Path, affine: np.ndarray) -> Path:
-    """Write a model file to a folder of results, and what it is made from; affine: of the training labels."""
+    """Write a model file and its sources to a folder of results; `affine` is that of the training labels."""
     settings = configuration()
     torch.manual_seed(0)
     checkpoints.save_weights(folder / "localisation" / "network.pt", localisation.network(settings["localisation"], 4))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a small disk in memory with some options, or mounts it anew, and gives its folder."""
+    """Mounts a small disk in memory with some options, also again, and returns its folder."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
