@@ -57,7 +57,7 @@ def load(settings: Mapping[str, Any], classes: int, path: Path | str) -> UNet:
 
     Parameters
     ----------
-    settings, classes
+    settings, classes : mapping, int
         As in `network`.
     path : Path or str
         The file of the weights.

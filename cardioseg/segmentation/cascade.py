@@ -48,7 +48,7 @@ def second_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
 
     Parameters
     ----------
-    settings, classes
+    settings, classes : mapping, int
         As in `first_network`.
 
     Returns
@@ -89,7 +89,7 @@ def load_first(settings: Mapping[str, Any], classes: int, path: Path | str) -> n
 
     Parameters
     ----------
-    settings, classes
+    settings, classes : mapping, int
         As in `first_network`.
     path : Path or str
         The file of the weights.
@@ -114,7 +114,7 @@ def load(settings: Mapping[str, Any], classes: int, first: Path | str, second: P
 
     Parameters
     ----------
-    settings, classes
+    settings, classes : mapping, int
         As in `first_network`.
     first, second : Path or str
         Files of the weights of both networks.
