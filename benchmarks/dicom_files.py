@@ -12,7 +12,7 @@ import scipy.ndimage
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
-# What a header says of the patient, and nothing else written must.
+# Attributes of the patient in the headers; no other file that is written may contain them.
 PATIENT = {
     "PatientName": "Zweistein^Alberta",
     "PatientID": "PID-4711-0815",

@@ -109,7 +109,7 @@ def test_translation(gpu, tmp_path):
 def test_segmentation(gpu, tmp_path):
     network = fit(tmp_path, averaging=0.5)
     assert unet.predict(network, discs()[0], GPU).shape == (3, *discs()[0].shape)
-    # What finds the heart has another norm.
+    # The network that finds the heart has another norm.
     assert unet.predict(unet.UNet(1, 3, 4, 2, "instance"), discs()[0], GPU).shape == (3, *discs()[0].shape)
     second = cascade.second_network(NETWORK, 3)
     assert unet.predict(cascade.Cascade(network, second), discs()[0], GPU).shape == (3, *discs()[0].shape)

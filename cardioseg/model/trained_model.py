@@ -19,11 +19,11 @@ from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
 
 FORMAT = "cardioseg ensemble 3"
-# Where the model file lies in a folder of results.
+# The model file in a folder of results.
 FILE = Path("model", "ensemble.pt")
 # The sections of the configuration that say what is done to an image.
 SECTIONS = ("resampling", "localisation", "cropping", "segmentation", "postprocessing", "clinical")
-# What a file holds beside the weights.
+# Contents of the file other than weights.
 ABOUT = ("settings", "structures", "cohort", "versions", "sources", "licence")
 LICENCE = (
     "None is stated. What was learnt from patients' images is bound by the terms of the training cohort: ask its owner "

@@ -96,7 +96,7 @@ def test_folder_with_nifti_and_dicom_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"holds NIfTI \(lge\.nii\.gz\) and DICOM \(series/.*Name the NIfTI files"):
         inputs.find([tmp_path / "both"])
     assert list(inputs.find([tmp_path / "both" / "lge.nii.gz", tmp_path / "both" / "series"])) == ["lge", "series"]
-    # What is written beside them does not count.
+    # Results in the same folder do not count.
     assert list(inputs.find([tmp_path / "both"], out=tmp_path / "both" / "series")) == ["lge"]
 
 

@@ -105,7 +105,7 @@ def test_distance_of_parallel_plates_is_the_shift(axis):
 
 
 def test_distance_of_shifted_cubes_is_what_it_is_by_hand():
-    # 5^3 cubes, 98 border voxels each, shifted by one voxel along x. Of the border of one, the face that sticks out
+    # 5^3 cubes, 98 border voxels each, shifted by one voxel along x. On one border, the face that sticks out
     # (25) and the part of the opposite face that lies within the other cube (9) are one voxel off; the rest is shared.
     a, b = box((9, 9, 9), (2, 7), (2, 7), (2, 7)), box((9, 9, 9), (2, 7), (2, 7), (3, 8))
     assert as_tuple(surface_distances(a, b, (5.0, 1.25, 0.75))) == pytest.approx((0.75 * (25 + 9) / 98,) * 3)

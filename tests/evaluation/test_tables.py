@@ -293,7 +293,7 @@ def test_latex_is_balanced(published):
     rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {9}
     assert r"a\_b\&c\%" in text
-    # What begins a line with a bracket would be taken for the argument of the line break before it.
+    # LaTeX takes a bracket at the beginning of a line for the argument of the line break before it.
     assert not re.search(r"^\s*\[", text, re.MULTILINE)
 
 

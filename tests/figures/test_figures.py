@@ -350,7 +350,7 @@ def test_sheet():
     height, width = (stretch.stop - stretch.start + sheet.GAP for stretch in (rows, columns))
     assert axis.images[0].get_array().shape == (2 * height, 6 * width)
     assert contours(axis) == [style.colour(index) for index in (2, 1, 0)]
-    # Of the first row the second to the fourth slice have labels; in the mosaic each lies where its picture does.
+    # The second to the fourth slice of the first row have labels, which lie on their picture in the mosaic.
     corners = np.concatenate([path.vertices for path in axis.collections[-1].get_paths()])
     found = {(int(y // height), int(x // width)) for x, y in corners}
     assert found == {(0, 1), (0, 2), (0, 3)}

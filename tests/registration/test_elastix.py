@@ -18,7 +18,7 @@ SETTINGS = {
     "grid_mm": 30,
 }
 CENTRE = np.array([10.0, -20.0, 30.0])
-# Of the heart in the moving image; mm, scanner coordinates.
+# Shift of the heart in the moving image, in mm of scanner coordinates.
 SHIFT = np.array([6.0, -5.0, 3.0])
 # Axial slices, and others: stored from left to right and from top to bottom, and turned by 30 degrees.
 UPRIGHT = np.eye(3)

@@ -222,7 +222,7 @@ def test_first_network_stays_fixed_while_the_second_learns(tmp_path):
     after = weights(second)
     unchanged = [name for name in after if after[name] == before_second[name]]
     assert unchanged == []
-    # What the second network saw: the augmented image and what the first makes of that.
+    # The second network saw the augmented image and the first network's prediction for it.
     image, seen = seen_so_far[-1]
     assert seen.shape == (4, 1 + 3, 16, 16)
     assert torch.equal(seen[:, :1], image)

@@ -26,7 +26,7 @@ AFTER_TRANSLATION = AFTER_PREDICTION + Counter(
 AFTER_RESAMPLING = AFTER_TRANSLATION + Counter(
     train_localiser=1, crop=5, crop_labels=2, train_translation=1, pretrain_unet=2
 )
-# Of one of the two patients that are segmented.
+# Steps for one of the two patients that are segmented.
 AFTER_A_VOLUME = Counter(resample=1, crop=1, predict=2, average=1, evaluate=1, metrics=1)
 STEPS = {"resample", *AFTER_RESAMPLING}
 
