@@ -141,6 +141,9 @@ def _export(given: argparse.Namespace) -> int:
     from cardioseg.model import model_card, trained_model
 
     onnx_export = _onnx_export() if given.onnx else None
+    written = given.out / "ensemble.pt"
+    if written.exists() and written.samefile(trained_model.find(given.model)):
+        raise InputError(f"{written}: is the model itself; expected another folder to write to.")
     model = trained_model.load(given.model)
     if given.licence:
         model = dataclasses.replace(model, licence=given.licence)
@@ -154,9 +157,9 @@ def _export(given: argparse.Namespace) -> int:
             shutil.copytree(aside, given.out / "onnx", dirs_exist_ok=True)
         found = f"onnxruntime's masks of {len(images)} images: {differing} of {voxels} voxels differ."
         print(found)
-    trained_model.save(given.out / "ensemble.pt", model)
+    trained_model.save(written, model)
     files.write_text(given.out / "MODEL_CARD.md", model_card.text(model, found))
-    print(f"Written: {given.out / 'ensemble.pt'}, {given.out / 'MODEL_CARD.md'}")
+    print(f"Written: {written}, {given.out / 'MODEL_CARD.md'}")
     return DONE
 
 

@@ -156,6 +156,9 @@ def test_images_of_one_name_are_kept_apart(cohort, results, tmp_path):
     masks, names = results_of(out)
     assert names == ["lge", "bert/lge"]
     assert nib.Nifti1Image.from_bytes(gzip.decompress(masks["bert/lge.nii.gz"])).shape == nib.load(images[1]).shape
+    # Named together with others it keeps its name.
+    segment(results, out, tmp_path / "anna", tmp_path / "bert")
+    assert results_of(out) == (masks, names)
     # Another image in the place of one: its results do not take the place of the other's.
     as_other_image(cohort / "60.nii.gz", tmp_path / "anna" / "lge.nii.gz")
     segment(results, out, tmp_path / "anna" / "lge.nii.gz")
@@ -286,6 +289,17 @@ def test_names_that_files_of_results_cannot_have(cohort, results, tmp_path, name
     assert {path.name for path in out.iterdir()} == {"masks", "slices", "uncertainty", "results.csv", "results.json"}
 
 
+def test_closed_pipe_does_not_end_the_batch(cohort, results, tmp_path):
+    call = [sys.executable, "-c", "import sys; from cardioseg import command; sys.exit(command.main())", "segment"]
+    call += [*map(str, (cohort / "60.nii.gz", cohort / "61.nii.gz")), "--model", str(results), "--out", str(tmp_path)]
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(call, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (command.REVIEW, "")
+    assert results_of(tmp_path)[1] == ["60", "61"]
+
+
 def test_path_that_goes_up_leads_to_no_file_outside(cohort, results, tmp_path, monkeypatch):
     (tmp_path / "here" / "deep").mkdir(parents=True)
     for folder, image in (("other", "60"), ("here", "61")):
@@ -361,6 +375,37 @@ def test_exported_ensemble_gives_the_same_masks(cohort, results, tmp_path):
     assert masks[0] == masks[1]
     told = json.loads((tmp_path / "b" / "results.json").read_text())
     assert told["model_sha256"] == hashlib.sha256((tmp_path / "model" / "ensemble.pt").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("renewed", ["segmentation/seed2/unet_finetuned.pt", "localisation/network.pt", "metrics.csv"])
+def test_results_that_were_renewed_in_part_are_refused(cohort, results, tmp_path, capsys, renewed):
+    """As where one network was trained again under other settings; the model is of before."""
+    folder = tmp_path / "renamed"
+    shutil.copytree(results, folder)
+    assert segment(folder, tmp_path / "whole", cohort / "60.nii.gz") == command.REVIEW
+    path = folder / renewed
+    times = path.stat()
+    path.write_bytes(path.read_bytes() + b"\n")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    capsys.readouterr()
+    for model in (folder, folder / "model" / "ensemble.pt"):
+        assert segment(model, tmp_path / "out", cohort / "60.nii.gz") == command.FAILED
+        assert export(model, tmp_path / "out") == command.FAILED
+        said = capsys.readouterr().err
+        assert said.count(f"was made from others than {path}") == 2
+        assert "Run the workflow to its end" in said
+    assert not (tmp_path / "out").exists()
+    # The model alone can be used, wherever it lies; so can it beside what is left of the results.
+    path.unlink()
+    assert export(folder, tmp_path / "model") == command.DONE
+
+
+def test_export_does_not_replace_the_model(results, tmp_path, capsys):
+    shutil.copytree(results, tmp_path / "results")
+    before = (tmp_path / "results" / "model" / "ensemble.pt").read_bytes()
+    assert export(tmp_path / "results", tmp_path / "results" / "model", "--licence", "mine") == command.FAILED
+    assert "is the model itself" in capsys.readouterr().err
+    assert (tmp_path / "results" / "model" / "ensemble.pt").read_bytes() == before
 
 
 def test_version(capsys):

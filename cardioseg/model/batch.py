@@ -1,5 +1,6 @@
 """Segmentation of many images: what is written for each image, and progress on the terminal."""
 
+import os
 import sys
 import time
 import traceback
@@ -7,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -136,12 +137,20 @@ def _segment_one(
 def _tell(row: Mapping[str, Any], structures: Sequence[str]) -> None:
     _clear()
     if row["status"] == "failed":
-        print(f"{row['name']}  failed: {row['reasons'][0]}", file=sys.stderr)
+        _say(f"{row['name']}  failed: {row['reasons'][0]}", sys.stderr)
         return
     volumes = "  ".join(f"{structure} {row[f'{structure}_volume_ml']:.0f} ml" for structure in structures)
-    print(f"{row['name']}  {volumes}  ({row['seconds']:.1f} s)", flush=True)
+    _say(f"{row['name']}  {volumes}  ({row['seconds']:.1f} s)", sys.stdout)
     for reason in row["reasons"]:
-        print(f"  to be checked: {reason}", flush=True)
+        _say(f"  to be checked: {reason}", sys.stdout)
+
+
+def _say(text: str, stream: TextIO) -> None:
+    """Print a line, as long as somebody reads: a closed pipe (| head) is no reason to end."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _bar(done: int, count: int, seconds: float) -> None:

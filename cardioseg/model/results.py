@@ -66,6 +66,9 @@ class Results:
         str
             A name that no other image has.
         """
+        for name, entry in self.entries.items():
+            if voxels and (entry.get("voxels_sha256"), entry["image"]) == (voxels, readable(str(path))):
+                return name
         return next(name for name in _names(wanted, path) if self._is_free(name, path, voxels))
 
     def add(self, name: str, entry: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cardioseg.cohort import orientation
-from cardioseg.core import checkpoints, volumes
+from cardioseg.core import checkpoints, checksums, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.inference import postprocessing, raw_labels, uncertainty, views
@@ -169,8 +169,15 @@ def find(path: Path | str) -> Path:
 
 
 def load(path: Path | str) -> TrainedModel:
-    """Read the model that `save` wrote. Raises InputError if the file is missing, damaged or of another kind."""
-    return _from_file(find(path))
+    """Read the model that `save` wrote.
+
+    Raises InputError where the file is missing, damaged or of another kind, and where it lies among results of which
+    some were made anew since.
+    """
+    file = find(path)
+    model = _from_file(file)
+    _check_sources(file, model.sources)
+    return model
 
 
 def save(path: Path | str, model: TrainedModel) -> None:
@@ -268,6 +275,25 @@ def _from_file(path: Path) -> TrainedModel:
             f"{path}: is not a model of this version of cardioseg ({FORMAT!r}). Run the workflow again: it "
             "writes the model anew."
         ) from error
+
+
+def _check_sources(file: Path, sources: Mapping[str, str]) -> None:
+    """Raise InputError where a file that a model was made from has another content in the model's folder of results."""
+    folder = file.absolute().parents[1]
+    if file.absolute().relative_to(folder) != FILE:
+        return
+    # By their paths from the folder that holds the results, whatever these are called now.
+    now = {name: folder.joinpath(*Path(name).parts[1:]) for name in sources}
+    changed = [
+        path
+        for name, path in now.items()
+        if len(Path(name).parts) > 1 and path.is_file() and checksums.sha256([path])[str(path)] != sources[name]
+    ]
+    if changed:
+        raise InputError(
+            f"{file}: was made from others than {', '.join(map(str, changed))}: these results were made anew in part. "
+            "Run the workflow to its end, with the command that made them anew: it exports the model, too."
+        )
 
 
 def _networks(

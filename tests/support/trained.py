@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import yaml
 
-from cardioseg.core import checkpoints, volumes
+from cardioseg.core import checkpoints, checksums, volumes
 from cardioseg.model import trained_model, training_cohort
 from cardioseg.phantoms import heart
 from cardioseg.preprocessing import localisation
@@ -65,12 +65,12 @@ def write_results(folder: Path, affine: np.ndarray) -> Path:
         for label in (1, 2, 3):
             labels[label, :size, :size] = label
         volumes.write(folder / "cropped" / "labels" / f"{patient}.nii.gz", labels, affine)
-    for path, text in (
+    for name, text in (
         ("cohort/cohort.csv", COHORT),
         ("metrics.csv", METRICS),
     ):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
     model = trained_model.gather(
         settings,
         settings["cohort"]["structures"],
@@ -78,10 +78,18 @@ def write_results(folder: Path, affine: np.ndarray) -> Path:
         {seed: member_files(folder, seed) for seed in settings["ensemble"]},
         summary(folder),
         {"code": "abc", "torch": "9.9"},
-        {"metrics.csv": "0123"},
+        {f"results/{path.relative_to(folder)}": content for path, content in sources(folder).items()},
     )
     trained_model.save(folder / trained_model.FILE, model)
     return folder
+
+
+def sources(folder: Path) -> dict[Path, str]:
+    """Checksums of what the model is made from."""
+    made_from = [folder / "localisation" / "network.pt", folder / "cohort" / "cohort.csv", folder / "metrics.csv"]
+    for seed in configuration()["ensemble"]:
+        made_from += member_files(folder, seed)
+    return {Path(path): content for path, content in checksums.sha256(made_from).items()}
 
 
 def member_files(folder: Path, seed: int) -> tuple[Path, Path]:
