@@ -94,6 +94,9 @@ $(READY): requirements.lock pyproject.toml | .venv/bin/python
 	@touch $@
 
 .venv/bin/python:
+	@case "$$PWD" in *[[:space:]\"\'\\\$$\&\;\(\)\<\>\|\`\*\?\[\]]*) echo \
+		"$$PWD: has a space or another character at which a shell splits a path, so that no job of the workflow would" \
+		'start. Move the folder to a path without these, and give the same command there.' >&2; exit 1;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "cardioseg needs Python 3.11 or newer,"\
 		" this is %d.%d: name another by make PYTHON=..." % sys.version_info[:2])'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo \

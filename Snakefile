@@ -38,11 +38,21 @@ onstart:
     workflow.scheduler.job_rate_limiter = None
     try:
         check_writable(Path("results"))
+        origin.write(ORIGIN)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
 
 onsuccess:
+    others = leftover_files()
+    if "tidy" in {job.rule.name for job in workflow.dag.jobs}:
+        leftovers.remove(others)
+        print(f"{len(others)} files removed, logs and timings among them:" if others else "Nothing to be removed.")
+        print(leftovers.told(others), flush=True)
+    elif others:
+        print("These files are of other patients, seeds or methods than those of this configuration:")
+        print(leftovers.told(others))
+        print("The same command with `tidy` as its target removes them, and nothing else.\n", flush=True)
     summary = Path("results/summary.txt")
     if summary.exists():
         print(summary.read_text(), flush=True)
@@ -53,3 +63,12 @@ rule all:
     input:
         RESULTS,
         rules.provenance.output,
+
+
+# Everything, and then what other configurations have made is removed: see onsuccess.
+rule tidy:
+    input:
+        rules.all.input,
+    localrule: True
+    run:
+        pass

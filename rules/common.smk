@@ -1,6 +1,7 @@
 import sys
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import IOFile
 from snakemake.logging import logger
 
 sys.path.insert(0, str(workflow.basedir))
@@ -9,17 +10,45 @@ from cardioseg.cohort import plan as cohorts
 from cardioseg.core import configuration
 from cardioseg.core.errors import InputError
 from cardioseg.evaluation import methods
+from workflow_scripts.support import command_line, leftovers, origin, raw_files
 from workflow_scripts.support.fingerprints import code
-from workflow_scripts.support.planning import check_writable, on_mscmrseg, phantom_files, phantom_modalities, plan
+from workflow_scripts.support.planning import (
+    check_interpreter,
+    check_writable,
+    contents,
+    first_seen,
+    on_mscmrseg,
+    phantom_files,
+    phantom_modalities,
+    plan,
+)
 
 try:
+    if workflow.is_main_process:
+        command_line.check_options(sys.argv[1:])
+        check_interpreter(sys.executable)
     for path in workflow.configfiles if workflow.is_main_process else []:
         configuration.check_file(path)
     configuration.check(config)
     # Jobs of a running workflow see what the main process has checked.
     COHORT = plan(config, check=workflow.is_main_process, code=code("support/planning.py"))
+    ORIGIN = None
+    if workflow.is_main_process:
+        ORIGIN = origin.of(
+            config,
+            [] if config["data"] is None else contents(COHORT),
+            workflow.config_settings.configfiles,
+            workflow.config_settings.config or {},
+        )
+        origin.check(ORIGIN)
 except InputError as error:
     raise WorkflowError(str(error)) from None
+if config["data"] is not None:
+    COHORT = raw_files.linked(COHORT, make=workflow.is_main_process, since=first_seen())
+elif workflow.is_main_process:
+    logger.warning(
+        "No data is named (--config data=FOLDER): the cohort is the digital phantom, drawn into results/phantom"
+    )
 if workflow.is_main_process:
     for note in COHORT.notes + COHORT.oddities:
         logger.warning(note)
@@ -114,3 +143,19 @@ def crop_labels(patients):
 
 def target_files(kind, patients):
     return [getattr(COHORT.volumes[TARGET, patient], kind) for patient in patients]
+
+
+def leftover_files():
+    """What other configurations made in results/, where the running workflow is the whole one; else nothing is known."""
+    jobs = list(workflow.dag.jobs)
+    if not {"all", "tidy"} & {job.rule.name for job in jobs}:
+        return []
+    wanted = {str(path) for job in jobs for path in (*job.output, *job.log, job.benchmark) if path}
+    # Those that no table needs, where a patient has no labels, are made when they are asked for.
+    wanted |= set(expand("results/masks/{model}/{patient}.nii.gz", model=MODELS, patient=SEGMENTED))
+    records = {}
+    for path in Path("results").rglob("*"):
+        record = path.is_file() and workflow.persistence.metadata(IOFile(str(path), rule=jobs[0].rule))
+        if record and record.rule:
+            records[str(path)] = leftovers.Made(record.endtime, record.log)
+    return leftovers.find(records, wanted)

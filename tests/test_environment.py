@@ -2,6 +2,8 @@
 
 import ast
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -89,3 +91,15 @@ def test_the_citation_names_the_present_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == project()["version"]
     assert f"## {project()['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["with space", "with'quote", "with$dollar"])
+def test_set_up_below_a_path_that_a_shell_splits_is_refused(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / file, folder)
+    refused = subprocess.run(["make", ".venv/.ready"], cwd=folder, capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "at which a shell splits a path" in refused.stderr
+    assert not (folder / ".venv").exists()

@@ -4,10 +4,12 @@ from pathlib import Path
 import yaml
 
 from cardioseg.core import checksums, provenance
+from support import raw_files
 from support.job import job
 
 with job(snakemake):
     config = snakemake.config
+    contents = checksums.sha256(snakemake.input.cohort)
     record = {
         "code": provenance.code(snakemake.params.source),
         "versions": provenance.versions(),
@@ -15,7 +17,7 @@ with job(snakemake):
         "hardware": provenance.hardware(),
         "seeds": {key: config[key] for key in ("seed", "ensemble")},
         "configuration": config,
-        "inputs": checksums.sha256(snakemake.input.cohort),
+        "inputs": {raw_files.given(path): content for path, content in contents.items()},
     }
     Path(snakemake.output.record).write_text(json.dumps(record, indent=2) + "\n")
     table = provenance.resources("results/benchmarks")

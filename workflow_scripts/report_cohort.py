@@ -3,6 +3,7 @@ import logging
 from pathlib import Path
 
 from cardioseg.cohort import report
+from support import raw_files
 from support.job import job
 
 with job(snakemake):
@@ -11,6 +12,8 @@ with job(snakemake):
         for modality, patient, image, *others in snakemake.params.volumes
     ]
     rows = report.rows(entries, snakemake.params.splits, snakemake.params.structures, snakemake.params.wall)
+    for row in rows:
+        row |= {key: raw_files.in_users_terms(str(row[key]), snakemake.input.files) for key in ("notes", "image")}
     for note in [*(row["notes"] for row in rows if row["notes"]), *snakemake.params.notes]:
         logging.warning("%s", note)
     with Path(snakemake.output[0]).open("w", newline="") as file:

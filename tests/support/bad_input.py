@@ -621,6 +621,12 @@ COHORTS = [
         "lies entirely outside of data/patient7_LGE.nii.gz in scanner coordinates",
     ),
     Case("numbers padded with zeros", padded),
+    Case("patients called NA and 1e5", renamed({"6": "NA", "7": "1e5"}, "{patient}_MODALITY.nii.gz"), notes="of NA"),
+    Case(
+        "patients called null and True",
+        renamed({"6": "null", "7": "True"}, "{patient}_MODALITY.nii.gz"),
+        notes="of null",
+    ),
     Case("spaces and letters beyond ASCII in names", beyond_ascii),
     Case("letters composed in the configuration, decomposed on disk", decomposed),
     Case(

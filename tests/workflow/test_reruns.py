@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -115,6 +116,43 @@ def test_file_system_with_coarse_time_stamps(work: Path) -> None:
     assert plan(work) == NOTHING
     change(raw(work, 1, "LGE"))
     assert steps(plan(work)) == AFTER_A_VOLUME
+
+
+def test_data_under_another_path(work: Path) -> None:
+    """Absolute, spelled in other ways, moved, and copied without its times."""
+    target = "results/metrics.csv"
+    (work / "link").symlink_to("data")
+    for data in (work / "data", "./data/", "link", work / "link"):
+        assert planned(work, target, data=data) == NOTHING
+    (work / "data").rename(work.parent / "moved")
+    assert planned(work, target, data=work.parent / "moved") == NOTHING
+    shutil.copytree(work.parent / "moved", work / "copied", copy_function=shutil.copyfile)
+    assert planned(work, target, data="copied") == NOTHING
+    change(heart.release_files(work / "copied", 1)["LGE"])
+    assert steps(planned(work, target, data="copied")) == AFTER_A_VOLUME
+
+
+def test_phantom_does_not_replace_a_cohort(work: Path) -> None:
+    refused = snakemake(work, "results/metrics.csv", "--dry-run")
+    said = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert "this call names no data (--config data=FOLDER)" in said
+    command = re.search(r"first remove what they know of it: (rm .*)", said)
+    assert command, said
+    subprocess.run(shlex.split(command.group(1)), check=True, cwd=work)
+    assert planned(work, "results/metrics.csv")["phantom"] > 0
+
+
+def test_settings_are_not_forgotten(work: Path) -> None:
+    """Without the tiny workflow's configuration everything would be made anew at the paper's size."""
+    call_of_the_paper = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
+    refused = subprocess.run(
+        [*call_of_the_paper, "--dry-run", "--directory", str(work), "--config", "data=data"],
+        capture_output=True,
+        text=True,
+    )
+    assert refused.returncode != 0
+    assert "was made with --configfile workflow/config.yaml, which this call lacks" in refused.stdout + refused.stderr
 
 
 def test_changed_raw_file_with_an_old_time_is_not_missed(work: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import nibabel as nib
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from calls import METHODS, planned, snakemake
+from calls import METHODS, artifacts, planned, snakemake
 from cardioseg import command
 from cardioseg.core import checksums
 from cardioseg.phantoms import heart
@@ -100,6 +101,32 @@ def test_command_gives_the_workflows_masks(run: Path, tmp_path: Path) -> None:
         assert mask.header == expected.header
         np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(expected.dataobj))
         assert np.asarray(mask.dataobj).any()
+
+
+def test_results_of_a_patient_who_is_left_out_are_told_and_removed(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    results = folder / "results"
+    own = [results / "notes.txt", results / "masks" / "ensemble_pp" / "drawn by hand.nii.gz"]
+    for path in own:
+        path.write_text("mine")
+    before = artifacts(folder)
+    overlay = "cohort: {splits: {test: [], validation: ['1']}}"
+    finished = snakemake(folder, overlay=overlay)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    masks = [f"masks/{model}/6.nii.gz" for model in ("ensemble_pp", "unet/seed1", "registration")]
+    gone = {*masks, "uncertainty/6.nii.gz", "metrics/6.csv", "probabilities/ensemble/6.nii.gz"}
+    assert "results/masks/ensemble_pp: 6.nii.gz" in finished.stdout
+    assert gone < set(artifacts(folder))
+    tidied = snakemake(folder, "tidy", overlay=overlay)
+    assert tidied.returncode == 0, tidied.stdout + tidied.stderr
+    after = artifacts(folder)
+    assert gone < set(before) - set(after)
+    # Patient 6 is still one to learn from.
+    assert {"cropped/LGE/6.nii.gz", "synthetic/seed1/6_1.nii.gz"} < set(after)
+    assert all(Path(path).name.startswith("6.") for path in set(before) - set(after))
+    assert all(path.read_text() == "mine" for path in own)
+    assert planned(folder, overlay=overlay) == Counter()
+    assert not list((results / "logs" / "evaluate").glob("6*"))
 
 
 def test_synthetic_volumes_differ_between_samples_and_seeds(run: Path) -> None:

@@ -5,6 +5,8 @@ import importlib.util
 import json
 import os
 import re
+import subprocess
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +16,7 @@ import yaml
 
 from cardioseg.core.errors import InputError
 from cardioseg.phantoms import heart
-from support import planning
+from support import planning, raw_files
 
 PAPER = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
 
@@ -49,7 +51,7 @@ def data(tmp_path):
     return str(folder)
 
 
-MEMORY = Path("results/cohort/checked.json")
+MEMORY = planning.MEMORY
 
 
 @pytest.mark.parametrize(
@@ -277,3 +279,64 @@ def test_file_replaced_by_one_of_a_later_time_is_taken(data):
     planning.plan(config, check=True)
     after = json.loads(MEMORY.read_text())["checksums"]
     assert [path for path in after if after[path] != before[path]] == [str(labels_of(data))]
+
+
+def test_old_file_is_noticed_after_its_patient_was_left_out(data):
+    planning.plan(configured(data, **everybody("6-7")), check=True)
+    planning.plan(configured(data, **everybody("7")), check=True)
+    replace(labels_of(data), 1e9)
+    planning.plan(configured(data, **everybody("7")), check=True)
+    with pytest.raises(InputError, match=re.escape(f"touch '{labels_of(data)}'")):
+        planning.plan(configured(data, **everybody("6-7")), check=True)
+
+
+@pytest.mark.parametrize("spelling", ["my data", "./my data/", "link"])
+def test_old_file_is_noticed_under_another_spelling(data, spelling):
+    Path("link").symlink_to(data)
+    planning.plan(configured(data, **everybody("6-7")), check=True)
+    replace(labels_of(data), 1e9)
+    with pytest.raises(InputError, match=re.escape(f"touch '{labels_of(data)}'")):
+        planning.plan(configured(spelling, **everybody("6-7")), check=True)
+
+
+def test_file_replaced_while_its_patient_was_left_out_is_taken(data):
+    """Its time is later than the old one was seen, though others were checked since."""
+    planning.plan(configured(data, **everybody("6-7")), check=True)
+    replace(labels_of(data), time.time() + 1)
+    MEMORY.touch()
+    planning.plan(configured(data, **everybody("7")), check=True)
+    os.utime(MEMORY, (4e9, 4e9))
+    planning.plan(configured(data, **everybody("6-7")), check=True)
+
+
+def test_changed_file_gets_a_new_link(data):
+    config = configured(data, **everybody("6-7"))
+
+    def link():
+        found = raw_files.linked(planning.plan(config, check=True), make=True, since=planning.first_seen())
+        return found.volumes["bSSFP", "6"].labels.lstat()
+
+    before = link()
+    assert link() == before
+    replace(labels_of(data), time.time() + 1)
+    assert link().st_ino != before.st_ino
+
+
+def test_contents_of_a_cohort(data):
+    config = configured(data, **everybody("6-7"))
+    found = planning.plan(config, check=False)
+    read = planning.contents(found)
+    assert len(set(read)) == 8
+    assert planning.contents(planning.plan(config, check=True)) == read
+
+
+@pytest.mark.parametrize("character", list(" \t\n\"'\\\\$&;()<>|`*?[]"))
+def test_interpreter_whose_path_a_shell_splits_is_refused(character):
+    with pytest.raises(InputError, match="at which a shell splits it"):
+        planning.check_interpreter(f"/home/me/my{character}work/.venv/bin/python")
+
+
+@pytest.mark.parametrize("path", ["/home/me/.venv/bin/python", "/home/jürgen/läb-1_2.0/p+q,r=s@t/python3.11"])
+def test_interpreter_of_a_plain_path(path):
+    planning.check_interpreter(path)
+    assert subprocess.run(f"echo {path}", shell=True, capture_output=True, text=True).stdout == f"{path}\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cardioseg.core.errors import InputError
+from support import raw_files
 
 # Phrases of torch, CUDA's libraries and numpy for lack of memory.
 NO_MEMORY = re.compile(r"out of memory|ALLOC_FAILED|can't allocate memory|Unable to allocate")
@@ -37,11 +38,12 @@ def job(snakemake: Any) -> Iterator[None]:
         )
         yield
     except (InputError, FloatingPointError) as error:
-        logging.error("Error: %s", error)
+        logging.error("Error: %s", raw_files.in_users_terms(str(error), getattr(snakemake, "input", ())))
         sys.exit(1)
     except Exception as error:
         explanation = _explanation(error, snakemake)
         if explanation:
+            explanation = raw_files.in_users_terms(explanation, getattr(snakemake, "input", ()))
             logging.error("Error: %s: %s", snakemake.rule, explanation)
         else:
             logging.exception("%s failed", snakemake.rule)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cardioseg.cohort import plan as cohort_plan
 from cardioseg.core import checksums, configuration, files
@@ -16,6 +18,7 @@ from cardioseg.phantoms import heart, scanner
 from cardioseg.segmentation import segresnet
 
 PHANTOM = "results/phantom"
+MEMORY = Path("results/cohort/checked.json")
 
 
 def on_mscmrseg(config: Mapping[str, Any]) -> bool:
@@ -92,20 +95,32 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
         return cohort_plan.find(PHANTOM, names, settings)
     found = cohort_plan.find(config["data"], cohort_plan.relative_files(config["data"]), settings)
     if check:
-        memory = Path("results/cohort/checked.json")
-        remembered, before = _remembered(memory, code)
+        remembered, before = _remembered(code)
         codes = {"structures": configuration.structures(config)}
         checked = cohort_plan.check_volumes(found, settings | codes, remembered, config["clinical"])
         if checked != remembered:
-            paths = [path for volume in found.volumes.values() for path in (volume.image, volume.labels) if path]
-            now = checksums.sha256(paths)
-            _check_times(before, now, memory)
+            now = checksums.sha256(map(os.path.realpath, _files(found)))
+            _check_times(before, now)
+            seen = {path: before.get(path, Seen("", 0)) for path in now}
+            known = before | {
+                path: seen[path] if seen[path].content == content else Seen(content, time.time())
+                for path, content in now.items()
+            }
             # The folder of results may be read-only.
-            with suppress(OSError), files.atomic_write(memory) as file:
-                file.write(json.dumps({"code": code, "volumes": checked, "checksums": now}, indent=1).encode())
+            with suppress(OSError):
+                _remember(code, checked, known)
         oddities = [note for key, notes in checked.items() if key not in remembered for note in notes]
         return replace(found, oddities=oddities)
     return found
+
+
+def check_interpreter(path: str) -> None:
+    """Raise InputError where the jobs' shell would take the path of Python for several words."""
+    if re.search(r"[\s\"'\\$&;()<>|`*?\[\]]", path):
+        raise InputError(
+            f"{path}: Python's path has a space or another character at which a shell splits it, so that no job would "
+            "start. Move the folder to a path without these, and set it up there: make clean, then make .venv/.ready"
+        )
 
 
 def check_writable(folder: Path) -> None:
@@ -118,10 +133,37 @@ def check_writable(folder: Path) -> None:
             )
 
 
-def _check_times(before: Mapping[str, str], now: Mapping[str, str], memory: Path) -> None:
-    """Raise InputError for files that changed although their times did not, since Snakemake goes by time."""
-    late = memory.stat().st_mtime if memory.exists() else 0
-    hidden = [path for path in now if before.get(path, now[path]) != now[path] and Path(path).stat().st_mtime < late]
+def contents(found: cohort_plan.Cohort) -> list[str]:
+    """Checksums of a cohort's files, as remembered or, where they are not, read."""
+    _, known = _remembered("")
+    paths = [os.path.realpath(path) for path in _files(found)]
+    unknown = checksums.sha256(path for path in paths if path not in known)
+    return [known[path].content if path in known else unknown[path] for path in paths]
+
+
+def first_seen() -> dict[str, float]:
+    """By real path, when a file that was ever checked was first seen with its present content."""
+    return {path: seen.since for path, seen in _remembered("")[1].items()}
+
+
+class Seen(NamedTuple):
+    """The checksum of a file, and when the file was first seen with it."""
+
+    content: str
+    since: float
+
+
+def _files(found: cohort_plan.Cohort) -> list[Path]:
+    return [path for volume in found.volumes.values() for path in (volume.image, volume.labels) if path]
+
+
+def _check_times(before: Mapping[str, Seen], now: Mapping[str, str]) -> None:
+    """Raise InputError for files that changed although their times did not: Snakemake goes by time."""
+    hidden = [
+        path
+        for path, content in now.items()
+        if path in before and before[path].content != content and Path(path).stat().st_mtime < before[path].since
+    ]
     if hidden:
         raise InputError(
             "these files have changed, but their times are older than the change, so results of the old files would "
@@ -129,10 +171,23 @@ def _check_times(before: Mapping[str, str], now: Mapping[str, str], memory: Path
         )
 
 
-def _remembered(memory: Path, code: str) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Return earlier findings of the same code, and the checksums of the files; nothing if the record is damaged."""
+def _remember(code: str, checked: Mapping[str, list[str]], known: Mapping[str, Seen]) -> None:
+    record = {
+        "code": code,
+        "volumes": checked,
+        # Of all files ever seen: a patient may be left out for a while.
+        "checksums": {path: seen.content for path, seen in known.items()},
+        "since": {path: seen.since for path, seen in known.items()},
+    }
+    with files.atomic_write(MEMORY) as file:
+        file.write(json.dumps(record, indent=1).encode())
+
+
+def _remembered(code: str) -> tuple[dict[str, list[str]], dict[str, Seen]]:
+    """Earlier findings of the same code, and the files seen; nothing where the record is damaged."""
     try:
-        stored = json.loads(memory.read_text())
-        return dict(stored["volumes"]) if stored["code"] == code else {}, dict(stored["checksums"])
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        stored = json.loads(MEMORY.read_text())
+        seen = {path: Seen(content, stored["since"][path]) for path, content in stored["checksums"].items()}
+        return dict(stored["volumes"]) if stored["code"] == code else {}, seen
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}, {}

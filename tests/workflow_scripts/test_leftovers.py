@@ -1,0 +1,62 @@
+"""What earlier configurations made is told, and removed on demand; nothing else is."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from support import leftovers
+from support.leftovers import Made
+
+OLD = ["results/masks/unet/7.nii.gz", "results/metrics/7.csv", "results/uncertainty/7.nii.gz"]
+KEPT = ["results/masks/unet/6.nii.gz", "results/metrics.csv"]
+FOREIGN = ["results/masks/unet/drawn by hand.nii.gz", "results/notes.txt", "results/masks/readme"]
+LOGS = ["results/logs/predict/7.log", "results/benchmarks/predict/7.tsv"]
+LOGS_KEPT = ["results/logs/metrics.log", "results/benchmarks/metrics.tsv"]
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in map(Path, (*OLD, *KEPT, *FOREIGN, *LOGS, *LOGS_KEPT)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("content")
+
+
+def made(path):
+    return Made(Path(path).stat().st_mtime, [LOGS[0], LOGS_KEPT[0]])
+
+
+def found():
+    return leftovers.find({path: made(path) for path in (*OLD, *KEPT)}, {*KEPT, *LOGS_KEPT})
+
+
+def test_what_was_made_and_is_not_wanted():
+    assert found() == sorted([*OLD, *LOGS])
+
+
+def test_nothing_is_left_over():
+    assert leftovers.find({path: made(path) for path in KEPT}, {*KEPT, *LOGS_KEPT}) == []
+    assert leftovers.told([]) == ""
+
+
+def test_file_that_was_changed_since_is_the_users():
+    records = {path: made(path) for path in OLD}
+    later = records[OLD[0]].time + 60
+    os.utime(OLD[0], (later, later))
+    assert OLD[0] not in leftovers.find(records, [])
+
+
+def test_removal_leaves_all_else():
+    leftovers.remove(found())
+    left = {str(path) for path in Path("results").rglob("*") if path.is_file()}
+    assert left == {*KEPT, *FOREIGN, *LOGS_KEPT}
+    # Folders that are empty by it are gone.
+    assert not Path("results/uncertainty").exists()
+    assert not Path("results/logs/predict").exists()
+
+
+def test_told_by_folder_without_logs():
+    assert leftovers.told(found()) == (
+        "  results/masks/unet: 7.nii.gz\n  results/metrics: 7.csv\n  results/uncertainty: 7.nii.gz"
+    )

@@ -1,0 +1,103 @@
+"""Another cohort, or settings with a part forgotten, do not replace results until their record is removed."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cardioseg.core.errors import InputError
+from support import origin
+
+PAPER = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        Path(f"{name}.yaml").write_text(f"name: {name}")
+
+
+def call(data=None, contents=(), overlays=(), options=None, **changed):
+    config = copy.deepcopy(PAPER) | {"data": data} | changed
+    return origin.of(config, contents, [Path(name).absolute() for name in overlays], options or {})
+
+
+def refused(now, *words):
+    with pytest.raises(InputError) as raised:
+        origin.check(now)
+    said = str(raised.value)
+    assert all(word in said for word in words), said
+    assert "--directory FOLDER" in said
+    # The way to say so.
+    command, record = said.rpartition(": ")[2].split()
+    assert command == "rm"
+    Path(record).unlink()
+    origin.check(now)
+
+
+def test_no_results_yet():
+    origin.check(call("data", ["1"]))
+
+
+def test_data_forgotten():
+    origin.write(call("release", ["1", "2"]))
+    refused(call(), f"results of {Path('release').absolute()}", "this call names no data (--config data=FOLDER)")
+
+
+def test_data_after_the_phantom():
+    origin.write(call())
+    refused(call("release", ["1", "2"]), "results of the digital phantom", str(Path("release").absolute()))
+
+
+def test_another_cohort():
+    origin.write(call("release", ["1", "2"]))
+    refused(call("ours", ["3", "4"]), str(Path("release").absolute()), str(Path("ours").absolute()))
+
+
+@pytest.mark.parametrize("contents", [["1", "2"], ["2"], ["1", "2", "3"], ["2", "9"]])
+def test_cohort_that_moved_or_changed_in_part(contents):
+    origin.write(call("release", ["1", "2"]))
+    origin.check(call("/moved/there", contents))
+
+
+def test_all_files_mended_in_place():
+    origin.write(call("release", ["1", "2"]))
+    origin.check(call("./release", ["3", "4"]))
+
+
+def test_overlay_forgotten():
+    origin.write(call("release", ["1"], ["a.yaml", "b.yaml"], seed=2))
+    refused(call("release", ["1"], ["b.yaml"]), "a.yaml, which this call lacks")
+
+
+def test_option_forgotten():
+    origin.write(call("release", ["1"], options={"data": "release", "seed": 2}, seed=2))
+    refused(call("release", ["1"], options={"data": "release"}), "--config seed=2, which this call lacks")
+
+
+def test_settings_change_freely():
+    origin.write(call("release", ["1"], ["a.yaml"], {"seed": 2}, seed=2))
+    Path("a.yaml").write_text("name: changed")
+    origin.check(call("release", ["1"], ["a.yaml", "b.yaml"], {"seed": 3}, seed=3, ensemble=[1]))
+
+
+def test_what_is_forgotten_without_effect():
+    """Settings that an overlay has taken over, and those of place and speed."""
+    origin.write(call("release", ["1"], ["a.yaml"], {"seed": 2}, seed=2))
+    origin.check(call("release", ["1"], ["b.yaml"], seed=2, compute={}))
+
+
+def test_overlay_that_moved():
+    origin.write(call("release", ["1"], ["a.yaml"], seed=2))
+    Path("elsewhere").mkdir()
+    Path("a.yaml").rename("elsewhere/c.yaml")
+    origin.check(call("release", ["1"], ["elsewhere/c.yaml"], seed=3))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"data": 1}'])
+def test_damaged_record(content):
+    origin.RECORD.parent.mkdir(parents=True)
+    origin.RECORD.write_text(content)
+    origin.check(call("release", ["1"]))

@@ -1,0 +1,83 @@
+"""What results were made from, so that another cohort or a forgotten part of the settings does not replace them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cardioseg.core import checksums, files
+from cardioseg.core.errors import InputError
+
+RECORD = Path("results/cohort/made_from.json")
+
+
+def of(
+    config: Mapping[str, Any], contents: Iterable[str], overlays: Sequence[Path], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a call would make results from, as JSON has it.
+
+    contents: checksums of the cohort's files; none of the phantom. overlays: the files of `--configfile`. options: what
+    `--config` sets.
+    """
+    settings = {key: value for key, value in config.items() if key not in ("data", "compute")}
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return {
+        "data": None if config["data"] is None else os.path.realpath(config["data"]),
+        "contents": sorted(contents),
+        "overlays": {
+            "/".join(path.parts[-2:]): content
+            for path, content in ((path, checksums.sha256([path])[str(path)]) for path in overlays)
+        },
+        "options": {key: str(value) for key, value in options.items() if key not in ("data", "compute")},
+        "configuration": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def check(now: Mapping[str, Any]) -> None:
+    """Raise InputError where results of another cohort are there, or such of settings that this call leaves out.
+
+    A cohort is known by its files, so that it may move and grow. Settings may be changed; but a file or an option that
+    made the results must be named again, since without it most of them would be made anew by the defaults.
+    """
+    try:
+        before = json.loads(RECORD.read_text())
+        faults = _faults(before, now)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return  # results that do not know it
+    if faults:
+        raise InputError(
+            f"{faults} To keep the results, correct the call or run elsewhere (--directory FOLDER). To have them "
+            f"replaced, first remove what they know of it: rm {RECORD}"
+        )
+
+
+def write(now: Mapping[str, Any]) -> None:
+    """Have the results know what they are made from."""
+    files.write_text(RECORD, json.dumps(now, indent=1) + "\n")
+
+
+def _faults(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    if before["data"] != now["data"] and not set(before["contents"]) & set(now["contents"]):
+        if now["data"] is None:
+            call = (
+                "this call names no data (--config data=FOLDER): it would replace them by those of the digital phantom"
+            )
+        else:
+            call = f"this call would replace them by those of {now['data']}"
+        return f"results/ holds the results of {before['data'] or 'the digital phantom'}, and {call}."
+    if before["configuration"] == now["configuration"]:
+        return ""
+    lacking = [
+        f"--configfile {name}"
+        for name, content in before["overlays"].items()
+        if name not in now["overlays"] and content not in now["overlays"].values()
+    ]
+    lacking += [f"--config {key}={value}" for key, value in before["options"].items() if key not in now["options"]]
+    if not lacking:
+        return ""
+    return (
+        f"results/ was made with {', '.join(lacking)}, which this call lacks: it would replace the results by those of "
+        "other settings."
+    )
