@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 CORES ?= $(shell nproc)
-# Where torch comes from: unless told, from where pip takes everything, on PyPI a build for CUDA (Linux, x86-64).
+# The package index for torch. By default it is pip's own; PyPI offers a build for CUDA (Linux, x86-64).
 TORCH_INDEX ?=
 
 READY := .venv/.ready
@@ -12,7 +12,7 @@ EXTRAS := dev,dicom,docs,monai,onnx,workflow
 TORCH := $(shell grep -o 'torch==[0-9.]*' pyproject.toml)
 WHEELS = $(PIP) install --dry-run --ignore-installed --no-deps --only-binary=:all:
 PYTHONS := 3.11 3.12 3.13 3.14
-# Packages without wheels, which set-up builds; the last two have none for Python 3.14.
+# Packages without wheels, which set-up builds; the last two lack wheels only for Python 3.14.
 SOURCES := connection-pool medpy pydensecrf2
 SOURCES_3.14 := immutables pyjpegls
 
@@ -40,13 +40,13 @@ check: $(READY) docs
 	.venv/bin/snakefmt --check Snakefile rules
 	.venv/bin/snakemake $(DEMO) --lint
 
-# The site, in site/; a warning is an error.
+# Builds the site in site/; a warning is an error.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
-# Exact versions with hashes of everything but torch, whose builds for the CPU and for CUDA differ, and what CUDA's build
-# alone needs. The lock is made with the oldest supported Python and torch's CPU build: where pip is not offered that,
-# name its index in TORCH_INDEX.
+# Exact versions with hashes of everything except torch, whose builds for the CPU and for CUDA differ, and packages that only
+# the CUDA build needs. The lock is made with the oldest supported Python and torch's CPU build. If pip's index does not
+# have that build, name another index in TORCH_INDEX.
 lock: $(READY)
 	CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/pip-compile --quiet --upgrade --upgrade-package $(TORCH)+cpu \
 		--unsafe-package torch --all-extras --all-build-deps --strip-extras --generate-hashes \
@@ -54,7 +54,7 @@ lock: $(READY)
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --output-file requirements.lock pyproject.toml
 	sed -i '/^# WARNING/,$$d' requirements.lock
 
-# Everything locked, and torch, has a wheel for each supported Python, but for the packages that are known to have none.
+# Checks that torch and everything locked have wheels for each supported Python, except packages known to have none.
 pythons: $(READY)
 	@$(foreach version,$(PYTHONS),\
 		awk -v sources=' $(SOURCES) $(SOURCES_$(version)) ' \
@@ -64,7 +64,7 @@ pythons: $(READY)
 		$(WHEELS) --python-version $(version) $(TORCH) && \
 		echo 'Python $(version): wheels of all but $(SOURCES) $(SOURCES_$(version))' && ) true
 
-# Known vulnerabilities of what is locked. Strict: a package that the database cannot be asked about is a failure.
+# Looks for known vulnerabilities of the locked packages. A package that the database does not cover is a failure.
 audit: $(READY)
 	$(PYTHON) -m venv --clear .venv/audit
 	.venv/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit
@@ -73,11 +73,11 @@ audit: $(READY)
 clean:
 	rm -rf .venv .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info
 
-# Some packages come as source: their build tools are installed first, from the lock, and used as they are. The lock is
-# complete, so that nothing is looked for beside it, but for torch: that brings what its build needs and the lock lacks.
+# Some packages come as source, so their build tools are installed first, from the lock. The lock is complete: pip looks for
+# no other package, except that torch brings what its build needs and the lock does not have.
 $(READY): requirements.lock pyproject.toml | .venv/bin/python
 	@echo 'Setting up .venv (once, a few minutes)'
-	@# what an interrupted set-up left behind: INSTALLER is the last that pip writes of a package but for its list of files
+	@# removes packages of an interrupted set-up; INSTALLER is the last file that pip writes, before its list of files
 	@for found in .venv/lib/python*/site-packages/*.dist-info; do [ -e "$$found/INSTALLER" ] || rm -rf "$$found"; done
 	@.venv/bin/python -m ensurepip >.venv/ensurepip.log
 	@awk '/^[a-z]/ { keep = /^(cython|pip|setuptools)==/ } keep' requirements.lock >.venv/build-tools.lock
@@ -89,7 +89,7 @@ $(READY): requirements.lock pyproject.toml | .venv/bin/python
 	@.venv/bin/python -c "$$WHICH_TORCH" || { echo \
 		'torch is installed but cannot be imported, for the reason above. Take another build of it, such as that for the CPU:' \
 		'make clean, then make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu' >&2; exit 1; }
-	@# with all extras, to see that nothing is missing; twice quiet, since setuptools warns of every editable install
+	@# all extras show that nothing is missing; --quiet again, because setuptools warns of every editable install
 	$(PIP) install --quiet --constraint .venv/constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
 	@touch $@
 
