@@ -9,13 +9,17 @@ import io
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from cardioseg.core import checksums, files
 from cardioseg.core.errors import InputError
+
+if TYPE_CHECKING:
+    from cardioseg.model.trained_model import TrainedModel
 
 MOST_THREADS = 1024
 DONE, FAILED, REVIEW, INTERRUPTED = 0, 1, 3, 130
@@ -92,6 +96,15 @@ def _parser() -> argparse.ArgumentParser:
         "--model", type=Path, required=True, help="the workflow's file model/ensemble.pt, or its folder of results"
     )
     segment.add_argument("--out", type=Path, required=True, help="folder to write to")
+    segment.add_argument(
+        "--source",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="IMAGE",
+        help="image of the labelled modality, of the same examination, whose own segmentation, registered, counts as "
+        "well: one for each IMAGE, of the same name or in the same order",
+    )
     segment.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, ...")
     segment.add_argument("--threads", type=_count, help="number of CPU threads; by default one per core")
     segment.set_defaults(run=_segment)
@@ -122,13 +135,32 @@ def _segment(given: argparse.Namespace) -> int:
     if given.threads:
         torch.set_num_threads(given.threads)
     path = trained_model.find(given.model)
-    statuses = batch.segment(found, trained_model.load(path), device, given.out, _about(path))
+    model = trained_model.load(path)
+    sources = _sources(given, found, model) if given.source else {}
+    statuses = batch.segment(found, model, device, given.out, _about(path), sources)
     counts = {status: statuses.count(status) for status in ("review", "failed")}
     print(
         f"{len(statuses) - counts['failed']} segmented, {counts['review']} of them to be checked, "
         f"{counts['failed']} failed. See {given.out / 'results.csv'}"
     )
     return FAILED if "failed" in statuses else REVIEW if "review" in statuses else DONE
+
+
+def _sources(given: argparse.Namespace, images: Mapping[str, Path], model: "TrainedModel") -> dict[str, Path]:
+    """The source image of each image, where the model takes such."""
+    from cardioseg.cohort import inputs, pairs
+    from cardioseg.registration import elastix
+
+    if not model.source_networks:
+        raise InputError(
+            f"--source: this model cannot use {model.cohort['source']} images of new patients; the workflow puts what "
+            "that needs into the model file where `fusion.labels` has `predicted`. Train with that, or leave --source "
+            "out."
+        )
+    elastix.check_installed()
+    sources = inputs.find(given.source, given.out)
+    listed = len(images) == len(given.images) and len(sources) == len(given.source)
+    return pairs.pair(images, sources, listed)
 
 
 def _about(model: Path) -> dict[str, str]:

@@ -1,11 +1,13 @@
 # A table of every volume: splits, geometry, oddities, and whether its heart was found. Volumes that only the
-# registration reads are not cropped.
+# registration of manual labels reads are not cropped.
 LOCATIONS = {
     (modality, patient): f"results/located/{modality}/{patient}.json"
     for modality, splits in ((SOURCE, cohorts.SPLITS_OF_SOURCE), (TARGET, cohorts.SPLITS_OF_TARGET))
     for split in splits
     for patient in SPLITS[split]
 }
+if "predicted" in FUSED:
+    LOCATIONS |= {(SOURCE, patient): f"results/located/{SOURCE}/{patient}.json" for patient in WITH_LABELS["predicted"]}
 
 
 rule cohort:

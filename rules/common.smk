@@ -61,14 +61,17 @@ SEEDS = config["ensemble"]
 SPLITS = COHORT.splits
 SEGMENTED = [*SPLITS["validation"], *SPLITS["test"]]
 EVALUATED = [patient for patient in SEGMENTED if COHORT.volumes[TARGET, patient].labels]
-# Segmented patients whose own source labels can be registered to the target image.
+# Segmented patients whose own manual source labels can be registered to the target image.
 REGISTERED = [patient for patient in SEGMENTED if patient in COHORT.labelled(SOURCE)]
+# Segmented patients by the kind of labels that their own source image has or gets.
+WITH_LABELS = {"manual": REGISTERED, "predicted": [patient for patient in SEGMENTED if patient in COHORT.partners]}
 SAMPLES = range(1, config["synthesis"]["samples"] + 1)
 NETWORKS = ["unet", "unet_ft", "cascade_ft"]
-METHODS = [method for method in methods.METHODS if not method.section or config[method.section]]
-# Methods that need a patient's own source labels, for the patients in REGISTERED; registration in the order of STAGES.
-WITNESSED = [method.name for method in METHODS if method.needs_source_labels]
-REGISTRATIONS = [name for name in WITNESSED if name.startswith("registration")]
+# Which labels of a patient's own source image are fused.
+FUSED = configuration.fused_labels(config)
+METHODS = methods.chosen(config)
+# In the order of elastix.STAGES.
+REGISTRATIONS = [method.name for method in METHODS if method.name.startswith("registration")]
 # The masks of each method, as folders below results/masks.
 MODELS_OF = {
     method.name: [f"{method.name}/seed{seed}" for seed in SEEDS] if method.per_seed else [method.name]
@@ -126,7 +129,12 @@ def threads(step):
 
 def models(patient):
     """Those of MODELS that there are of a segmented patient."""
-    return [model for model in MODELS if patient in REGISTERED or model not in WITNESSED]
+    return [
+        model
+        for method in METHODS
+        for model in MODELS_OF[method.name]
+        if method.source_labels is None or patient in WITH_LABELS[method.source_labels]
+    ]
 
 
 def raw_image(wildcards):

@@ -1,10 +1,14 @@
 # The trained ensemble as one file, which the command `cardioseg segment` applies to new images, and its description.
+# With the U-Nets of the source where these label a patient's own source image.
 rule export:
     input:
         localiser="results/localisation/network.pt",
         first=expand("results/segmentation/seed{seed}/unet_finetuned.pt", seed=SEEDS),
         second=expand("results/segmentation/seed{seed}/cascade_finetuned.pt", seed=SEEDS),
         labels=crop_labels(SPLITS["labelled"]),
+        source=(
+            expand("results/segmentation/seed{seed}/unet_pretrained.pt", seed=SEEDS) if "predicted" in FUSED else []
+        ),
         cohort="results/cohort/cohort.csv",
         metrics="results/metrics.csv",
     output:
@@ -20,7 +24,12 @@ rule export:
         settings={
             name: section(name) for name in ("resampling", "localisation", "cropping", "postprocessing", "clinical")
         }
-        | {"segmentation": prediction_settings()},
+        | {"segmentation": prediction_settings()}
+        | (
+            {"registration": section("registration"), "fusion": section("fusion"), "seed": config["seed"]}
+            if "predicted" in FUSED
+            else {}
+        ),
         source=SOURCE,
         target=TARGET,
         structures=STRUCTURES,

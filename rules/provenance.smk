@@ -13,6 +13,12 @@ RESULTS = [
     *expand("results/figures/{figure}.{format}", figure=[*FIGURES, "bland_altman"], format=["png", "svg"]),
     *expand("results/uncertainty/{patient}.nii.gz", patient=SEGMENTED),
     *expand(f"results/masks/{FINAL.name}/{{patient}}.nii.gz", patient=SEGMENTED),
+    *(
+        f"results/masks/{method.name}/{patient}.nii.gz"
+        for method in METHODS
+        if method.section == "fusion"
+        for patient in WITH_LABELS[method.source_labels]
+    ),
 ]
 
 

@@ -18,8 +18,12 @@ with job(snakemake):
         cohort,
         {"code": str(provenance.code(snakemake.params.repository)["commit"]), **provenance.versions()},
         checksums.sha256(
-            [made_from.localiser, *made_from.first, *made_from.second, made_from.cohort, made_from.metrics]
+            [
+                *(made_from.localiser, *made_from.first, *made_from.second, *made_from.source),
+                *(made_from.cohort, made_from.metrics),
+            ]
         ),
+        dict(zip(snakemake.params.seeds, made_from.source, strict=True)) if made_from.source else {},
     )
     trained_model.save(snakemake.output.model, model)
     files.write_text(snakemake.output.card, model_card.text(model, None))

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from cardioseg.core import checksums, volumes
 from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Volume
 
 SPLITS_OF_SOURCE = ("labelled", "translation_source")
 SPLITS_OF_TARGET = ("translation_target", "validation", "test")
@@ -53,6 +54,8 @@ class Cohort:
         Files by modality and patient.
     splits : dict of str to list of str
         Patients by split.
+    partners : list of str
+        Segmented patients whose source labels are registered to their target image.
     notes : list of str
         Remarks on the splits that need no action.
     oddities : list of str
@@ -61,6 +64,7 @@ class Cohort:
 
     volumes: dict[tuple[str, str], Files]
     splits: dict[str, list[str]]
+    partners: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)
 
@@ -117,7 +121,7 @@ def _unreadable(error: OSError) -> NoReturn:
     ) from error
 
 
-def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any]) -> Cohort:
+def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any], predicted: bool = False) -> Cohort:
     """Sort files into a cohort by the configuration's patterns and splits.
 
     Parameters
@@ -128,6 +132,8 @@ def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any]) ->
         Files relative to it, as from `relative_files`.
     settings : mapping
         The section `cohort` of the configuration.
+    predicted : bool
+        Whether networks predict labels of source images, so that patients without manual ones are registered, too.
 
     Returns
     -------
@@ -159,9 +165,13 @@ def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any]) ->
     used = {(settings["source"]["name"], patient) for split in SPLITS_OF_SOURCE for patient in splits[split]}
     used |= {(settings["target"]["name"], patient) for split in SPLITS_OF_TARGET for patient in splits[split]}
     # Registration needs a patient's own source labels, in whichever split they are.
-    partners = {(settings["source"]["name"], patient) for split in ("validation", "test") for patient in splits[split]}
-    volumes_used = {key: files for key, files in found.items() if key in used or (key in partners and files.labels)}
-    return Cohort(volumes_used, splits, notes)
+    partners = [
+        patient
+        for patient in [*splits["validation"], *splits["test"]]
+        if (own := found.get((settings["source"]["name"], patient))) and (own.labels or predicted)
+    ]
+    used |= {(settings["source"]["name"], patient) for patient in partners}
+    return Cohort({key: files for key, files in found.items() if key in used}, splits, partners, notes)
 
 
 def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str] | None = None) -> list[str]:
@@ -208,12 +218,12 @@ def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str]
 
 
 def check_pair(source: Files, target: Files, codes: Mapping[str, int]) -> list[str]:
-    """Check that a patient's source labels overlap the target image in scanner coordinates.
+    """Check that a patient's source labels, or image without labels, overlap the target image in scanner coordinates.
 
     Parameters
     ----------
     source, target : Files
-        The patient's files; the source has labels.
+        The patient's files.
     codes : mapping of str to int
         The value of each structure in the labels' file.
 
@@ -225,11 +235,13 @@ def check_pair(source: Files, target: Files, codes: Mapping[str, int]) -> list[s
     Raises
     ------
     InputError
-        No voxel of the target image lies in the labels.
+        No voxel of the target image lies in the labels, or in the source image.
     """
-    assert source.labels is not None
-    image = volumes.read_image(target.image)
-    labels = volumes.read_labels(source.labels, codes, volumes.read_image(source.image))
+    image, labels = volumes.read_image(target.image), volumes.read_image(source.image)
+    if source.labels is not None:
+        labels = volumes.read_labels(source.labels, codes, labels)
+    else:
+        labels = Volume(np.ones(labels.array.shape, np.uint8), labels.affine)
     slices, rows, columns = image.array.shape
     # A heart is larger than four pixels, so every fourth pixel is enough.
     voxels = np.mgrid[:slices, :rows:4, :columns:4].reshape(3, -1).T[:, ::-1]
@@ -238,8 +250,9 @@ def check_pair(source: Files, target: Files, codes: Mapping[str, int]) -> list[s
     inside = ((index >= 0) & (index < labels.array.shape)).all(axis=1)
     if not labels.array[tuple(index[inside].T)].any():
         raise InputError(
-            f"{source.labels}: lies entirely outside of {target.image} in scanner coordinates; expected images of one "
-            "examination. Correct the headers, or remove the labels; the patient is then not registered."
+            f"{source.labels or source.image}: lies entirely outside of {target.image} in scanner coordinates; "
+            "expected images of one examination. Correct the headers, or remove the "
+            f"{'labels' if source.labels else 'image'}; the patient is then not registered."
         )
     return []
 
@@ -348,12 +361,10 @@ def check_volumes(
         Check("repetitions", images, partial(check_repetitions, images)),
         Check("orientation", images, partial(check_orientation, images)),
     ]
-    for patient in [*cohort.splits.get("validation", []), *cohort.splits.get("test", [])]:
-        source = cohort.volumes.get((settings["source"]["name"], patient))
-        target = cohort.volumes[settings["target"]["name"], patient]
-        if source and source.labels:
-            paths = (source.image, source.labels, target.image)
-            together.append(Check(f"pair {codes}", paths, partial(check_pair, source, target, codes)))
+    for patient in cohort.partners:
+        source, target = (cohort.volumes[settings[role]["name"], patient] for role in ("source", "target"))
+        paths = (source.image, source.labels, target.image)
+        together.append(Check(f"pair {codes}", paths, partial(check_pair, source, target, codes)))
     # Files are compared only after each of them has passed its own check.
     return _run(alone, remembered) | _run(together, remembered)
 

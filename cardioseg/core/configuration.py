@@ -76,6 +76,11 @@ def structures(configuration: Mapping[str, Any]) -> dict[str, int]:
     return {name: code for name, code in configuration["cohort"]["structures"].items() if code is not None}
 
 
+def fused_labels(configuration: Mapping[str, Any]) -> list[str]:
+    """Which labels of a patient's own source image are fused: `manual` or `predicted` ones, both, or none."""
+    return configuration["fusion"]["labels"] if configuration["fusion"] else []
+
+
 def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any] | None:
     """Return the settings `appearance` of a section, with the numbers of classes in place of the structures' names.
 

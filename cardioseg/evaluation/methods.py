@@ -1,6 +1,8 @@
 """The methods that a run compares: their names, titles and order, for the rules, the tables and the figures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,9 @@ class Method:
         What a reader is shown.
     per_seed : bool
         Whether there is a mask for each seed of the ensemble, in subfolders `seed1`, ...
-    needs_source_labels : bool
-        Whether the method uses the patient's own source labels, so that only patients with such have a mask.
+    source_labels : str or None
+        Which labels of the patient's own source image the method uses: `manual` ones, so that only patients with such
+        have a mask, or those `predicted` by the networks, for which the image is enough.
     part : bool
         Whether the method is a step of another one: it stands at the end of Table 1, and the figures leave it out.
     refines : str or None
@@ -24,13 +27,14 @@ class Method:
     final : bool
         Whether the method is the result of the run, which the saved ensemble repeats. Exactly one method is.
     section : str or None
-        The section of the configuration that leaves the method out where it is null.
+        The section of the configuration that leaves the method out where it is null, or does not name its
+        `source_labels`.
     """
 
     name: str
     title: str
     per_seed: bool = False
-    needs_source_labels: bool = False
+    source_labels: str | None = None
     part: bool = False
     refines: str | None = None
     final: bool = False
@@ -39,22 +43,22 @@ class Method:
 
 # From the simplest method to the final one, then the methods that go beyond it. Table 1 moves the parts to its end.
 METHODS = (
-    Method("registration_none", "Registration: none", needs_source_labels=True, part=True),
+    Method("registration_none", "Registration: none", source_labels="manual", part=True),
     Method(
         "registration_rigid",
         "Registration: rigid",
-        needs_source_labels=True,
+        source_labels="manual",
         part=True,
         refines="registration_none",
     ),
     Method(
         "registration_affine",
         "Registration: rigid, affine",
-        needs_source_labels=True,
+        source_labels="manual",
         part=True,
         refines="registration_rigid",
     ),
-    Method("registration", "Registration", needs_source_labels=True, refines="registration_affine"),
+    Method("registration", "Registration", source_labels="manual", refines="registration_affine"),
     Method("unet", "U-Net", per_seed=True),
     Method("unet_ft", "U-Net (FT)", per_seed=True),
     Method("cascade_ft", "Cascaded U-Net (FT)", per_seed=True),
@@ -66,12 +70,32 @@ METHODS = (
     Method(
         "fusion_pp",
         "Ensemble + own source labels + PP",
-        needs_source_labels=True,
+        source_labels="manual",
+        part=True,
+        refines="ensemble_pp",
+        section="fusion",
+    ),
+    Method(
+        "fusion_own_pp",
+        "Ensemble + own source image + PP",
+        source_labels="predicted",
         part=True,
         refines="ensemble_pp",
         section="fusion",
     ),
 )
+
+
+def chosen(configuration: Mapping[str, Any]) -> list[Method]:
+    """Return those of `METHODS` that a configuration asks for."""
+
+    sections = {method.section: configuration[method.section] for method in METHODS if method.section}
+    return [
+        method
+        for method in METHODS
+        if method.section is None
+        or (sections[method.section] and method.source_labels in sections[method.section].get("labels", [None]))
+    ]
 
 
 def titles() -> dict[str, str]:

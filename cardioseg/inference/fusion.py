@@ -1,13 +1,78 @@
 """A patient's other examination as a second witness: its labels, registered, beside the networks' probabilities."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from cardioseg.core import randomness
+from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
+from cardioseg.inference import postprocessing, raw_labels
 from cardioseg.preprocessing import resampling
+from cardioseg.registration import elastix
+
+
+def predicted_labels(
+    members: Sequence[np.ndarray], crop: Volume, raw: Volume, settings: postprocessing.Settings
+) -> np.ndarray:
+    """Label a source image by the networks that were trained on source images, in the place of manual labels.
+
+    Parameters
+    ----------
+    members : sequence of ndarray, shape (classes, z, y, x)
+        Class probabilities of each network on the crop's grid.
+    crop : Volume, shape (z, y, x)
+        The normalised crop of the source image.
+    raw : Volume, shape (z, y, x)
+        The raw source image.
+    settings : postprocessing.Settings
+        Of the post-processing, of which the morphology is applied.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        Labels on the raw image's grid.
+    """
+    mean = Volume(raw_labels.mean_probabilities(members), crop.affine)
+    return postprocessing.postprocess(mean, crop, raw, settings, ["morphology"])["morphology"]
+
+
+def carry(
+    target: Volume, source: Volume, labels: np.ndarray, registration: Mapping[str, Any], stage: str, seed: int
+) -> Volume:
+    """Carry predicted labels of a source image to the target image by registration.
+
+    Parameters
+    ----------
+    target, source : Volume, shape (z, y, x)
+        Raw images of one patient.
+    labels : ndarray of uint8, shape (z, y, x)
+        Labels on the source image's grid.
+    registration : mapping
+        The section `registration` of the configuration.
+    stage : str
+        The stage of the registration whose labels are used.
+    seed : int
+        The seed of the configuration. The draws do not depend on the patient, since a new image has no patient's name.
+
+    Returns
+    -------
+    Volume of uint8, shape (z, y, x)
+        Labels on the target image's grid.
+
+    Raises
+    ------
+    InputError
+        There are no labels, they do not reach the target image, or elastix fails.
+    """
+    if not labels.any():
+        raise InputError("no structures found in it.")
+    on_source = Volume(labels, source.affine)
+    draws = randomness.derive(seed, "source image")
+    carried = elastix.propagate(target, source, on_source, registration, draws, last=stage)
+    return Volume(carried[stage], target.affine)
 
 
 def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) -> np.ndarray:

@@ -24,7 +24,12 @@ BAR = 24
 
 
 def segment(
-    named: Mapping[str, Path], model: TrainedModel, device: torch.device, out: Path, about: Mapping[str, str]
+    named: Mapping[str, Path],
+    model: TrainedModel,
+    device: torch.device,
+    out: Path,
+    about: Mapping[str, str],
+    sources: Mapping[str, Path] | None = None,
 ) -> list[str]:
     """Segment images and write what `command.WRITTEN` lists.
 
@@ -43,6 +48,8 @@ def segment(
         The folder to write to.
     about : mapping of str to str
         What results.json says about the model.
+    sources : mapping of str to Path, optional
+        The patients' source images by the names of the images, for a model that takes such.
 
     Returns
     -------
@@ -63,7 +70,7 @@ def segment(
         _bar(0, len(named), 0)
         for wanted, path in named.items():
             start = time.monotonic()
-            name, row = _try_one(wanted, path, model, device, kept)
+            name, row = _try_one(wanted, path, model, device, kept, (sources or {}).get(wanted))
             row = {"image": str(path), "seconds": round(time.monotonic() - start, 2), **row, "made_with": made_with}
             kept.add(name, row)
             _tell(kept.entries[name], list(model.structures))
@@ -73,7 +80,7 @@ def segment(
 
 
 def _try_one(
-    wanted: str, path: Path, model: TrainedModel, device: torch.device, kept: results.Results
+    wanted: str, path: Path, model: TrainedModel, device: torch.device, kept: results.Results, source: Path | None
 ) -> tuple[str, dict[str, Any]]:
     """Segment an image; returns the name of its files and its entry, also after an error, unless there is no room."""
     name = ""
@@ -81,7 +88,8 @@ def _try_one(
         image = inputs.read(path)
         voxels = results.checksum(image.volume.array, image.volume.affine)
         name = kept.name(wanted, path, voxels)
-        row = {**_segment_one(name, image, model, device, kept), "voxels_sha256": voxels}
+        of_source = inputs.read(source) if source else None
+        row = {**_segment_one(name, image, model, device, kept, of_source), "voxels_sha256": voxels}
         if name != wanted:
             row["notes"].append(f"its files are called {name}")
         return name, row
@@ -104,10 +112,15 @@ def _explained(error: Exception, name: str, kept: results.Results) -> str:
 
 
 def _segment_one(
-    name: str, image: inputs.Image, model: TrainedModel, device: torch.device, kept: results.Results
+    name: str,
+    image: inputs.Image,
+    model: TrainedModel,
+    device: torch.device,
+    kept: results.Results,
+    source: inputs.Image | None,
 ) -> dict[str, Any]:
     structures, volume = list(model.structures), image.volume
-    found = trained_model.segment(volume, model, device)
+    found = trained_model.segment(volume, model, device, source.volume if source else None)
     measured = clinical.measure(found.labels, volume.spacing, structures, model.settings["clinical"])
     agreements = review.agreement(found.members, structures)
     why = review.reasons(
@@ -117,6 +130,10 @@ def _segment_one(
         found.members,
         found.location.found,
     )
+    of_source = {}
+    if source and found.witness:
+        why += review.source_reasons(found.witness.agreement, found.witness.unused)
+        of_source = {"source": str(source.path), "source_agreement": found.witness.agreement}
     with kept.replacing(name) as aside:
         inputs.write_map(aside / "uncertainty" / name, found.entropy, image)
         picture = aside / "slices" / f"{name}.png"
@@ -130,6 +147,7 @@ def _segment_one(
         "mask": str(kept.folder / mask.relative_to(aside)),
         **measured,
         **{f"{structure}_agreement": value for structure, value in agreements.items()},
+        **of_source,
         "notes": [*volume.notes, *(["turned to the training cohort's orientation"] if found.turned else [])],
     }
 

@@ -36,6 +36,14 @@ def text(model: TrainedModel, onnx: str | None) -> str:
         f"{cohort['target']} images were used for training.",
         "## Use",
         "```sh\ncardioseg segment IMAGE... --model ensemble.pt --out DIR\n```",
+        *(
+            [
+                f"With `--source IMAGE`, a {cohort['source']} image of the same examination: its own segmentation, "
+                "registered, is fused with the ensemble's probabilities."
+            ]
+            if model.source_networks
+            else []
+        ),
         f"Input: {cohort['target']} images, one stack of slices per file. Output: masks in the image's geometry, with "
         f"the codes 0 background, {codes}.",
         _orientation(cohort["directions"]),

@@ -8,6 +8,8 @@ import numpy as np
 # The Dice between members follows the Dice against a manual mask (Roy et al., NeuroImage 2019;195:11-22), and tends to
 # be higher.
 LEAST_AGREEMENT = 0.7
+# Dice of all structures; between the registered heart of one examination and the heart of another.
+LEAST_SOURCE_AGREEMENT = 0.7
 # A volume is implausible when it lies outside the training cohort's range by more than this factor.
 VOLUME_MARGIN = 1.5
 
@@ -74,6 +76,26 @@ def reasons(
     if members[..., [0, -1], :].any() or members[..., [0, -1]].any():
         why.append("the segmentation reaches the edge of the crop")
     return why
+
+
+def source_reasons(agreement: float, unused: str) -> list[str]:
+    """List why a person should check a result that a source image was given for.
+
+    Parameters
+    ----------
+    agreement, unused
+        As in `trained_model.Witness`.
+
+    Returns
+    -------
+    list of str
+        The reasons; empty if nothing stands out.
+    """
+    if unused:
+        return [f"the source image is not used: {unused}"]
+    if agreement < LEAST_SOURCE_AGREEMENT:
+        return [f"the source image disagrees (Dice {agreement:.2f} with the ensemble alone): of this patient?"]
+    return []
 
 
 def _dice(one: np.ndarray, other: np.ndarray) -> float:

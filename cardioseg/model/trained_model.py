@@ -1,7 +1,7 @@
 """The trained model: gathered from its networks, kept in one file, applied to a new image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from cardioseg.cohort import orientation
 from cardioseg.core import checkpoints, checksums, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
-from cardioseg.inference import postprocessing, raw_labels, uncertainty, views
+from cardioseg.inference import fusion, postprocessing, raw_labels, uncertainty, views
 from cardioseg.preprocessing import localisation, resampling
 from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
@@ -23,6 +23,8 @@ FORMAT = "cardioseg ensemble 3"
 FILE = Path("model", "ensemble.pt")
 # The sections of the configuration that say what is done to an image.
 SECTIONS = ("resampling", "localisation", "cropping", "segmentation", "postprocessing", "clinical")
+# What is kept beside these for source images of new patients.
+OF_SOURCE = ("registration", "fusion", "seed")
 # Contents of the file other than weights.
 ABOUT = ("settings", "structures", "cohort", "versions", "sources", "licence")
 LICENCE = (
@@ -38,7 +40,7 @@ class TrainedModel:
     Attributes
     ----------
     settings : dict
-        The configuration's sections of `SECTIONS`.
+        The configuration's sections of `SECTIONS`, with source networks also of `OF_SOURCE`.
     structures : dict of str to int
         Codes in masks, in the order of the networks' classes.
     localiser : Module
@@ -53,6 +55,8 @@ class TrainedModel:
         SHA-256 of the files it was made from, by name.
     licence : str
         Who may use it for what.
+    source_networks : dict of int to Module
+        By seed, the networks that segment source images, from slices to class scores. Empty if the model takes none.
     """
 
     settings: dict[str, Any]
@@ -63,6 +67,24 @@ class TrainedModel:
     versions: dict[str, str]
     sources: dict[str, str]
     licence: str
+    source_networks: dict[int, nn.Module] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What a patient's own source image gave.
+
+    Attributes
+    ----------
+    agreement : float
+        Dice of all structures together, between the registered segmentation of the source image and the ensemble
+        alone, in the slices that the former reaches. NaN if the source image is not used.
+    unused : str
+        Why the source image is not used; empty if it is.
+    """
+
+    agreement: float
+    unused: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +103,8 @@ class Segmentation:
         Where the heart was found.
     turned : bool
         Whether the image was turned for inference.
+    witness : Witness or None
+        What the source image gave, if there was one.
     """
 
     labels: np.ndarray
@@ -88,6 +112,7 @@ class Segmentation:
     members: np.ndarray
     location: Location
     turned: bool
+    witness: Witness | None
 
 
 def gather(
@@ -98,13 +123,14 @@ def gather(
     cohort: Mapping[str, Any],
     versions: Mapping[str, str],
     sources: Mapping[str, str],
+    source_networks: Mapping[int, Path | str] | None = None,
 ) -> TrainedModel:
     """Build a model from the weights of its trained networks.
 
     Parameters
     ----------
     settings : mapping
-        The configuration, or at least its sections of `SECTIONS`.
+        The configuration, or at least its sections of `SECTIONS`, with source networks also of `OF_SOURCE`.
     structures : mapping of str to int
         Codes in masks, in the order of the networks' classes.
     localiser : Path or str
@@ -113,6 +139,8 @@ def gather(
         By seed, the files with the weights of the cascade's first and second network.
     cohort, versions, sources : mapping
         As in `TrainedModel`.
+    source_networks : mapping of int to (Path or str), optional
+        By seed, the file with the weights of the network that segments source images.
 
     Returns
     -------
@@ -126,7 +154,7 @@ def gather(
     """
     classes = 1 + len(structures)
     return TrainedModel(
-        settings={name: settings[name] for name in SECTIONS},
+        settings={name: settings[name] for name in (*SECTIONS, *(OF_SOURCE if source_networks else ()))},
         structures=dict(structures),
         localiser=localisation.load(settings["localisation"], classes, localiser),
         members={
@@ -137,6 +165,10 @@ def gather(
         versions=dict(versions),
         sources=dict(sources),
         licence=LICENCE,
+        source_networks={
+            seed: cascade.load_first(settings["segmentation"], classes, path)
+            for seed, path in (source_networks or {}).items()
+        },
     )
 
 
@@ -199,15 +231,18 @@ def save(path: Path | str, model: TrainedModel) -> None:
         "localiser": model.localiser.state_dict(),
         "members": {seed: member.state_dict() for seed, member in model.members.items()},
     }
+    if model.source_networks:
+        weights["source"] = {seed: network.state_dict() for seed, network in model.source_networks.items()}
     about = {name: getattr(model, name) for name in ABOUT}
     checkpoints.save(path, {"format": FORMAT, "about": about, "weights": weights})
 
 
-def segment(image: Volume, model: TrainedModel, device: torch.device) -> Segmentation:
+def segment(image: Volume, model: TrainedModel, device: torch.device, source: Volume | None = None) -> Segmentation:
     """Segment a raw image as the workflow does in its single steps.
 
     If an image is stored another way round than the training images, it is turned in-plane first, and the result is
-    turned back.
+    turned back. The segmentation of a source image is registered to the image and fused with the ensemble's
+    probabilities; a source image that does not fit is ignored.
 
     Parameters
     ----------
@@ -217,6 +252,8 @@ def segment(image: Volume, model: TrainedModel, device: torch.device) -> Segment
         The model.
     device : torch.device
         Where the networks compute.
+    source : Volume, shape (z, y, x), optional
+        The raw source image of the same examination, for a model with source networks.
 
     Returns
     -------
@@ -231,26 +268,72 @@ def segment(image: Volume, model: TrainedModel, device: torch.device) -> Segment
     settings = model.settings
     turn = _turn(image, model.cohort["directions"])
     raw = turn.apply(image)
-    resampled = volumes.as_stored(resampling.to_common_pixels(raw, settings["resampling"]))
-    location, crop = localisation.crop_heart(
-        resampled, model.localiser, settings["localisation"], settings["cropping"], device
-    )
-    crop = volumes.as_stored(crop)
-    members = [
-        views.predict(member, crop.array, device, settings["segmentation"]["views"])
-        for member in model.members.values()
-    ]
+    location, crop = _crop(raw, model, device)
+    members = _predict(model.members, crop, settings, device)
     mean = Volume(raw_labels.mean_probabilities(members), crop.affine)
+    witness = None
+    if source is not None:
+        mean, witness = _with_source(mean, raw, source, model, device)
     refinement = postprocessing.Settings.of(settings["postprocessing"], list(model.structures))
     labels = postprocessing.postprocess(mean, crop, raw, refinement, ["both"])["both"]
-    entropy = Volume(uncertainty.predictive_entropy(members)[np.newaxis], crop.affine)
+    beliefs = members if witness is None else [mean.array]
+    entropy = Volume(uncertainty.predictive_entropy(beliefs)[np.newaxis], crop.affine)
     return Segmentation(
         labels=turn.undo(labels),
         entropy=turn.undo(resampling.on_grid(entropy, raw.array.shape, raw.affine)[0]),
         members=np.stack([member.argmax(axis=0) for member in members]),
         location=location,
         turned=turn != orientation.Turn(),
+        witness=witness,
     )
+
+
+def _crop(raw: Volume, model: TrainedModel, device: torch.device) -> tuple[Location, Volume]:
+    """Where the heart is in a raw image, of either modality, and its normalised crop."""
+    settings = model.settings
+    resampled = volumes.as_stored(resampling.to_common_pixels(raw, settings["resampling"]))
+    location, crop = localisation.crop_heart(
+        resampled, model.localiser, settings["localisation"], settings["cropping"], device
+    )
+    return location, volumes.as_stored(crop)
+
+
+def _predict(
+    networks: Mapping[int, nn.Module], crop: Volume, settings: Mapping[str, Any], device: torch.device
+) -> list[np.ndarray]:
+    """Class probabilities (classes, z, y, x) of a crop by each network."""
+    of_views = settings["segmentation"]["views"]
+    return [views.predict(network, crop.array, device, of_views) for network in networks.values()]
+
+
+def _with_source(
+    probabilities: Volume, raw: Volume, source: Volume, model: TrainedModel, device: torch.device
+) -> tuple[Volume, Witness]:
+    """Fuse an image's probabilities with its patient's source image; they stay as they are where it does not fit."""
+    settings = model.settings
+    try:
+        if volumes.NO_GEOMETRY in (*raw.notes, *source.notes):
+            raise InputError("without sform and qform in both headers it is not known where the images lie.")
+        stored = _turn(source, model.cohort["directions"]).apply(source)
+        _, crop = _crop(stored, model, device)
+        members = _predict(model.source_networks, crop, settings, device)
+        refinement = postprocessing.Settings.of(settings["postprocessing"], list(model.structures))
+        labels = fusion.predicted_labels(members, crop, stored, refinement)
+        carried = fusion.carry(
+            raw, stored, labels, settings["registration"], settings["fusion"]["stage"], settings["seed"]
+        )
+    except InputError as error:
+        return probabilities, Witness(float("nan"), str(error))
+    alone = raw_labels.on_raw_grid(probabilities, raw)
+    fused = Volume(fusion.fuse(probabilities, carried, settings["fusion"]), probabilities.affine)
+    return fused, Witness(_agreement(carried.array > 0, alone > 0))
+
+
+def _agreement(witness: np.ndarray, alone: np.ndarray) -> float:
+    """Dice of two masks (z, y, x) in the slices that the first reaches."""
+    reached = witness.any(axis=(1, 2))
+    total = np.count_nonzero(witness) + np.count_nonzero(alone[reached])
+    return 2 * np.count_nonzero(witness & alone) / total if total else 0.0
 
 
 def _turn(image: Volume, directions: list[list[float]] | None) -> orientation.Turn:
@@ -265,11 +348,16 @@ def _from_file(path: Path) -> TrainedModel:
         if content["format"] != FORMAT:
             raise KeyError(content["format"])
         about, weights = content["about"], content["weights"]
-        localiser, members = _networks(about["settings"], 1 + len(about["structures"]), list(weights["members"]))
+        classes = 1 + len(about["structures"])
+        localiser, members = _networks(about["settings"], classes, list(weights["members"]))
         localiser.load_state_dict(weights["localiser"])
         for seed, member in members.items():
             member.load_state_dict(weights["members"][seed])
-        return TrainedModel(localiser=localiser, members=dict(members), **about)
+        source_networks = {}
+        for seed, state in weights.get("source", {}).items():
+            source_networks[seed] = cascade.first_network(about["settings"]["segmentation"], classes)
+            source_networks[seed].load_state_dict(state)
+        return TrainedModel(localiser=localiser, members=dict(members), source_networks=source_networks, **about)
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{path}: is not a model of this version of cardioseg ({FORMAT!r}). Run the workflow again: it "

@@ -9,7 +9,7 @@ D. Rueckert et al.: Nonrigid registration using free-form deformations, IEEE Tra
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +30,7 @@ TO_ITK = np.array([-1.0, -1.0, 1.0])
 
 
 def propagate(
-    fixed: Volume, moving: Volume, labels: Volume, settings: Mapping[str, Any], seed: int
+    fixed: Volume, moving: Volume, labels: Volume, settings: Mapping[str, Any], seed: int, last: str = STAGES[-1]
 ) -> dict[str, np.ndarray]:
     """Carry labels from the moving image to the grid of the fixed image.
 
@@ -47,6 +47,8 @@ def propagate(
         The section `registration` of the configuration.
     seed : int
         Seed of the random samples that the metric is computed on.
+    last : str
+        The last of `STAGES` to go through.
 
     Returns
     -------
@@ -64,14 +66,21 @@ def propagate(
     if where is None or around is None:
         raise InputError(
             "the labels lie outside of the other image in scanner coordinates, so nothing can be registered. Expected "
-            "two images of one examination; look at both in a viewer, and correct the headers or remove the labels."
+            "two images of one examination; look at both in a viewer, and correct the headers or leave out the source "
+            "image."
         )
     region = cut(fixed, where)
     points = positions(region)
     carried = {"none": carry(labels, points)}
-    for stage, displacement in displacements(region, cut(moving, around), settings, seed).items():
+    stages = STAGES[1 : 1 + STAGES.index(last)]
+    for stage, displacement in displacements(region, cut(moving, around), settings, seed, stages).items():
         carried[stage] = carry(labels, points + displacement)
     return {stage: _pasted(part, where, shape) for stage, part in carried.items()}
+
+
+def check_installed() -> None:
+    """Raise InputError where elastix is not installed."""
+    _itk()
 
 
 def positions(volume: Volume) -> np.ndarray:
@@ -157,7 +166,9 @@ def cut(volume: Volume, where: tuple[slice, slice, slice]) -> Volume:
     return Volume(volume.array[where], affine)
 
 
-def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], seed: int) -> dict[str, np.ndarray]:
+def displacements(
+    fixed: Volume, moving: Volume, settings: Mapping[str, Any], seed: int, stages: Sequence[str] = STAGES[1:]
+) -> dict[str, np.ndarray]:
     """Register two images.
 
     One thread computes, so that equal arguments give equal results. A stack with fewer slices than elastix needs is
@@ -171,6 +182,8 @@ def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], se
         The section `registration` of the configuration.
     seed : int
         Seed of the random samples that the metric is computed on.
+    stages : sequence of str
+        Those of `STAGES` to go through, from `rigid` on.
 
     Returns
     -------
@@ -181,13 +194,20 @@ def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], se
     Raises
     ------
     InputError
-        elastix fails.
+        elastix fails or is not installed, or one of the images has a single grey value.
     """
+    if not stages:
+        return {}
+    if any(image.array.min() == image.array.max() for image in (fixed, moving)):
+        # elastix would crash.
+        raise InputError(
+            "one of the two images has a single grey value around the labels, so nothing can be registered."
+        )
     (fixed, own), (moving, _) = _thick_enough(fixed), _thick_enough(moving)
     method = _itk().elastix.itkElastixRegistrationMethodIF3IF3_New()
     method.SetFixedImage(_image(fixed))
     method.SetMovingImage(_image(moving))
-    method.SetParameterObject(_parameters([elastix_parameters(stage, settings, seed) for stage in TRANSFORMS]))
+    method.SetParameterObject(_parameters([elastix_parameters(stage, settings, seed) for stage in stages]))
     method.SetNumberOfThreads(1)
     method.LogToConsoleOff()
     try:
@@ -198,8 +218,8 @@ def displacements(fixed: Volume, moving: Volume, settings: Mapping[str, Any], se
             "they show the same structures in the same place? Otherwise widen registration.margin_mm."
         ) from error
     found = method.GetTransformParameterObject()
-    maps = [found.GetParameterMap(index) for index in range(len(TRANSFORMS))]
-    return {stage: _displacement(moving, maps[: index + 1])[own] for index, stage in enumerate(TRANSFORMS)}
+    maps = [found.GetParameterMap(index) for index in range(len(stages))]
+    return {stage: _displacement(moving, maps[: index + 1])[own] for index, stage in enumerate(stages)}
 
 
 def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> dict[str, list[str]]:
@@ -267,7 +287,10 @@ def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> di
 @cache
 def _itk() -> SimpleNamespace:
     """Import ITK and its modules for elastix one by one, which takes a fraction of the time of the whole package."""
-    import itk
+    try:
+        import itk
+    except ImportError as error:
+        raise InputError("registration needs ITK with elastix; install the package itk-elastix.") from error
     from itk.support import helpers
 
     # If torch is installed, ITK loads it to accept tensors, which nothing here passes. That takes seconds of every job.

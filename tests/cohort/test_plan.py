@@ -202,6 +202,15 @@ def test_source_labels_of_segmented_patients_are_kept():
     assert found.patients("bSSFP") == ["1", "6", "7", "8"]
 
 
+def test_source_images_without_labels_are_partners_where_labels_are_predicted():
+    names = release(source=(1, 2, 6, 7, 8, 9), labelled=(1, 6, 7, 8))
+    manual, predicted = (plan.find("data", names, configured(test=["6"]), predicted) for predicted in (False, True))
+    assert manual.partners == ["1", "6"]
+    assert predicted.partners == ["1", "2", "6"]
+    assert ("bSSFP", "2") not in manual.volumes
+    assert predicted.volumes["bSSFP", "2"].labels is None
+
+
 def test_labels_without_image():
     message = failure(release(source=(1, 2, 6, 8)))
     assert message.startswith("data/a/c0gt/patient7_C0_manual.nii.gz: labels without an image")

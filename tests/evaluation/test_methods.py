@@ -4,6 +4,19 @@ import pytest
 from cardioseg.evaluation import methods, tables
 
 
+def test_methods_are_chosen_by_the_configuration():
+    everywhere = [method.name for method in methods.METHODS if not method.section]
+
+    def beyond(labels):
+        sections = {method.section: None for method in methods.METHODS if method.section}
+        fusion = {"fusion": {"labels": labels} if labels else None}
+        return [method.name for method in methods.chosen(sections | fusion) if method.name not in everywhere]
+
+    assert beyond([]) == []
+    assert beyond(["manual"]) == ["fusion_pp"]
+    assert beyond(["predicted", "manual"]) == ["fusion_pp", "fusion_own_pp"]
+
+
 def test_one_method_is_final_and_names_and_titles_are_unique():
     assert methods.final().name == "ensemble_pp"
     assert len(methods.titles()) == len(set(methods.titles().values())) == len(methods.METHODS)

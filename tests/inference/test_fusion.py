@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
-from cardioseg.inference.fusion import fuse
+from cardioseg.inference import postprocessing
+from cardioseg.inference.fusion import carry, fuse, predicted_labels
 
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
 SHARP = {"weight": 0.25, "blur_mm": 0}
@@ -60,6 +61,37 @@ def test_labels_of_another_resolution_are_taken_in_their_place():
         fuse(probabilities(), fine, SHARP).argmax(axis=0)[:, 5:7, 5:7],
         fuse(probabilities(), witness(), SHARP).argmax(axis=0)[:, 5:7, 5:7],
     )
+
+
+def test_predicted_labels_are_the_means_most_probable_in_one_piece():
+    raw = Volume(np.zeros((3, 24, 28), np.float32), np.diag([0.75, 0.75, 8.0, 1.0]))
+    sure = np.zeros((2, 3, 12, 14), np.float32)
+    sure[1, :, 2:8, 2:8] = 0.9
+    sure[1, 0, 10:, 12:] = 0.9  # a piece apart
+    sure[0] = 1 - sure[1]
+    other = np.stack([np.full(sure.shape[1:], 0.6), np.full(sure.shape[1:], 0.4)]).astype(np.float32)
+    morphology = postprocessing.Morphology((0, 0, 0), (), keep_largest=True)
+    crf = postprocessing.Crf(5, 1.5, 1, 3, 0.1, 1)
+    crop = Volume(np.zeros((3, 12, 14), np.float32), AFFINE)
+    found = predicted_labels([sure, other], crop, raw, postprocessing.Settings(crf, morphology))
+    assert found.shape == raw.array.shape
+    assert found[:, 6:14, 6:14].all()
+    assert not found[:, :, 20:].any()
+
+
+def test_labels_are_carried_by_scanner_coordinates():
+    labels = witness().array
+    target = Volume(np.zeros((3, 12, 14), np.float32), AFFINE)
+    source = Volume(target.array, AFFINE @ np.array([[1, 0, 0, 2], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
+    carried = carry(target, source, labels, {"margin_mm": 20}, "none", seed=1)
+    np.testing.assert_array_equal(carried.array[..., 2:], labels[..., :-2])
+    np.testing.assert_array_equal(carried.affine, AFFINE)
+
+
+def test_nothing_to_carry():
+    target = Volume(np.zeros((3, 12, 14), np.float32), AFFINE)
+    with pytest.raises(InputError, match="no structures found"):
+        carry(target, target, np.zeros((3, 12, 14), np.uint8), {"margin_mm": 20}, "none", seed=1)
 
 
 def test_other_slices_are_refused():

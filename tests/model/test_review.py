@@ -57,5 +57,17 @@ def test_reasons_for_a_review(changes, expected):
     assert reasons(**changes) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("agreement", "unused", "expected"),
+    [
+        (0.9, "", []),
+        (0.3, "", ["the source image disagrees (Dice 0.30 with the ensemble alone): of this patient?"]),
+        (float("nan"), "lies elsewhere", ["the source image is not used: lies elsewhere"]),
+    ],
+)
+def test_what_stands_out_of_a_source_image(agreement, unused, expected):
+    assert review.source_reasons(agreement, unused) == expected
+
+
 def test_volumes_a_little_beyond_those_known_are_plausible():
     assert reasons(volumes_ml={"LV": 41.0, "RV": 299.0}) == []

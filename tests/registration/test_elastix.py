@@ -1,3 +1,5 @@
+import sys
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -74,6 +76,29 @@ def centroid(labels, volume):
 def shifted():
     target, truth, source, labels = pair()
     return target, truth, elastix.propagate(target, source, labels, SETTINGS, seed=3)
+
+
+def test_registration_ends_with_the_stage_asked_for():
+    target, _, source, labels = pair()
+    few = SETTINGS | {"iterations": 2}
+    assert list(elastix.propagate(target, source, labels, few, seed=3, last="none")) == ["none"]
+    assert list(elastix.propagate(target, source, labels, few, seed=3, last="rigid")) == ["none", "rigid"]
+
+
+@pytest.mark.parametrize("constant", [0, 1])
+def test_image_of_a_single_grey_value_is_refused(constant):
+    target, _, source, labels = pair()
+    images = [target, source]
+    images[constant] = Volume(np.full_like(images[constant].array, 7), images[constant].affine)
+    with pytest.raises(InputError, match="single grey value"):
+        elastix.propagate(*images, labels, SETTINGS, seed=1)
+
+
+def test_missing_package(monkeypatch):
+    elastix._itk.cache_clear()
+    monkeypatch.setitem(sys.modules, "itk", None)
+    with pytest.raises(InputError, match="install the package itk-elastix"):
+        elastix.check_installed()
 
 
 def test_stages_and_grid(shifted):

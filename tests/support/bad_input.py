@@ -528,6 +528,20 @@ def patient_named(name: str) -> Callable[[Path, dict[str, Any]], None]:
     return splits(**everywhere(7, name))
 
 
+def apart_without_labels(data: Path, config: dict[str, Any]) -> None:
+    config["fusion"] = fusion()
+    config["cohort"]["splits"]["labelled"] = [6]
+    (data / "patient7_C0_manual.nii.gz").unlink()
+    save(data / "patient7_LGE.nii.gz", SOUND, moved(900))
+
+
+def without_source_images(data: Path, config: dict[str, Any]) -> None:
+    config["fusion"] = fusion()
+    config["cohort"]["splits"] |= {"labelled": [6], "translation_source": [6]}
+    for path in data.glob("patient7_C0*"):
+        path.unlink()
+
+
 def padded(data: Path, config: dict[str, Any]) -> None:
     renamed({"6": "06", "7": "07"}, "{patient}_MODALITY.nii.gz")(data, config)
     config["cohort"]["splits"] = SPLITS
@@ -620,6 +634,16 @@ COHORTS = [
         lambda data, _: save(data / "patient7_LGE.nii.gz", SOUND, moved(900)),
         "lies entirely outside of data/patient7_LGE.nii.gz in scanner coordinates",
     ),
+    Case(
+        "bSSFP image without labels, whose labels are to be predicted, 900 mm apart from LGE",
+        apart_without_labels,
+        "patient7_C0.nii.gz: lies entirely outside of data/patient7_LGE.nii.gz in scanner coordinates",
+    ),
+    Case(
+        "labels to be predicted of bSSFP images that nobody segmented has",
+        without_source_images,
+        "fusion.labels: predicted, but no patient of the validation and test splits has a bSSFP image",
+    ),
     Case("numbers padded with zeros", padded),
     Case("patients called NA and 1e5", renamed({"6": "NA", "7": "1e5"}, "{patient}_MODALITY.nii.gz"), notes="of NA"),
     Case(
@@ -699,6 +723,11 @@ def looks(**scar: Any) -> dict[str, Any]:
     return settings | {"scar": settings["scar"] | scar}
 
 
+def fusion(**changes: Any) -> dict[str, Any]:
+    """A sound `fusion` but for changes."""
+    return {"labels": ["predicted"], "stage": "affine", "weight": 0.3, "blur_mm": 2} | changes
+
+
 def contraction(**changes: Any) -> dict[str, Any]:
     """A valid `contraction`, with changes."""
     return {"cavity": "LV", "wall": "MYO", "narrowing": [-0.1, 0.5]} | changes
@@ -747,6 +776,12 @@ CONFIGURATIONS = [
     ),
     contradiction("unknown structure to measure", "clinical.cavity", "LVM", "not in cohort.structures"),
     contradiction("cavity and myocardium alike", "clinical.cavity", "MYO", "are one structure; expected two"),
+    contradiction(
+        "unknown labels to fuse", "fusion", fusion(labels=["own"]), "fusion.labels.0: 'own'; expected one of"
+    ),
+    contradiction("no labels to fuse", "fusion", fusion(labels=[]), "fusion.labels: []; expected at least 1"),
+    contradiction("labels fused twice", "fusion", fusion(labels=["manual", "manual"]), "expected each once"),
+    contradiction("weight beyond 1", "fusion", fusion(weight=1.5), "fusion.weight: 1.5; expected 1 or less"),
     contradiction("device that does not exist", "compute.device", "gpu", "compute.device: 'gpu'"),
 ]
 

@@ -50,9 +50,15 @@ def small_patient(folder: Path) -> volumes.Volume:
     return volumes.read_image(heart.release_files(folder, 60)["LGE"])
 
 
-def write_results(folder: Path, affine: np.ndarray) -> Path:
-    """Write a model file and its sources to a folder of results; `affine` is that of the training labels."""
+def write_results(folder: Path, affine: np.ndarray, with_source: bool = False) -> Path:
+    """Write a model file and its sources to a folder of results.
+
+    `affine` is that of the training labels; `with_source` says whether the model takes source images.
+    """
     settings = configuration()
+    if with_source:
+        settings["registration"] |= {"iterations": 5, "samples": 500}
+        settings["fusion"] = {"labels": ["predicted"], "stage": "rigid", "weight": 0.6, "blur_mm": 2}
     torch.manual_seed(0)
     checkpoints.save_weights(folder / "localisation" / "network.pt", localisation.network(settings["localisation"], 4))
     for seed in settings["ensemble"]:
@@ -60,6 +66,9 @@ def write_results(folder: Path, affine: np.ndarray) -> Path:
         second = cascade.second_network(settings["segmentation"], 4)
         for path, network in zip(member_files(folder, seed), (first, second), strict=True):
             checkpoints.save_weights(path, network)
+        if with_source:
+            network = cascade.first_network(settings["segmentation"], 4)
+            checkpoints.save_weights(source_file(folder, seed), network)
     for patient, size in (("anna", 10), ("bert", 20)):
         labels = np.zeros((4, 32, 32), np.uint8)
         for label in (1, 2, 3):
@@ -79,6 +88,7 @@ def write_results(folder: Path, affine: np.ndarray) -> Path:
         summary(folder),
         {"code": "abc", "torch": "9.9"},
         {f"results/{path.relative_to(folder)}": content for path, content in sources(folder).items()},
+        {seed: source_file(folder, seed) for seed in settings["ensemble"]} if with_source else None,
     )
     trained_model.save(folder / trained_model.FILE, model)
     return folder
@@ -96,6 +106,11 @@ def member_files(folder: Path, seed: int) -> tuple[Path, Path]:
     """The weights of a seed's cascade."""
     trained = folder / "segmentation" / f"seed{seed}"
     return trained / "unet_finetuned.pt", trained / "cascade_finetuned.pt"
+
+
+def source_file(folder: Path, seed: int) -> Path:
+    """The weights of a seed's network for source images."""
+    return folder / "segmentation" / f"seed{seed}" / "unet_pretrained.pt"
 
 
 def summary(folder: Path) -> dict:

@@ -17,6 +17,7 @@ from cardioseg.core import checksums
 from cardioseg.phantoms import heart
 
 pytestmark = pytest.mark.slow
+FUSION = "fusion: {labels: [manual, predicted], stage: affine, weight: 0.9, blur_mm: 2}"
 
 
 @pytest.fixture(scope="session")
@@ -62,15 +63,43 @@ def test_tables_and_clinical_quantities(run: Path) -> None:
     assert (results / "figures" / "bland_altman.svg").exists()
 
 
-def test_fusion_is_a_method_of_patients_with_source_labels(run: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(run, tmp_path / "run"))
-    overlay = "fusion: {stage: affine, weight: 0.9, blur_mm: 2}"
-    finished = snakemake(folder, "results/table1.md", overlay=overlay)
+@pytest.fixture(scope="session")
+def fused_run(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished tiny workflow with fusion on top, of manual and of predicted labels."""
+    folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("fused") / "run"))
+    targets = ["results/table1.md", "results/model/ensemble.pt"]
+    finished = snakemake(folder, *targets, overlay=FUSION)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    table = pd.read_csv(folder / "results" / "metrics.csv", dtype={"patient": str})
+    return folder
+
+
+def test_fusion_of_manual_and_of_predicted_labels_are_methods_of_their_own(fused_run: Path) -> None:
+    table = pd.read_csv(fused_run / "results" / "metrics.csv", dtype={"patient": str})
     dice = table[table["patient"] == "6"].groupby("method")["dice"].mean()
     assert dice["ensemble_pp"] < dice["fusion_pp"]
-    assert "own source labels" in (folder / "results" / "table1.md").read_text()
+    assert dice["fusion_own_pp"] not in (dice["ensemble_pp"], dice["fusion_pp"])
+    text = (fused_run / "results" / "table1.md").read_text()
+    assert "own source labels" in text
+    assert "own source image" in text
+
+
+def test_command_takes_the_source_image_as_the_workflow_does(fused_run: Path, tmp_path: Path) -> None:
+    files = heart.release_files(fused_run / "results" / "phantom", 6)
+    arguments = ["segment", str(files["LGE"]), "--source", str(files["bSSFP"])]
+    arguments += ["--model", str(fused_run / "results"), "--out", str(tmp_path)]
+    assert command.main(arguments) in (command.DONE, command.REVIEW)
+    expected = nib.load(fused_run / "results" / "masks" / "fusion_own_pp" / "6.nii.gz")
+    mask = nib.load(tmp_path / "masks" / files["LGE"].name)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(expected.dataobj))
+
+
+def test_predicted_labels_serve_patients_without_manual_ones(broken: Path, tmp_path: Path) -> None:
+    heart.release_files(broken, 1)["bSSFP_labels"].unlink()
+    jobs = planned(tmp_path, data=broken, overlay=FUSION)
+    assert (jobs["register"], jobs["fuse"], jobs["register_predicted"], jobs["fuse_predicted"]) == (1, 1, 2, 2)
+    manual = planned(tmp_path, data=broken, overlay=FUSION.replace(", predicted", ""))
+    assert (manual["fuse"], manual["register_predicted"]) == (1, 0)
+    assert manual["crop"] == jobs["crop"] - 1  # of patient 1's source image
 
 
 def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:

@@ -89,11 +89,18 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
     settings = config["cohort"]
     if config["segmentation"]["network"] == "segresnet":
         segresnet.check_installed()
+    predicted = "predicted" in configuration.fused_labels(config)
     if config["data"] is None:
         patients = phantom_patients(settings["splits"])
         names = [name for patient in patients for name in phantom_files("", str(patient), like=patient)]
-        return cohort_plan.find(PHANTOM, names, settings)
-    found = cohort_plan.find(config["data"], cohort_plan.relative_files(config["data"]), settings)
+        return cohort_plan.find(PHANTOM, names, settings, predicted)
+    found = cohort_plan.find(config["data"], cohort_plan.relative_files(config["data"]), settings, predicted)
+    if predicted and not found.partners:
+        raise InputError(
+            f"fusion.labels: predicted, but no patient of the validation and test splits has a "
+            f"{settings['source']['name']} image in {config['data']}; expected files that match "
+            f"{settings['source']['image']}. Add them, or leave predicted out."
+        )
     if check:
         remembered, before = _remembered(code)
         codes = {"structures": configuration.structures(config)}

@@ -1,0 +1,129 @@
+"""An ensemble that also takes the source image of the same examination."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cardioseg.cohort import orientation
+from cardioseg.core import checkpoints, volumes
+from cardioseg.core.volumes import Volume
+from cardioseg.evaluation import metrics
+from cardioseg.inference import fusion
+from cardioseg.model import model_card, trained_model
+from cardioseg.phantoms import heart
+from trained import small_patient, source_file, write_results
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """The target and the source image of one patient."""
+    folder = tmp_path_factory.mktemp("patient")
+    target = small_patient(folder)
+    return target, volumes.read_image(heart.release_files(folder, 60)["bSSFP"])
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, images):
+    return write_results(tmp_path_factory.mktemp("results"), images[0].affine, with_source=True)
+
+
+@pytest.fixture(scope="module")
+def model(results):
+    return trained_model.load(results)
+
+
+@pytest.fixture(scope="module")
+def alone(model, images):
+    return trained_model.segment(images[0], model, CPU)
+
+
+@pytest.fixture(scope="module")
+def fused(model, images):
+    return trained_model.segment(images[0], model, CPU, images[1])
+
+
+def test_source_image_counts(alone, fused):
+    assert alone.witness is None
+    assert fused.witness.unused == ""
+    assert 0 < fused.witness.agreement <= 1
+    assert fused.labels.shape == alone.labels.shape
+    assert (fused.labels != alone.labels).any()
+    assert (fused.entropy != alone.entropy).any()
+    np.testing.assert_array_equal(fused.members, alone.members)
+
+
+def test_known_labels_come_through_by_their_weight(model, images, alone, monkeypatch):
+    """With all of the weight, the result is what registration carries over, closed."""
+    target, _ = images
+    heavy = dataclasses.replace(
+        model, settings=model.settings | {"fusion": {"stage": "none", "weight": 1, "blur_mm": 0}}
+    )
+    known = np.zeros(target.array.shape, np.uint8)
+    _, rows, columns = (length // 2 for length in known.shape)
+    known[4:8, rows - 6 : rows + 6, columns - 6 : columns + 6] = 1
+    monkeypatch.setattr(fusion, "predicted_labels", lambda *_: known)
+    found = trained_model.segment(target, heavy, CPU, target)
+    assert metrics.dice(found.labels[4:8] == 1, known[4:8] == 1) > 0.9
+    whole = alone.labels > 0
+    assert (found.labels[10:] > 0).any() == whole[10:].any()
+
+
+def test_saved_ensemble_keeps_its_source_networks(model, results, images, fused, tmp_path):
+    trained_model.save(tmp_path / "model.pt", model)
+    loaded = trained_model.load(tmp_path / "model.pt")
+    stored = checkpoints.load(source_file(results, 2))["weights"]["head.weight"]
+    torch.testing.assert_close(loaded.source_networks[2].head.weight, stored, rtol=0, atol=0)
+    again = trained_model.segment(images[0], loaded, CPU, images[1])
+    np.testing.assert_array_equal(again.labels, fused.labels)
+
+
+def test_card_tells_that_a_source_image_counts(model):
+    assert "`--source IMAGE`, a bSSFP image of the same examination" in model_card.text(model, None)
+
+
+def test_ensemble_without_source_networks_holds_nothing_for_them(tmp_path, images):
+    plain = trained_model.load(write_results(tmp_path, images[0].affine))
+    assert plain.source_networks == {}
+    assert not set(trained_model.OF_SOURCE) & set(plain.settings)
+    assert "source" not in checkpoints.load(tmp_path / trained_model.FILE)["weights"]
+    assert "--source" not in model_card.text(plain, None)
+
+
+def test_source_image_stored_another_way_round(model, images, fused):
+    turned = orientation.TURNS[3].apply(images[1])
+    found = trained_model.segment(images[0], model, CPU, turned)
+    # Registration draws its points along the axes, which are turned back to within rounding.
+    assert np.mean(found.labels == fused.labels) > 0.98
+
+
+def elsewhere(volume):
+    affine = volume.affine.copy()
+    affine[:3, 3] += 900
+    return Volume(volume.array, affine)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (elsewhere, "outside of the other image in scanner coordinates"),
+        (lambda volume: Volume(volume.array, volume.affine, (volumes.NO_GEOMETRY,)), "not known where the images lie"),
+        (lambda volume: Volume(np.full_like(volume.array, 5), volume.affine), "single grey value"),
+    ],
+    ids=["elsewhere", "no geometry", "one grey value"],
+)
+def test_source_image_that_does_not_fit_is_left_aside(model, images, alone, spoil, expected):
+    found = trained_model.segment(images[0], model, CPU, spoil(images[1]))
+    assert expected in found.witness.unused
+    assert np.isnan(found.witness.agreement)
+    np.testing.assert_array_equal(found.labels, alone.labels)
+
+
+def test_source_image_in_which_nothing_is_found(model, images, alone, monkeypatch):
+    monkeypatch.setattr(fusion, "predicted_labels", lambda *_: np.zeros(images[1].array.shape, np.uint8))
+    found = trained_model.segment(images[0], model, CPU, images[1])
+    assert found.witness.unused == "no structures found in it."
+    np.testing.assert_array_equal(found.labels, alone.labels)

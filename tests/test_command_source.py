@@ -1,0 +1,101 @@
+"""`cardioseg segment --source`: the source image of the same examination beside each image."""
+
+import shutil
+import sys
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from cardioseg import command
+from cardioseg.phantoms import heart
+from cardioseg.registration import elastix
+from trained import write_results
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Folders lge and c0 with the images of two patients, called alike."""
+    folder = tmp_path_factory.mktemp("cohort")
+    for modality in ("LGE", "bSSFP"):
+        (folder / modality).mkdir()
+    for patient in (60, 61):
+        heart.write_patient(folder / "release", patient, seed=1, matrix_scale=0.25)
+        for modality in ("LGE", "bSSFP"):
+            path = heart.release_files(folder / "release", patient)[modality]
+            shutil.copy(path, folder / modality / f"{patient}.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, cohort):
+    affine = nib.load(cohort / "LGE" / "60.nii.gz").affine
+    return write_results(tmp_path_factory.mktemp("results"), affine, with_source=True)
+
+
+def segment(results, out, images, sources):
+    arguments = ["segment", *map(str, images), "--model", str(results), "--out", str(out)]
+    return command.main([*arguments, *(["--source", *map(str, sources)] if sources else [])])
+
+
+@pytest.mark.slow
+def test_source_is_used_and_told(cohort, results, tmp_path):
+    images, sources = ([cohort / modality] for modality in ("LGE", "bSSFP"))
+    assert segment(results, tmp_path / "with", images, sources) == command.REVIEW
+    assert segment(results, tmp_path / "without", images, []) == command.REVIEW
+    table = pd.read_csv(tmp_path / "with" / "results.csv", dtype={"name": str}).set_index("name")
+    for name in ("60", "61"):
+        assert table.loc[name, "source"] == str(cohort / "bSSFP" / f"{name}.nii.gz")
+        assert 0 <= table.loc[name, "source_agreement"] <= 1
+        masks = [nib.load(tmp_path / out / "masks" / f"{name}.nii.gz") for out in ("with", "without")]
+        assert (np.asarray(masks[0].dataobj) != np.asarray(masks[1].dataobj)).any()
+    assert "source" not in pd.read_csv(tmp_path / "without" / "results.csv").columns
+
+
+def test_source_that_lies_elsewhere_is_left_aside_and_told(cohort, results, tmp_path, capsys):
+    image = nib.load(cohort / "bSSFP" / "60.nii.gz")
+    moved = image.affine + np.pad([[900.0]], ((0, 3), (3, 0)))
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), moved), tmp_path / "moved.nii.gz")
+    lge = [cohort / "LGE" / "60.nii.gz"]
+    assert segment(results, tmp_path / "with", lge, [tmp_path / "moved.nii.gz"]) == command.REVIEW
+    assert "the source image is not used: the labels lie outside" in capsys.readouterr().out
+    segment(results, tmp_path / "without", lge, [])
+    masks = [(tmp_path / out / "masks" / "60.nii.gz").read_bytes() for out in ("with", "without")]
+    assert masks[0] == masks[1]
+
+
+def test_source_that_cannot_be_read_fails_its_image_alone(cohort, results, tmp_path, capsys):
+    (tmp_path / "c0").mkdir()
+    (tmp_path / "c0" / "60.nii.gz").write_bytes(b"no image")
+    shutil.copy(cohort / "bSSFP" / "61.nii.gz", tmp_path / "c0")
+    assert segment(results, tmp_path / "out", [cohort / "LGE"], [tmp_path / "c0"]) == command.FAILED
+    table = pd.read_csv(tmp_path / "out" / "results.csv", dtype={"name": str}).set_index("name")
+    assert list(table["status"]) == ["failed", "review"]
+    assert "c0/60.nii.gz: cannot be read as NIfTI" in table.loc["60", "reasons"]
+
+
+def refused(results, tmp_path, capsys, images, sources):
+    assert segment(results, tmp_path / "out", images, sources) == command.FAILED
+    assert not (tmp_path / "out").exists()
+    return capsys.readouterr().err
+
+
+def test_refused_where_it_is_not_plain_what_belongs_together(cohort, results, tmp_path, capsys):
+    images, source = [cohort / "LGE"], cohort / "bSSFP" / "60.nii.gz"
+    assert "1 for 2 images; expected one source for each image" in refused(results, tmp_path, capsys, images, [source])
+    assert "no such file" in refused(results, tmp_path, capsys, images, [tmp_path / "nowhere.nii"])
+
+
+def test_refused_by_a_model_that_takes_no_source(cohort, tmp_path, capsys):
+    plain = write_results(tmp_path / "results", nib.load(cohort / "LGE" / "60.nii.gz").affine)
+    told = refused(plain, tmp_path, capsys, [cohort / "LGE"], [cohort / "bSSFP"])
+    assert "this model cannot use bSSFP images of new patients" in told
+    assert "`fusion.labels` has `predicted`" in told
+
+
+def test_refused_without_elastix(cohort, results, tmp_path, capsys, monkeypatch):
+    elastix._itk.cache_clear()
+    monkeypatch.setitem(sys.modules, "itk", None)
+    told = refused(results, tmp_path, capsys, [cohort / "LGE"], [cohort / "bSSFP"])
+    assert "install the package itk-elastix" in told
