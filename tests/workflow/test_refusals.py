@@ -67,6 +67,28 @@ def test_key_given_twice(work: Path) -> None:
     assert "overlay.yaml: key seed is given twice" in refusal(work, "seed: 1\nseed: 2")
 
 
+def test_option_given_twice(work: Path) -> None:
+    failed = snakemake(work, "--config", "seed=2", data="data")
+    assert failed.returncode == 1
+    assert "Give it once: --config seed=2 data=data" in failed.stdout + failed.stderr
+    assert not (work / "results").exists()
+
+
+def test_phantom_announces_itself(work: Path) -> None:
+    planned = snakemake(work, "--dry-run")
+    assert (
+        "No data is named (--config data=FOLDER): the cohort is the digital phantom" in planned.stdout + planned.stderr
+    )
+
+
+def test_home_that_cannot_be_written_to_does_no_harm(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", os.devnull)
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    finished = snakemake(work, "results/resampled/LGE/6.nii.gz")
+    assert finished.returncode == 0, finished.stderr
+
+
 def test_oddities_are_shown_before_any_job(work: Path) -> None:
     case = next(case for case in bad_input.IMAGES if case.name == "rows from right to left")
     overlay = prepare(work, case)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def check(now: Mapping[str, Any]) -> None:
     if faults:
         raise InputError(
             f"{faults} To keep the results, correct the call or run elsewhere (--directory FOLDER). To have them "
-            f"replaced, first remove what they know of it: rm {RECORD}"
+            f"replaced, first remove what they know of it: rm {shlex.quote(str(RECORD.absolute()))}"
         )
 
 
