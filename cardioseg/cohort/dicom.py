@@ -5,22 +5,24 @@ points right, anterior and superior. Only the geometry of a header gets into a v
 """
 
 import io
+import re
 import struct
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import highdicom
 import numpy as np
 import pydicom
 from highdicom import PatientSexValues, PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
 from pydicom import Dataset
-from pydicom.misc import is_dicom
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, TM
 
+from cardioseg.cohort.folders import is_dicom, walk
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
@@ -33,6 +35,7 @@ UNREADABLE = (
     *(pydicom.errors.InvalidDicomError, AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError),
     *(TypeError, ValueError, struct.error),
 )
+EXPLICIT = pydicom.uid.ExplicitVRLittleEndian
 SEGMENTATION_SERIES_NUMBER = 9000
 # SNOMED CT codes of the paper's structures. Other structures differ by their labels alone.
 ANATOMY = {
@@ -48,6 +51,23 @@ FRAME_ATTRIBUTES = (
     ("PlaneOrientationSequence", "ImageOrientationPatient", 6),
     ("PixelMeasuresSequence", "PixelSpacing", 2),
 )
+# What part of a complex signal an image is of, by the words of ImageType (PS3.3 C.8.3.1.1.1, and vendors' own).
+MAGNITUDE = "magnitude"
+PARTS = {
+    **dict.fromkeys(("M", "MAG", "MAGNITUDE"), MAGNITUDE),
+    **dict.fromkeys(("P", "PHA", "PHASE", "VELOCITY"), "phase"),
+    **dict.fromkeys(("R", "CR", "REAL"), "real part"),
+    **dict.fromkeys(("I", "CI", "IMAG", "IMAGINARY"), "imaginary part"),
+}
+# GE writes OTHER into ImageType, and the part of the signal into an element of its own.
+GE_PART = (0x0043, 0x102F)
+GE_PARTS = (MAGNITUDE, "phase", "real part", "imaginary part")
+# What all images of a stack have in common, as far as their headers say it. Numbers may differ by a fifth.
+SHARED = ("StudyInstanceUID", "PatientID", "ScanningSequence", "EchoTime", "FlipAngle")
+SHARED_TOLERANCE = 0.2
+# What slices of a stack may differ in, if rarely: it is noted.
+NOTED = ("ImageType", "SequenceName", "SeriesDescription")
+DESCRIBING = ("SeriesNumber", "SeriesDescription")
 IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 # Attributes of patient and study that every image has, empty if unknown (type 2), each with its check.
 PATIENT_AND_STUDY = {
@@ -68,11 +88,14 @@ class Series:
         One header per file, with identifiers, patient, study and geometry only.
     frames : tuple of int
         For each slice of the volume, its index among the frames of all files.
+    missing : tuple of str
+        Identifiers that a file lacks. Without them no segmentation can refer to the series.
     """
 
     volume: Volume
     sources: tuple[Dataset, ...]
     frames: tuple[int, ...]
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +110,8 @@ class _Frame:
         Directions of the rows and of the columns, LPS.
     spacing : ndarray, shape (2,)
         Distance between rows and between columns in mm.
+    part : str
+        See `_part`.
     """
 
     file: Path
@@ -95,6 +120,7 @@ class _Frame:
     directions: np.ndarray
     spacing: np.ndarray
     frame_of_reference: str
+    part: str
 
 
 def read_series(path: Path | str) -> Series:
@@ -106,8 +132,9 @@ def read_series(path: Path | str) -> Series:
     ----------
     path : Path or str
         A folder that holds one MR series, or several series of one slice each, which scanners make of breath-holds. All
-        folders below are searched, and files of other kinds are ignored. Or a file, which stands for its series in its
-        folder.
+        folders below are searched, files of other kinds are ignored, and so are phase images beside a stack of
+        magnitude images. Or a file, which stands for its series in its folder, or for itself if it holds several
+        frames.
 
     Returns
     -------
@@ -117,18 +144,39 @@ def read_series(path: Path | str) -> Series:
     Raises
     ------
     InputError
-        The files are not one complete, straight, evenly spaced stack of grey images.
+        The files are not one complete, straight, evenly spaced stack of grey images of one kind.
     """
     path = Path(path)
-    with warnings.catch_warnings(action="ignore"):  # warnings quote malformed values, also a patient's name
-        headers = {file: _read(file) for file in _series_files(path)}
-        frames = {file: _frames(file, header) for file, header in headers.items()}
-        stack = [frame for file in headers for frame in frames[file]]
-        order, affine = _stack(path, stack)
-        volume = Volume(np.stack([stack[index].image for index in order]), affine)
-        volumes.check_short_axis(path, volume.array, volume.spacing)
-        sources = [_source(headers[file], frames[file], stack[0], volume.spacing[0]) for file in headers]
-    return Series(volume, tuple(sources), tuple(order))
+    with warnings.catch_warnings(action="ignore"):  # of malformed values, which they quote, a patient's name too
+        try:
+            return _read_series(path)
+        except InputError:
+            raise
+        except UNREADABLE as error:
+            raise InputError(
+                f"{path}: a header holds what DICOM does not allow ({type(error).__name__}); it is damaged. Copy the "
+                "series again, or convert it to NIfTI."
+            ) from error
+
+
+def _read_series(path: Path) -> Series:
+    headers = {file: _read(file) for file in _series_files(path)}
+    _check_shared(headers)
+    frames = {file: _frames(file, header) for file, header in headers.items()}
+    notes = _choose_part(frames) + _differences([headers[file] for file in frames])
+    stack = [frame for file in frames for frame in frames[file]]
+    order, affine = _stack(path, stack)
+    volume = Volume(np.stack([stack[index].image for index in order]), affine, tuple(notes))
+    volumes.check_short_axis(path, volume.array, volume.spacing)
+    sources = [_source(headers[file], frames[file], stack[0], volume.spacing[0]) for file in frames]
+    missing = [name for name in IDENTIFIERS if not all(source.get(name) for source in sources)]
+    return Series(volume, tuple(sources), tuple(order), tuple(missing))
+
+
+def series_of(path: Path | str) -> str:
+    """Return the UID of the series that a file is one image of; empty where it names none or is a stack itself."""
+    header = _read(Path(path), ["SeriesInstanceUID", "NumberOfFrames"])
+    return "" if _number_of_frames(header) > 1 else str(header.get("SeriesInstanceUID") or "")
 
 
 def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterable[str], series: Series) -> None:
@@ -151,8 +199,13 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
     Raises
     ------
     InputError
-        The headers of the series are not those of MR images.
+        The headers of the series are not those of MR images, or lack identifiers.
     """
+    if series.missing:
+        raise InputError(
+            f"{path}: cannot be written, the series' headers have no {', '.join(series.missing)}, by which a DICOM "
+            "segmentation refers to its images. The mask is there as NIfTI."
+        )
     in_frame_order = np.empty_like(labels)
     in_frame_order[list(series.frames)] = labels
     algorithm = highdicom.AlgorithmIdentificationSequence(
@@ -198,7 +251,7 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: cannot be written: the series' headers are not those of MR images. Convert the series to NIfTI."
+            f"{path}: cannot be written: the series' headers are not those of MR images. The mask is there as NIfTI."
         ) from error
     content = io.BytesIO()
     segmentation.save_as(content)
@@ -207,41 +260,109 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
 
 def _series_files(path: Path) -> list[Path]:
     """Return the files of the MR series in a folder, or of the series that a file belongs to."""
-    folder = path if path.is_dir() else path.parent
+    if path.is_file():
+        if not is_dicom(path):
+            raise InputError(f"{path}: no MR image in DICOM found; expected a short-axis series.")
+        if _number_of_frames(_read(path, ["NumberOfFrames"])) > 1:
+            return [path]
     series: dict[str, list[Path]] = {}
-    for file in sorted(folder.rglob("*") if path.is_dir() else folder.iterdir()):
-        if not file.is_file():
-            continue
+    described: dict[str, str] = {}
+    others = set()
+    for file in _files(path):
         if file.stat().st_size == 0:
             raise InputError(f"{file}: is empty; it may have been a slice. Copy it again or remove it.")
         if not is_dicom(file):
             continue
-        header = _read(file, ["Modality", "SeriesInstanceUID"])
-        if header.file_meta.get("MediaStorageSOPClassUID") == pydicom.uid.MediaStorageDirectoryStorage:
+        header = _read(
+            file, ["Modality", "SeriesInstanceUID", "SOPClassUID", "SeriesNumber", "SeriesDescription", "Rows"]
+        )
+        if _is_no_image(header):
             continue
-        if "Modality" not in header or "SeriesInstanceUID" not in header:
+        modality = header.get("Modality") or _modality(header)
+        if not modality or "SeriesInstanceUID" not in header:
+            lacking = "SeriesInstanceUID" if modality else "Modality"
             raise InputError(
-                f"{file}: its header is cut off or damaged: it does not name a series. Copy the file again."
+                f"{file}: its header has no {lacking}, so it names no series of MR images. Copy the file again if it "
+                "is cut off or damaged; convert the series to NIfTI if that was taken away."
             )
-        if header.Modality == "MR":
-            series.setdefault(header.SeriesInstanceUID, []).append(file)
+        if modality != "MR":
+            others.add(modality)
+            continue
+        series.setdefault(header.SeriesInstanceUID, []).append(file)
+        described.setdefault(header.SeriesInstanceUID, _description(header))
     if not path.is_dir():
         series = {name: files for name, files in series.items() if path in files}
     if not series:
-        raise InputError(f"{path}: no MR image in DICOM found; expected a short-axis series.")
+        seen = f", but {', '.join(sorted(map(str, others)))}" if others else ""
+        raise InputError(f"{path}: no MR image in DICOM found{seen}; expected a short-axis series.")
     if len(series) > 1 and any(len(files) > 1 for files in series.values()):
-        found = ", ".join(f"{files[0].relative_to(path)} ({len(files)} files)" for files in series.values())
+        found = "; ".join(
+            f"{described[name]}{files[0].relative_to(path)} ({len(files)} files)" for name, files in series.items()
+        )
         raise InputError(
-            f"{path}: holds {len(series)} MR series, among them {found}; expected one. Name its folder or one of its "
-            "files."
+            f"{path}: holds {len(series)} MR series; expected one. Name its folder or one of its files. There are "
+            f"{found}."
         )
     return [file for files in series.values() for file in files]
+
+
+def _number_of_frames(header: Dataset) -> int:
+    try:
+        return int(header.get("NumberOfFrames") or 1)
+    except UNREADABLE:
+        return 1
+
+
+def _files(path: Path) -> list[Path]:
+    """All files below a folder, or beside a file; linked folders are followed, each folder once."""
+    found = []
+    if not path.is_dir():
+        return sorted(file for file in path.parent.iterdir() if file.is_file())
+    for parent, names in walk(path, _unreadable):
+        found += [file for name in names if (file := parent / name).is_file()]
+    return sorted(found)
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise InputError(
+        f"{error.filename}: the folder cannot be read ({error.strerror}). Change its permissions, or name another."
+    ) from error
+
+
+def _is_no_image(header: Dataset) -> bool:
+    """Whether a file is a directory, raw data, a report, a presentation state: an object that has no image in it.
+
+    Standard classes tell that by their names. Of a vendor's own it is known of a file that says nothing of a matrix.
+    """
+    kind = pydicom.uid.UID(header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID") or "")
+    if not kind:
+        return False
+    if kind.is_private or kind.name == kind:
+        return "Rows" not in header and "Modality" in header
+    return "Image" not in kind.name
+
+
+def _modality(header: Dataset) -> str:
+    """The modality that an image's class tells where an anonymiser took the attribute away; empty for most classes."""
+    kind = header.get("SOPClassUID")
+    return "MR" if kind and re.match(r"(Enhanced |Legacy Converted Enhanced )?MR ", kind.name) else ""
+
+
+def _description(header: Dataset) -> str:
+    """Number and description of a series, as far as they are there, for a list of series."""
+    words = " ".join(str(header.get(name) or "") for name in DESCRIBING).split()
+    shown = "".join(letter for letter in " ".join(words) if letter.isprintable())
+    return f"{shown}: " if shown else ""
 
 
 def _read(file: Path, keywords: list[str] | None = None) -> Dataset:
     """Read a file, or only some keywords of its header."""
     try:
-        return pydicom.dcmread(file, stop_before_pixels=keywords is not None, specific_tags=keywords)
+        header = pydicom.dcmread(file, stop_before_pixels=keywords is not None, specific_tags=keywords, force=True)
+        if "TransferSyntaxUID" not in header.file_meta:  # without a preamble it stands nowhere
+            implicit = pydicom.uid.ImplicitVRLittleEndian
+            header.file_meta.TransferSyntaxUID = implicit if header.original_encoding[0] else EXPLICIT
+        return header
     except UNREADABLE as error:
         raise InputError(f"{file}: cannot be read as DICOM, it is truncated or damaged. Copy it again.") from error
 
@@ -253,6 +374,8 @@ def _frames(file: Path, header: Dataset) -> list[_Frame]:
             f"{file}: its pixels are {header.PhotometricInterpretation}; expected grey values (MONOCHROME2). Name the "
             "series as it was acquired."
         )
+    if (count := _voxels(file, header)) > volumes.MAXIMAL_VOXELS:
+        raise InputError(f"{file}: has {count} voxels by its header; expected at most {volumes.MAXIMAL_VOXELS}.")
     pixels = _pixels(file, header)
     images = pixels[None] if pixels.ndim == 2 else pixels
     frames = []
@@ -261,13 +384,21 @@ def _frames(file: Path, header: Dataset) -> list[_Frame]:
             _numbers(file, header, number, *attribute) for attribute in FRAME_ATTRIBUTES
         )
         image = (stored * slope + intercept).astype(np.float32)
-        frame = _Frame(file, image, position, directions.reshape(2, 3), spacing, header.get("FrameOfReferenceUID", ""))
+        reference, part = str(header.get("FrameOfReferenceUID") or ""), _part(header, number)
+        frame = _Frame(file, image, position, directions.reshape(2, 3), spacing, reference, part)
         if not np.allclose(frame.directions @ frame.directions.T, np.eye(2), atol=DIRECTION_TOLERANCE):
             raise InputError(f"{file}: ImageOrientationPatient is not of two perpendicular unit vectors.")
         if frame.spacing.min() <= 0:
             raise InputError(f"{file}: PixelSpacing is {frame.spacing.tolist()}; expected mm above 0.")
         frames.append(frame)
     return frames
+
+
+def _voxels(file: Path, header: Dataset) -> int:
+    try:
+        return int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * _number_of_frames(header)
+    except UNREADABLE as error:
+        raise InputError(f"{file}: its header has no valid Rows and Columns. Copy it again.") from error
 
 
 def _pixels(file: Path, header: Dataset) -> np.ndarray:
@@ -305,6 +436,94 @@ def _numbers(
     return values
 
 
+def _part(header: Dataset, number: int) -> str:
+    """Which part of the complex signal a frame is of, one of `PARTS`; magnitude where its header does not say."""
+    own = header.get("PerFrameFunctionalGroupsSequence", [])[number : number + 1]
+    shared = header.get("SharedFunctionalGroupsSequence", [])
+    words: list[str] = []
+    for groups in (*own, *shared):
+        for kind in groups.get("MRImageFrameTypeSequence") or []:
+            words += [str(kind.get("ComplexImageComponent") or ""), *_words(kind.get("FrameType"))[2:]]
+    words += [str(header.get("ComplexImageComponent") or ""), *_words(header.get("ImageType"))[2:]]
+    parts = [PARTS[first] for word in words if (first := re.split("[_ ]", word.upper())[0]) in PARTS]
+    if not parts and GE_PART in header and str(header[GE_PART].value) in ("0", "1", "2", "3"):
+        return GE_PARTS[int(str(header[GE_PART].value))]
+    return parts[0] if parts else MAGNITUDE
+
+
+def _words(value: object) -> list[str]:
+    """Values of an attribute, of which there may be none, one or several."""
+    if value is None:
+        return []
+    return [str(word) for word in ([value] if isinstance(value, str) or not isinstance(value, Sequence) else value)]
+
+
+def _choose_part(frames: dict[Path, list[_Frame]]) -> list[str]:
+    """Leave the magnitude images where each has another of the same place beside it; returns notes.
+
+    Raises InputError where slices are of several parts of the signal and no whole stack of magnitude images is there.
+    """
+    everything = [frame for of_file in frames.values() for frame in of_file]
+    parts = {frame.part for frame in everything}
+    if len(parts) < 2:
+        return [f"images of the signal's {part}" for part in parts - {MAGNITUDE}]
+    first = everything[0]
+    other = next(frame for frame in everything if frame.part != first.part)
+
+    def places(of: list[_Frame]) -> set[tuple[float, ...]]:
+        return {tuple(np.rint(frame.position / POSITION_TOLERANCE_MM)) for frame in of}
+
+    magnitude = [frame for frame in everything if frame.part == MAGNITUDE]
+    if places(magnitude) != places(everything):
+        raise InputError(
+            f"{other.file}: is of the signal's {other.part} by its ImageType, {first.file} of its {first.part}; "
+            "expected images of one kind. Copy the magnitude images into a folder of their own."
+        )
+    for file, of_file in list(frames.items()):
+        frames[file] = [frame for frame in of_file if frame.part == MAGNITUDE]
+        if not frames[file]:
+            del frames[file]
+        elif len(frames[file]) < len(of_file):
+            raise InputError(
+                f"{file}: holds frames of the signal's {' and '.join(sorted(parts))}; expected images of one kind. "
+                "Export the magnitude images alone."
+            )
+    return [f"images of the signal's {part} are passed over" for part in sorted(parts - {MAGNITUDE})]
+
+
+def _check_shared(headers: dict[Path, Dataset]) -> None:
+    """Raise InputError if files are not of one examination and sequence."""
+    (first, reference), *others = headers.items()
+    for file, header in others:
+        for name in SHARED:
+            if not _alike(reference.get(name), header.get(name)):
+                shown = "" if name == "PatientID" else f", {_shown(header, name)} and {_shown(reference, name)}"
+                raise InputError(
+                    f"{file}: its {name} differs from that of {first}{shown}; expected images of one series. Copy "
+                    "those of the short-axis series into a folder of their own."
+                )
+
+
+def _differences(headers: Sequence[Dataset]) -> list[str]:
+    """Return a note for each attribute of `NOTED` that differs by more than a number, as those of breath-holds do."""
+    values = {name: {re.sub(r"[0-9]+", "", _shown(header, name)) for header in headers} for name in NOTED}
+    return [f"{name} differs between its files: images of several series?" for name in NOTED if len(values[name]) > 1]
+
+
+def _alike(one: object, other: object) -> bool:
+    """Whether two values of an attribute may be those of one series; what is missing contradicts nothing."""
+    if one in (None, "") or other in (None, ""):
+        return True
+    try:
+        return bool(np.isclose(float(str(one)), float(str(other)), rtol=SHARED_TOLERANCE))
+    except ValueError:
+        return _words(one) == _words(other)
+
+
+def _shown(header: Dataset, name: str) -> str:
+    return "".join(letter for letter in "/".join(_words(header.get(name))) if letter.isprintable())
+
+
 def _positions(source: Dataset) -> list[PlanePositionSequence]:
     frames = source.get("PerFrameFunctionalGroupsSequence")
     positions = [frame.PlanePositionSequence[0] for frame in frames] if frames else [source]
@@ -315,9 +534,8 @@ def _source(header: Dataset, frames: Sequence[_Frame], first: _Frame, slice_spac
     """Return what a segmentation needs of a file's header, in one form for all scanners; `first` stands for all."""
     source = Dataset()
     for name in IDENTIFIERS:
-        if not header.get(name):
-            raise InputError(f"{frames[0].file}: its header has no {name}. Export the series again.")
-        setattr(source, name, header[name].value)
+        if header.get(name):
+            setattr(source, name, header[name].value)
     source.SpecificCharacterSet = "ISO_IR 192"  # UTF-8 holds names in any script
     for name, check in PATIENT_AND_STUDY.items():
         value = str(header.get(name) or "")

@@ -1,13 +1,14 @@
 """Images that a user names: finding and reading them, and writing results in their geometry."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cardioseg.cohort import folders
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from cardioseg.cohort.dicom import Series
 
 SUFFIXES = (".nii.gz", ".nii")
+# What is taken for an image in a folder. Files of the other formats are named as not segmented.
+IMAGES = (*SUFFIXES, ".hdr", ".mgz", ".mha", ".mhd", ".mnc", ".nhdr", ".nrrd")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,9 @@ class Image:
 def find(arguments: Iterable[Path | str], out: Path | None = None) -> dict[str, Path]:
     """Find the images that files and folders hold.
 
-    A folder stands for all NIfTI files below it or, if there are none, for the DICOM series in it. An image is named
+    A folder stands for all images below it, also behind links, or for the DICOM series in it. Files of one DICOM series
+    stand for one image. Folders that cannot be read and images of other formats are among what is found, so that
+    reading them reports an error. An image is named
     after its file or folder, without suffix. If two names are equal, all images are named by their paths below the
     common folder.
 
@@ -52,7 +57,7 @@ def find(arguments: Iterable[Path | str], out: Path | None = None) -> dict[str, 
         A path does not exist or lies in `out`, a folder has no images, or a folder holds both NIfTI and DICOM.
     """
     results = None if out is None else out.resolve()
-    paths = list(dict.fromkeys(path for argument in arguments for path in _images(Path(argument), results)))
+    paths = _one_a_series([path for argument in arguments for path in _images(Path(argument), results)])
     names = [_without_suffix(path.name) for path in paths]
     if len(set(names)) < len(names):
         shared = os.path.commonpath([path.parent for path in paths])
@@ -82,7 +87,7 @@ def read(path: Path) -> Image:
     InputError
         The image cannot be used, or the packages for DICOM are not installed.
     """
-    if not path.is_dir() and not _is_dicom(path):
+    if not path.is_dir() and not folders.is_dicom(path):
         return Image(path, volumes.read_image(path))
     try:
         from cardioseg.cohort import dicom
@@ -131,12 +136,24 @@ def write_map(path: Path, array: np.ndarray, image: Image) -> Path:
     return path
 
 
-def write_for_archive(path: Path, labels: np.ndarray, structures: Iterable[str], image: Image) -> None:
-    """Write labels as a DICOM segmentation if the image is a DICOM series; arguments as of `write_labels`."""
-    if image.series is not None:
-        from cardioseg.cohort import dicom
+def write_for_archive(path: Path, labels: np.ndarray, structures: Iterable[str], image: Image) -> list[str]:
+    """Write labels as a DICOM segmentation if the image is a DICOM series; arguments as of `write_labels`.
 
-        dicom.write_segmentation(path.with_name(f"{path.name}.dcm"), labels, structures, image.series)
+    Returns
+    -------
+    list of str
+        Why there is no such file, where the series' headers do not allow one.
+    """
+    if image.series is None:
+        return []
+    from cardioseg.cohort import dicom
+
+    path = path.with_name(f"{path.name}.dcm")
+    try:
+        dicom.write_segmentation(path, labels, structures, image.series)
+    except InputError as error:
+        return [f"no DICOM segmentation: {str(error).removeprefix(f'{path}: ')}"]
+    return []
 
 
 def _images(argument: Path, results: Path | None) -> list[Path]:
@@ -149,11 +166,17 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
         )
     # Names of results must not lead out of their folder.
     argument = argument.resolve() if ".." in argument.parts else argument.absolute()
-    if argument.is_file():
+    if not argument.is_dir():
         return [argument]
-    inside = sorted(path for path in argument.rglob("*") if not (results and path.resolve().is_relative_to(results)))
-    found = [path for path in inside if path.name.endswith(SUFFIXES) and not path.name.startswith(".")]
-    series = next((path for path in inside if path.is_file() and _is_dicom(path)), None)
+    unreadable: list[Path] = []
+    inside = [
+        path
+        for parent, names in folders.walk(argument, lambda error: unreadable.append(Path(error.filename)))
+        for path in (parent / name for name in names)
+        if not (results and path.resolve().is_relative_to(results))
+    ]
+    found = [path for path in inside if path.name.lower().endswith(IMAGES)]
+    series = next((path for path in inside if folders.is_dicom(path)), None)
     if found and series:
         raise InputError(
             f"{argument}: holds NIfTI ({found[0].relative_to(argument)}) and DICOM ({series.relative_to(argument)}); "
@@ -161,21 +184,46 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
         )
     if series:
         return [argument]
-    if not found:
+    if not found and not unreadable:
         raise InputError(f"{argument}: no image in this folder; expected NIfTI images (.nii or .nii.gz) or DICOM.")
-    return found
+    # A folder that cannot be read fails as an image does, and is named with the others.
+    return sorted(found + unreadable)
 
 
-def _is_dicom(path: Path) -> bool:
-    """Return whether a file of any name is DICOM: "DICM" after 128 bytes (PS3.10 7.1)."""
+def _one_a_series(paths: Sequence[Path]) -> list[Path]:
+    """The images of which `paths` are files: of DICOM files of one series in one folder, the first stands for all.
+
+    Where every DICOM file of a folder is named and each is a series of its own, as scanners make them of breath-holds,
+    the folder stands for them.
+    """
+    of_folder: dict[Path, dict[str, list[Path]]] = {}
+    for path in paths:
+        if path.is_file() and folders.is_dicom(path):
+            of_folder.setdefault(path.parent, {}).setdefault(_series(path), []).append(path)
+    stand_ins: dict[Path, Path] = {}
+    for folder, series in of_folder.items():
+        named = [path for files in series.values() for path in files]
+        single = len(series) > 1 and all(len(files) == 1 for files in series.values())
+        everything = single and not any(
+            folders.is_dicom(path) for path in folder.iterdir() if path.is_file() and path not in named
+        )
+        for files in series.values():
+            stand_ins |= dict.fromkeys(files, folder if everything else min(files))
+    return list(dict.fromkeys(stand_ins.get(path, path) for path in paths))
+
+
+def _series(path: Path) -> str:
+    """The series that a DICOM file is one image of; a file that is a stack, or cannot be read, is its own."""
     try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+        from cardioseg.cohort import dicom
+
+        return dicom.series_of(path) or str(path)
+    except (ModuleNotFoundError, InputError):
+        return str(path)
 
 
 def _without_suffix(name: str) -> str:
     for suffix in (*SUFFIXES, ".dcm"):
-        name = name.removesuffix(suffix)
+        if name.lower().endswith(suffix):
+            name = name[: -len(suffix)]
     return name

@@ -28,6 +28,8 @@ MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
 # An array with fewer different values holds labels, not an image.
 MINIMAL_GREY_VALUES = 16
+# Far more than any stack of short-axis slices has; what is larger would fill the memory.
+MAXIMAL_VOXELS = 2**26
 # Beyond this distance from the scanner's centre, single precision cannot place slices exactly enough.
 MAXIMAL_DISTANCE_MM = 10_000
 GEOMETRY_FIELDS = (

@@ -139,7 +139,7 @@ def _segment_one(
         picture = aside / "slices" / f"{name}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         style.save(sheet.figure(volume, found.labels, "\n".join([name, *why]), structures), [picture])
-        inputs.write_for_archive(aside / "dicom" / name, found.labels, structures, image)
+        without = inputs.write_for_archive(aside / "dicom" / name, found.labels, structures, image)
         mask = inputs.write_labels(aside / "masks" / name, found.labels, model.structures, image)
     return {
         "status": "review" if why else "ok",
@@ -148,7 +148,7 @@ def _segment_one(
         **measured,
         **{f"{structure}_agreement": value for structure, value in agreements.items()},
         **of_source,
-        "notes": [*volume.notes, *(["turned to the training cohort's orientation"] if found.turned else [])],
+        "notes": [*volume.notes, *(["turned to the training cohort's orientation"] if found.turned else []), *without],
     }
 
 

@@ -210,6 +210,11 @@ def shifted(file, millimetres):
     rewrite(file, ImagePositionPatient=[position[0] + millimetres, *position[1:]])
 
 
+def another_echo(file):
+    for each in file.parent.iterdir():
+        rewrite(each, EchoTime=9.5 if each == file else 1.5)
+
+
 FAULTS_OF_A_FILE = {
     "orientation": (lambda file: rewrite(file, ImageOrientationPatient=[1, 0, 0, 0, 0, 1]), "its orientation differs"),
     "pixel spacing": (lambda file: rewrite(file, PixelSpacing=[1.25, 1.3]), "its pixel spacing differs"),
@@ -225,8 +230,12 @@ FAULTS_OF_A_FILE = {
     "no orientation": (lambda file: rewrite(file, ImageOrientationPatient=None), "no valid ImageOrientationPatient"),
     "short spacing": (lambda file: rewrite(file, PixelSpacing="1.25"), "no valid PixelSpacing"),
     "bad slope": (lambda file: with_slope(file, b"abc "), "no valid RescaleSlope"),
-    "no identifier": (lambda file: without(file, "StudyInstanceUID"), "no StudyInstanceUID"),
     "zero spacing": (lambda file: rewrite(file, PixelSpacing=[0, 1.1]), "expected mm above 0"),
+    "phase": (lambda file: rewrite(file, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"]), "of the signal's phase"),
+    "another study": (lambda file: rewrite(file, StudyInstanceUID="1.9"), "its StudyInstanceUID differs"),
+    "another echo": (another_echo, "its EchoTime differs"),
+    "a million pixels a side": (lambda file: rewrite(file, Rows=65535, Columns=65535), "expected at most"),
+    "no modality": (lambda file: rewrite(file, Modality="", SOPClassUID="1.2.3"), "its header has no Modality"),
     "skewed": (lambda file: rewrite(file, ImageOrientationPatient=[1, 0, 0, 1, 1, 0]), "two perpendicular"),
 }
 
@@ -275,6 +284,124 @@ def test_any_truncation_is_told(folder):
     for length in [*range(132, len(content) - 2000, 97), len(content) - 1]:
         file.write_bytes(content[:length])
         assert str(file) in failure(folder), length
+
+
+def phase(files):
+    """A phase image beside each, of the same place."""
+    for number, file in enumerate(files):
+        rewrite(file, ImageType=["ORIGINAL", "PRIMARY", "M", "ND"])
+        header = pydicom.dcmread(file)
+        header.SOPInstanceUID, header.ImageType = f"1.2.3.1.{200 + number}", ["ORIGINAL", "PRIMARY", "P", "ND"]
+        header.PixelData = bytes(len(header.PixelData))
+        header.save_as(file.with_name(f"phase{number}"))
+
+
+def test_phase_images_beside_a_stack_are_passed_over(folder, tmp_path):
+    phase(dicom_files.write_series(folder, stored(), stack_affine()))
+    series = dicom.read_series(folder)
+    np.testing.assert_array_equal(series.volume.array, stored())
+    assert series.volume.notes == ("images of the signal's phase are passed over",)
+    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, series)
+    assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
+
+
+def test_phase_image_in_place_of_one_is_refused(folder):
+    files = dicom_files.write_series(folder, stored(), stack_affine())
+    phase(files)
+    files[2].unlink()
+    assert "expected images of one kind" in failure(folder)
+
+
+@pytest.mark.parametrize("word", ["M_FFE", "MAGNITUDE", "OTHER"])
+def test_words_for_magnitude(folder, word):
+    dicom_files.write_series(
+        folder, stored(), stack_affine(), change=lambda index, header: setattr(header, "ImageType", ["A", "B", word])
+    )
+    assert dicom.read_series(folder).volume.notes == ()
+
+
+def test_phase_images_alone_are_noted(folder):
+    def change(index, header):
+        header.ImageType = ["ORIGINAL", "PRIMARY", "PHASE MAP"]
+
+    dicom_files.write_series(folder, stored(), stack_affine(), change=change)
+    assert dicom.read_series(folder).volume.notes == ("images of the signal's phase",)
+
+
+def test_slices_of_two_series_are_noted(folder):
+    """Slice by slice in series of their own, as breath-holds are, and of one geometry."""
+
+    def change(index, header):
+        header.SeriesInstanceUID = f"1.2.3.{50 + index}"
+        header.SeriesDescription = f"{'cine' if index % 2 else 'LGE'} {index}"
+
+    dicom_files.write_series(folder, stored(), stack_affine(), change=change)
+    (note,) = dicom.read_series(folder).volume.notes
+    assert note.startswith("SeriesDescription differs")
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.66", "MR"),  # raw data
+        ("1.2.840.10008.5.1.4.1.1.11.1", "PR"),  # presentation state
+        ("1.3.46.670589.11.0.0.12.4", "MR"),  # a vendor's own
+    ],
+)
+def test_objects_that_are_no_images_are_passed_over(folder, kind, modality):
+    files = dicom_files.write_series(folder, stored(), stack_affine())
+    header = pydicom.dcmread(files[0])
+    header.Modality, header.SOPClassUID, header.file_meta.MediaStorageSOPClassUID = modality, kind, kind
+    for name in ("PixelData", "Rows", "Columns"):
+        delattr(header, name)
+    header.save_as(folder / "raw")
+    np.testing.assert_array_equal(dicom.read_series(folder).volume.array, stored())
+
+
+def test_file_of_several_frames_counts_alone(folder):
+    file = dicom_files.write_enhanced(folder / "enhanced", stored(), stack_affine(), slopes=[1] * 5)
+    other = dicom_files.write_enhanced(folder / "other", stored(seed=3), stack_affine(), slopes=[1] * 5)
+    (folder / "broken").touch()
+    np.testing.assert_array_equal(dicom.read_series(file).volume.array, stored())
+    np.testing.assert_array_equal(dicom.read_series(other).volume.array, stored(seed=3))
+
+
+@pytest.mark.parametrize("name", dicom.IDENTIFIERS[2:])
+def test_series_without_an_identifier_has_a_volume_and_no_segmentation(folder, tmp_path, name):
+    if name == "SeriesInstanceUID":
+        return
+    for file in dicom_files.write_series(folder, stored(), stack_affine()):
+        without(file, name)
+    series = dicom.read_series(folder)
+    np.testing.assert_array_equal(series.volume.array, stored())
+    with pytest.raises(InputError, match=f"have no {name}"):
+        dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, series)
+    assert not (tmp_path / "mask.dcm").exists()
+
+
+def test_image_whose_class_alone_tells_the_modality(folder):
+    for file in dicom_files.write_series(folder, stored(), stack_affine()):
+        without(file, "Modality")
+    np.testing.assert_array_equal(dicom.read_series(folder).volume.array, stored())
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_files_without_a_preamble(folder, implicit):
+    for file in dicom_files.write_series(folder, stored(), stack_affine()):
+        header = pydicom.dcmread(file)
+        plain = pydicom.Dataset(header)
+        plain.save_as(file, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+        assert file.read_bytes()[128:132] != b"DICM"
+    np.testing.assert_array_equal(dicom.read_series(folder).volume.array, stored())
+
+
+def test_series_in_a_folder_are_listed_with_their_descriptions(folder):
+    def change(index, header):
+        header.SeriesDescription = "LGE SA"
+
+    dicom_files.write_series(folder / "a", stored(), stack_affine(), change=change)
+    dicom_files.write_series(folder / "b", stored(), stack_affine(), series="1.2.3.7")
+    assert "4 LGE SA: a/" in failure(folder)
 
 
 # Segmentations

@@ -1,4 +1,6 @@
 import sys
+import tempfile
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import cardioseg.cohort
 import dicom_files
+from bad_input import without_rights
 from cardioseg.cohort import inputs
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
@@ -64,7 +67,77 @@ def test_written_in_the_images_own_geometry(tmp_path):
         np.testing.assert_allclose(written.affine, affine, atol=1e-6)
 
 
+def test_no_image_is_skipped(tmp_path):
+    """Behind links, with suffixes in capitals, of formats that are not read: all are found, to be read or named."""
+    for name in ("a/one.NII.GZ", "a/two.nii", "a/three.nrrd", "a/four.hdr", "linked/five.Nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "linked")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "dangling.nii.gz").symlink_to(tmp_path / "nowhere")
+    found = inputs.find([tmp_path / "a"])
+    assert list(found) == ["dangling", "four.hdr", "five", "one", "three.nrrd", "two"]
+    for name in ("dangling", "four.hdr", "three.nrrd"):
+        with pytest.raises(InputError):
+            inputs.read(found[name])
+
+
+def test_folder_that_cannot_be_read_is_named():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "lge.nii.gz").touch()
+        (folder / "deep").mkdir()
+        (folder / "deep").chmod(0)
+        with without_rights():
+            found = inputs.find([folder])
+            assert list(found) == ["deep", "lge"]
+            with pytest.raises(InputError, match=r"deep: the folder cannot be read \(Permission denied\)"):
+                inputs.read(found["deep"])
+
+
+def test_folder_named_like_a_file(folder):
+    (folder / "three.nii.gz").mkdir()
+    (folder / "three.nii.gz" / "lge.nii.gz").touch()
+    assert "three.nii.gz/lge" in inputs.find([folder])
+    assert inputs.find([folder / "three.nii.gz"]) == {"lge": folder / "three.nii.gz" / "lge.nii.gz"}
+
+
 # DICOM
+
+
+def test_files_of_a_series_are_one_image(tmp_path):
+    *_, files = phantom_series(tmp_path / "a")
+    *_, others = phantom_series(tmp_path / "b")
+    for path in others[1:]:
+        path.rename(path.with_name(f"{path.name}.dcm"))
+    found = inputs.find([*files, *sorted((tmp_path / "b").iterdir())])
+    assert [path.parent.name for path in found.values()] == ["a", "b"]
+    for path in found.values():
+        assert inputs.read(path).volume.array.shape == (5, 40, 44)
+
+
+def test_breath_holds_named_file_by_file_are_one_image(tmp_path):
+    *_, files = phantom_series(tmp_path / "a")
+    for number, path in enumerate(files):
+        header = pydicom.dcmread(path)
+        header.SeriesInstanceUID = f"1.2.3.{70 + number}"
+        header.save_as(path)
+    assert inputs.find(files) == {"a": tmp_path / "a"}
+    assert len(inputs.find(files[1:])) == 4
+
+
+def test_series_that_no_segmentation_can_refer_to(tmp_path):
+    *_, files = phantom_series(tmp_path / "a")
+    for path in files:
+        header = pydicom.dcmread(path)
+        del header.FrameOfReferenceUID
+        header.save_as(path)
+    image = inputs.read(tmp_path / "a")
+    (why,) = inputs.write_for_archive(tmp_path / "mask", np.ones((5, 40, 44), np.uint8), ["LV"], image)
+    assert why.startswith("no DICOM segmentation: ")
+    assert "FrameOfReferenceUID" in why
+    assert not (tmp_path / "mask.dcm").exists()
 
 
 def phantom_series(folder):
