@@ -1,3 +1,4 @@
+import importlib
 import sys
 import tempfile
 from pathlib import Path
@@ -89,6 +90,7 @@ def test_folder_that_cannot_be_read_is_named():
         (folder / "lge.nii.gz").touch()
         (folder / "deep").mkdir()
         (folder / "deep").chmod(0)
+        importlib.import_module("cardioseg.cohort.dicom")  # which nobody may not be allowed to read
         with without_rights():
             found = inputs.find([folder])
             assert list(found) == ["deep", "lge"]
