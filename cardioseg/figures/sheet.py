@@ -14,7 +14,9 @@ EVERYTHING = (slice(None), slice(None))
 
 
 @style.styled
-def figure(image: Volume, labels: np.ndarray, title: str, structures: Sequence[str]) -> Figure:
+def figure(
+    image: Volume, labels: np.ndarray, title: str, structures: Sequence[str], around: np.ndarray | None = None
+) -> Figure:
     """Draw every slice around the labels, in the image's order. Without any label the whole slices are drawn.
 
     All slices form one picture, because one axis per slice would take longer to draw than the segmentation takes.
@@ -29,17 +31,19 @@ def figure(image: Volume, labels: np.ndarray, title: str, structures: Sequence[s
         What stands above, in one or several lines.
     structures : sequence of str
         Names of the structures.
+    around : ndarray of int, shape (z, y, x), optional
+        Other labels, if the slices are to be drawn around those.
     """
-    where, grey = style.window(labels, image.spacing), style.limits(image.array)
+    where, grey = style.window(labels if around is None else around, image.spacing), style.limits(image.array)
     shown = image.array[:, *where]
     height, width = shown.shape[1] + GAP, shown.shape[2] + GAP
-    grid = Volume(_mosaic(shown, grey[1])[np.newaxis], image.affine)
+    grid = Volume(mosaic(shown, grey[1])[np.newaxis], image.affine)
     rows, columns = grid.array.shape[1:]
     inches = 1.6 * COLUMNS * rows * image.spacing[1] / (columns * image.spacing[2])
     drawn = Figure(figsize=(1.6 * COLUMNS, 0.5 + 0.14 * title.count("\n") + inches), layout=style.tight_layout())
     axis = drawn.subplots()
     style.show(axis, grid, 0, EVERYTHING, grey)
-    style.outline(axis, _mosaic(labels[:, *where], 0), len(structures))
+    style.outline(axis, mosaic(labels[:, *where], 0), len(structures))
     for z in range(len(labels)):
         left, top = (z % COLUMNS + 0.03) * width, (z // COLUMNS + 0.03) * height
         axis.text(left, top, f"slice {z + 1}", color="white", fontsize=6.5, va="top", path_effects=style.EDGE)
@@ -49,7 +53,7 @@ def figure(image: Volume, labels: np.ndarray, title: str, structures: Sequence[s
     return drawn
 
 
-def _mosaic(slices: np.ndarray, fill: float) -> np.ndarray:
+def mosaic(slices: np.ndarray, fill: float) -> np.ndarray:
     """Put slices (z, y, x) side by side, `COLUMNS` per row, as one picture (y, x)."""
     rows = -(-len(slices) // COLUMNS)
     padding = [(0, rows * COLUMNS - len(slices)), (0, GAP), (0, GAP)]

@@ -1,0 +1,99 @@
+"""Scar and segments of one mask together, each with the reason where there is none."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cardioseg.clinical import scar, segments
+from cardioseg.clinical.scar import Scar
+from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Volume
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found of scar and segments.
+
+    Attributes
+    ----------
+    scar : Scar or None
+        None where it was not asked for, or not measured.
+    scar_notes : tuple of str
+        Why there is none, or why it should be doubted.
+    segments : tuple of dict
+        See `segments.measure`; empty where they were not asked for.
+    segments_note : str
+        Why there are none.
+    """
+
+    scar: Scar | None = None
+    scar_notes: tuple[str, ...] = ()
+    segments: tuple[dict[str, Any], ...] = ()
+    segments_note: str = ""
+
+    def scar_labels(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the mask of the scar in the values of `scar.CODES`; of zeros in a shape where there is no scar."""
+        return self.scar.labels if self.scar else np.zeros(shape, np.uint8)
+
+    def entry(self) -> dict[str, Any]:
+        """Return what a table of images holds: the numbers of the scar, in how many segments it is, and the notes."""
+        found: dict[str, Any] = {}
+        if self.scar:
+            found |= self.scar.quantities()
+            if self.segments and not self.segments_note:
+                found["scar_segments"] = sum(row["scar_mass_g"] > 0 for row in self.segments)
+        if self.scar or self.scar_notes:
+            found["scar_notes"] = list(self.scar_notes)
+        if self.segments:
+            found["segments"] = list(self.segments)
+        return found
+
+
+def examine(
+    image: Volume,
+    labels: np.ndarray,
+    structures: Sequence[str],
+    settings: Mapping[str, Any],
+    doubts: Sequence[str] = (),
+) -> Examination:
+    """Measure the scar and the segments of an image's mask as far as the settings ask for them.
+
+    Parameters
+    ----------
+    image : Volume
+        Intensities (z, y, x), with the affine.
+    labels : ndarray of int
+        The mask, (z, y, x); label k + 1 is `structures[k]`.
+    structures : sequence of str
+        The structures' names.
+    settings : mapping
+        `clinical` (the names of `cavity` and `myocardium`), `scar` (see `scar.measure`) and `segments` (the name of the
+        `right_ventricle`), each None to leave it out.
+    doubts : sequence of str
+        Why the outline of the wall is not to be trusted. Then no scar is measured, since an outline that takes in blood
+        or fat makes these scar.
+    """
+    wall, asked, divided = settings["clinical"], settings["scar"], settings["segments"]
+    if not wall or not (asked or divided):
+        return Examination()
+    cavity, myocardium = (1 + list(structures).index(wall[key]) for key in ("cavity", "myocardium"))
+    found, notes = None, list(doubts) if asked else []
+    if asked and not doubts:
+        try:
+            found = scar.measure(image.array, labels, image.spacing, cavity, myocardium, asked)
+            notes = found.warnings()
+        except InputError as error:
+            notes = [str(error)]
+    if not divided:
+        return Examination(found, tuple(notes))
+    right_ventricle = 1 + list(structures).index(divided["right_ventricle"])
+    note = ""
+    try:
+        mask = Volume(labels, image.affine, image.notes)
+        parts = segments.divide(mask, cavity, myocardium, right_ventricle)
+        rows = segments.measure(parts, image.array, image.spacing, found.chosen.scar if found else None)
+    except InputError as error:
+        note, rows = str(error), segments.unavailable(str(error))
+    return Examination(found, tuple(notes), tuple(rows), note)

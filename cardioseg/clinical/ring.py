@@ -1,0 +1,86 @@
+"""Polar coordinates about the cavity: the myocardium of a short-axis slice is a ring."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from cardioseg.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The myocardium of a stack and where each of its voxels lies. All arrays are (z, y, x).
+
+    Attributes
+    ----------
+    cavity, myocardium : ndarray of bool
+        The masks.
+    angle : ndarray
+        Direction of a voxel from the centre of its slice's cavity, in radians: 0 along the columns' index x, pi / 2
+        along the rows' index y, measured in mm.
+    radius : ndarray
+        Distance from that centre in mm.
+    border_mm : ndarray
+        In-plane distance of a voxel of the myocardium from the nearest voxel of its slice that is none; 0 elsewhere.
+    depth : ndarray
+        Where in the wall a voxel lies, from 0 at the cavity to 1 at the outside; NaN where the slice has no cavity.
+    """
+
+    cavity: np.ndarray
+    myocardium: np.ndarray
+    angle: np.ndarray
+    radius: np.ndarray
+    border_mm: np.ndarray
+    depth: np.ndarray
+
+
+def ring(labels: np.ndarray, spacing: tuple[float, float, float], cavity: int, myocardium: int) -> Ring:
+    """Lay polar coordinates over the myocardium of a mask.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        (z, y, x), slices perpendicular to the long axis.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+    cavity, myocardium : int
+        Labels of the left ventricle's cavity and of its wall.
+
+    Raises
+    ------
+    InputError
+        The mask holds no myocardium, or is no volume.
+    """
+    if labels.ndim != 3:
+        raise InputError(f"expected a mask (z, y, x), not one of shape {labels.shape}")
+    inside, wall = labels == cavity, labels == myocardium
+    if not wall.any():
+        raise InputError("the mask holds no myocardium")
+    angle, radius, border = (np.zeros(labels.shape) for _ in range(3))
+    depth = np.full(labels.shape, np.nan)
+    height, width = spacing[1:]
+    y, x = np.indices(labels.shape[1:])
+    for z in np.flatnonzero(wall.any(axis=(1, 2))):
+        heart = inside[z] | wall[z]
+        rows, columns = np.nonzero(inside[z] if inside[z].any() else heart)
+        up, along = (y - rows.mean()) * height, (x - columns.mean()) * width
+        angle[z], radius[z] = np.arctan2(up, along), np.hypot(up, along)
+        border[z] = _distance(wall[z], (height, width))
+        if inside[z].any():
+            from_cavity, from_outside = _distance(~inside[z], (height, width)), _distance(heart, (height, width))
+            total = from_cavity + from_outside
+            depth[z] = np.divide(from_cavity, total, out=np.zeros_like(total), where=total > 0)
+    return Ring(inside, wall, angle, radius, border, depth)
+
+
+def ring_box(labels: np.ndarray, cavity: int, myocardium: int) -> tuple[slice, ...]:
+    """The box around the cavity and its wall; all of the volume where the mask has neither."""
+    found = ndimage.find_objects(((labels == cavity) | (labels == myocardium)).view(np.uint8))
+    return found[0] if found else (slice(None),) * labels.ndim
+
+
+def _distance(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """Distance in mm of each pixel of a mask from the nearest one outside; what lies beyond the image is outside."""
+    distance: np.ndarray = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1]
+    return distance

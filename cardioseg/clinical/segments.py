@@ -1,0 +1,260 @@
+"""The 17 segments of the left ventricle's wall, by the standard of the American Heart Association.
+
+A mask and the directions in its header say which segment a voxel of the myocardium lies in: the right ventricle lies at
+the septum, and which of its two ends is the anterior one follows from the way to the base. Anatomy has one handedness,
+so it does not matter how an image is stored, as long as its header says so.
+
+References
+----------
+Cerqueira et al., Circulation 2002;105:539-542.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from cardioseg.clinical.ring import Ring, ring, ring_box
+from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import NO_GEOMETRY, Volume
+from cardioseg.evaluation.clinical import MYOCARDIAL_DENSITY
+
+NAMES = (
+    *("basal anterior", "basal anteroseptal", "basal inferoseptal"),
+    *("basal inferior", "basal inferolateral", "basal anterolateral"),
+    *("mid anterior", "mid anteroseptal", "mid inferoseptal"),
+    *("mid inferior", "mid inferolateral", "mid anterolateral"),
+    *("apical anterior", "apical septal", "apical inferior", "apical lateral"),
+    "apex",
+)
+APEX = 17
+# By the angle from the middle of the septum towards the anterior wall, in steps of 60 degrees from -180.
+SIXTHS = (5, 4, 3, 2, 1, 6)
+# In steps of 90 degrees from -225, so that the septum is a step of its own.
+QUARTERS = (16, 15, 14, 13)
+FEWEST_SLICES = 3
+# The right ventricle's cavity lies on the septum; its mask may keep this distance.
+SEPTUM_MM = 3
+LEAST_SEPTUM_DEGREES = 30
+# Wall thickness and transmurality are measured along the radii of narrow sectors.
+CHORD_DEGREES = 5
+
+
+class Segments(NamedTuple):
+    """Segments of a mask: their numbers (z, y, x; uint8; 0 elsewhere), and the angle of each voxel in radians.
+
+    The angle is 0 in the middle of the septum and grows towards the anterior wall.
+    """
+
+    numbers: np.ndarray
+    angle: np.ndarray
+    wall: Ring
+    box: tuple[slice, ...]
+
+
+def divide(mask: Volume, cavity: int, myocardium: int, right_ventricle: int) -> Segments:
+    """Divide the myocardium of a mask into the 17 segments.
+
+    The slices that show cavity and myocardium are parted into basal, mid and apical thirds along the stack; slices
+    beyond them at the apical end are the apex, segment 17. The middle between both insertions of the right ventricle is
+    that of the septum, in all slices alike. The apical end is that where the ventricle is smaller.
+
+    Parameters
+    ----------
+    mask : Volume
+        Labels (z, y, x), slices perpendicular to the long axis, with the affine from index (x, y, z) to mm (right,
+        anterior, superior).
+    cavity, myocardium, right_ventricle : int
+        The labels of the structures.
+
+    Raises
+    ------
+    InputError
+        The header has no directions or contradicts anatomy, the stack has too few slices with cavity and myocardium, or
+        the right ventricle does not lie along the septum.
+    """
+    labels, spacing = mask.array, mask.spacing
+    box = ring_box(labels, cavity, myocardium)
+    wall = ring(labels[box], spacing, cavity, myocardium)
+    slices = np.flatnonzero(wall.cavity.any(axis=(1, 2)) & wall.myocardium.any(axis=(1, 2)))
+    if len(slices) < FEWEST_SLICES:
+        raise InputError(
+            f"{len(slices)} slices show cavity and myocardium; base, middle and apex need {FEWEST_SLICES} or more"
+        )
+    areas = np.count_nonzero(wall.cavity | wall.myocardium, axis=(1, 2))[slices]
+    third = len(slices) // 3
+    from_base = slices if areas[:third].sum() >= areas[-third:].sum() else slices[::-1]
+    basal_and_mid = from_base[: -(-2 * len(from_base) // 3)]
+    septum = _septum(labels, box, wall, spacing, right_ventricle, basal_and_mid)
+    upwards = bool(from_base[0] > from_base[-1])
+    angle = np.angle(np.exp(1j * (wall.angle - septum))) * _turn_to_anterior(mask, septum, upwards)
+    degrees = np.degrees(angle)
+    sixth = np.array(SIXTHS)[np.floor(degrees / 60).astype(int) % 6 - 3]
+    quarter = np.array(QUARTERS)[np.floor((degrees + 225) / 90).astype(int) % 4]
+    numbers = np.zeros(labels.shape, np.uint8)
+    for z in np.flatnonzero(wall.myocardium.any(axis=(1, 2))):
+        if z > from_base[-1] if not upwards else z < from_base[-1]:
+            own: np.ndarray | int = APEX
+        else:
+            level = 3 * int(np.abs(from_base - z).argmin()) // len(from_base)
+            own = (sixth[z], 6 + sixth[z], quarter[z])[level]
+        numbers[box][z] = np.where(wall.myocardium[z], own, 0)
+    return Segments(numbers, angle, wall, box)
+
+
+def sector(number: int) -> tuple[int, int]:
+    """Where a segment begins and ends, in degrees from the middle of the septum towards the anterior wall."""
+    if number == APEX:
+        return -180, 180
+    if number in QUARTERS:
+        start = -225 + 90 * QUARTERS.index(number)
+        return start, start + 90
+    start = -180 + 60 * SIXTHS.index(1 + (number - 1) % 6)
+    return start, start + 60
+
+
+def measure(
+    segments: Segments, image: np.ndarray, spacing: tuple[float, float, float], scar: np.ndarray | None
+) -> list[dict[str, str | int | float]]:
+    """What each of the 17 segments holds, a row a segment.
+
+    Wall thickness is the wall's length along the radius, transmurality the share of scar in it where there is scar, and
+    0 where there is none: medians over narrow sectors, of which those at the edge of a scar or of a gap are halfway
+    filled. The apex has neither.
+
+    Parameters
+    ----------
+    segments : Segments
+        See `divide`.
+    image : ndarray
+        Intensities (z, y, x).
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+    scar : ndarray of bool or None
+        (z, y, x); None where it was not measured.
+
+    Returns
+    -------
+    list of dict
+        `segment`, `name`, `mass_g`, `thickness_mm`, `mean_intensity`, `scar_mass_g`, `scar_percent`,
+        `transmurality_percent`, and a `note` that says why values are NaN.
+    """
+    numbers, image = segments.numbers[segments.box], image[segments.box]
+    inside = scar[segments.box] if scar is not None else None
+    voxel_g = MYOCARDIAL_DENSITY * float(np.prod(spacing)) / 1000
+    return [
+        {
+            "segment": number,
+            "name": name,
+            **_row(number, numbers == number, segments, image, spacing, inside, voxel_g),
+        }
+        for number, name in enumerate(NAMES, start=1)
+    ]
+
+
+def unavailable(reason: str) -> list[dict[str, str | int | float]]:
+    """The rows of `measure` where there are no segments."""
+    return [{"segment": number, "name": name, **_nothing(reason)} for number, name in enumerate(NAMES, start=1)]
+
+
+def _nothing(note: str) -> dict[str, str | int | float]:
+    values = ("mass_g", "thickness_mm", "mean_intensity", "scar_mass_g", "scar_percent", "transmurality_percent")
+    return {**dict.fromkeys(values, float("nan")), "note": note}
+
+
+def _row(
+    number: int,
+    voxels: np.ndarray,
+    segments: Segments,
+    image: np.ndarray,
+    spacing: tuple[float, float, float],
+    scar: np.ndarray | None,
+    voxel_g: float,
+) -> dict[str, str | int | float]:
+    count = np.count_nonzero(voxels)
+    if not count:
+        beyond = "no slice shows myocardium beyond the cavity's apical end"
+        return _nothing(beyond if number == APEX else "the mask has no myocardium here")
+    row = _nothing("")
+    row |= {"mass_g": float(count * voxel_g), "mean_intensity": float(image[voxels].mean(dtype=np.float64))}
+    lengths = _lengths(voxels, segments, spacing) if number != APEX else np.array([])
+    if len(lengths):
+        row["thickness_mm"] = float(np.median(lengths[lengths > 0]))
+    if scar is not None:
+        found = voxels & scar
+        row["scar_mass_g"] = float(np.count_nonzero(found) * voxel_g)
+        row["scar_percent"] = float(100 * np.count_nonzero(found) / count)
+        if len(lengths):
+            scarred = _lengths(found, segments, spacing)
+            shares = scarred[scarred > 0] / lengths[scarred > 0]
+            row["transmurality_percent"] = float(100 * np.median(shares)) if len(shares) else 0.0
+    return row
+
+
+def _lengths(voxels: np.ndarray, segments: Segments, spacing: tuple[float, float, float]) -> np.ndarray:
+    """Length in mm that voxels cover along the radius, of each slice and narrow sector.
+
+    A sector of width w and length l at the radius r has the area w r l, so that l is the sum of area / (w r).
+    """
+    height, width = spacing[1:]
+    z = np.nonzero(voxels)[0]
+    sectors = round(360 / CHORD_DEGREES)
+    sector = np.floor((np.degrees(segments.angle[voxels]) + 180) / CHORD_DEGREES).astype(int) % sectors
+    radius = np.maximum(segments.wall.radius[voxels], max(height, width))
+    parts = height * width / (np.radians(CHORD_DEGREES) * radius)
+    return np.bincount(z * sectors + sector, parts, minlength=len(voxels) * sectors)
+
+
+def _septum(
+    labels: np.ndarray,
+    box: tuple[slice, ...],
+    wall: Ring,
+    spacing: tuple[float, float, float],
+    right_ventricle: int,
+    slices: Sequence[int] | np.ndarray,
+) -> float:
+    """Angle of the septum's middle: midway between the two ends of the wall that lies at the right ventricle."""
+    steps = [int(np.ceil(SEPTUM_MM / size)) for size in spacing[1:]]
+    before = [min(step, side.start or 0) for step, side in zip(steps, box[1:], strict=True)]
+    rows, columns = (
+        slice((side.start or 0) - back, (side.stop or length) + step)
+        for side, back, step, length in zip(box[1:], before, steps, labels.shape[1:], strict=True)
+    )
+    middles = []
+    for z in slices:
+        right = labels[box[0]][z, rows, columns] == right_ventricle
+        if not right.any():
+            continue
+        near = ndimage.distance_transform_edt(~right, sampling=spacing[1:]) <= SEPTUM_MM
+        near = near[before[0] :, before[1] :][: wall.angle.shape[1], : wall.angle.shape[2]]
+        angles = np.sort(wall.angle[z][wall.myocardium[z] & near])
+        if not len(angles):
+            continue
+        # The septum is what the widest gap leaves.
+        gaps = np.diff(angles, append=angles[0] + 2 * np.pi)
+        widest = int(gaps.argmax())
+        width = 2 * np.pi - gaps[widest]
+        if width >= np.radians(LEAST_SEPTUM_DEGREES):
+            middles.append(angles[widest] + gaps[widest] + width / 2)
+    if not middles:
+        raise InputError("the right ventricle does not lie along the myocardium in the basal and mid slices")
+    return float(np.angle(np.exp(1j * np.array(middles)).mean()))
+
+
+def _turn_to_anterior(mask: Volume, septum: float, upwards: bool) -> int:
+    """1 where the anterior wall lies at greater angles than the septum, -1 where it lies at smaller ones.
+
+    upwards: whether slices with greater indices lie nearer to the base.
+    """
+    if NO_GEOMETRY in mask.notes:
+        raise InputError("the image's header does not say how the slices lie in the patient")
+    x, y, z = (mask.affine[:3, :3] / np.linalg.norm(mask.affine[:3, :3], axis=0)).T
+    to_septum = np.cos(septum) * x + np.sin(septum) * y
+    # Seen from the apex the septum lies at the left where the anterior wall is at the top.
+    anterior = np.cross(z if upwards else -z, to_septum)
+    if anterior[2] <= 0:
+        raise InputError(
+            "by the image's header the anterior wall would face the feet; its directions, or the mask, are wrong"
+        )
+    return 1 if anterior @ (np.cos(septum) * y - np.sin(septum) * x) > 0 else -1

@@ -1,0 +1,86 @@
+"""The 17 segments as a bull's-eye: the apex in the middle, the base outside, the anterior wall at the top."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Wedge
+
+from cardioseg.clinical import segments
+from cardioseg.figures import style
+
+# What is shown of the segments, by column: title, colours, and where they end; None takes the highest value.
+MEASURES: dict[str, tuple[str, str, float | None]] = {
+    "scar_percent": ("scar (% of mass)", "YlOrRd", 100),
+    "transmurality_percent": ("transmurality (%)", "YlOrRd", 100),
+    "thickness_mm": ("wall thickness (mm)", "YlGnBu", None),
+    "mean_intensity": ("mean intensity", "gray", None),
+}
+NOT_AVAILABLE = "#dddddd"
+
+
+@style.styled
+def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw a bull's-eye for each measure that any segment has.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        See `segments.measure`. A segment whose value is NaN is grey.
+    title : str
+        Written above all, with the reason where there are no segments.
+    """
+    shown = [column for column in MEASURES if any(not math.isnan(row[column]) for row in rows)] or ["thickness_mm"]
+    notes = sorted({f"segment {row['segment']}: {row['note']}" for row in rows if row["note"]}, key=len)
+    if len({row["note"] for row in rows}) == 1 and rows[0]["note"]:
+        notes = [f"N/A: {rows[0]['note']}"]
+    drawn = Figure(figsize=(max(2.6 * len(shown), 5), 3.5 + 0.14 * title.count("\n")), layout="constrained")
+    for axis, column in zip(drawn.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        _bulls_eye(axis, rows, column)
+    drawn.suptitle("\n".join([title, *notes]), fontsize=9, ha="left", x=0.01)
+    return drawn
+
+
+def _bulls_eye(axis: Axes, rows: Sequence[Mapping[str, Any]], column: str) -> None:
+    name, colours, highest = MEASURES[column]
+    known = [row[column] for row in rows if not math.isnan(row[column])]
+    scale = ScalarMappable(Normalize(0, highest or max([*known, 1e-9])), mpl.colormaps[colours])
+    for row in rows:
+        number, value = row["segment"], row[column]
+        inner, outer = _radii(number)
+        low, high = segments.sector(number)
+        missing = math.isnan(value)
+        colour = NOT_AVAILABLE if missing else scale.to_rgba(value)
+        axis.add_patch(
+            Wedge(
+                (0, 0), outer, 180 - high, 180 - low, width=outer - inner, facecolor=colour, edgecolor="black", lw=0.7
+            )
+        )
+        middle = math.radians(180 - (low + high) / 2)
+        radius = (inner + outer) / 2 if number != segments.APEX else 0
+        dark = not missing and sum(scale.to_rgba(value)[:3]) < 1.5
+        axis.text(
+            *(radius * math.cos(middle), radius * math.sin(middle), "N/A" if missing else f"{value:.3g}"),
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if dark else "black",
+        )
+    for x, y, place, turned in ((0, 4.25, "anterior", 0), (0, -4.3, "inferior", 0), (-4.3, 0, "septal", 90)):
+        axis.text(x, y, place, ha="center", va="center", rotation=turned, fontsize=7)
+    axis.text(4.3, 0, "lateral", ha="center", va="center", rotation=270, fontsize=7)
+    axis.set(xlim=(-4.6, 4.6), ylim=(-4.6, 4.6), aspect="equal", title=name)
+    style.bare(axis)
+    axis.figure.colorbar(scale, ax=axis, location="bottom", shrink=0.7, pad=0.02)
+
+
+def _radii(number: int) -> tuple[int, int]:
+    """The inner and outer radius of a segment's ring."""
+    if number == segments.APEX:
+        return 0, 1
+    return (1, 2) if number > 12 else (2, 3) if number > 6 else (3, 4)

@@ -1,0 +1,150 @@
+import math
+
+import numpy as np
+import pytest
+
+from cardioseg.clinical import scar
+from cardioseg.core.errors import InputError
+from cardioseg.phantoms import heart as phantom
+from cardioseg.phantoms.slices import LV_CODE, MYO_CODE
+from rings import ENHANCED, INNER, LV, MUSCLE, MYO, NOISE, OUTER, SCAR, SPACING, heart
+
+VOXEL_ML = math.prod(SPACING) / 1000
+
+
+def measure(image, labels, **changes):
+    return scar.measure(image, labels, SPACING, LV, MYO, SCAR | changes)
+
+
+def found(drawn, **changes):
+    return measure(drawn.image.array, drawn.mask.array, **changes)
+
+
+@pytest.mark.parametrize("transmurality", [0.3, 0.5, 1.0])
+@pytest.mark.parametrize("sector", [(60, 120), (-100, 35), (150, 230)])
+def test_sector_has_its_mass(sector, transmurality):
+    drawn = heart(sector, transmurality)
+    area = math.radians(sector[1] - sector[0]) / 2 * ((INNER + transmurality * (OUTER - INNER)) ** 2 - INNER**2)
+    expected_g = 1.05 * 3 * area * SPACING[0] / 1000
+    numbers = found(drawn).quantities()
+    # A pixel of the border, halfway in, is within the tolerance.
+    for method in ("fwhm", "5sd"):
+        assert numbers[f"scar_{method}_mass_g"] == pytest.approx(expected_g, rel=0.05)
+    muscle = np.count_nonzero(drawn.mask.array == MYO) * VOXEL_ML * 1.05
+    assert numbers["scar_fwhm_percent"] == pytest.approx(100 * numbers["scar_fwhm_mass_g"] / muscle)
+    assert numbers["scar_slices"] == 3
+    np.testing.assert_array_equal(found(drawn).chosen.scar, drawn.scar)
+
+
+def test_thresholds_stand_between_remote_and_maximum():
+    measured = found(heart())
+    assert measured.remote.mean == pytest.approx(MUSCLE, abs=2)
+    assert measured.remote.deviation == pytest.approx(NOISE, rel=0.1)
+    half, many = measured.extents
+    assert (half.method, many.method) == ("fwhm", "5sd")
+    assert half.threshold == pytest.approx((MUSCLE + ENHANCED) / 2, abs=NOISE)
+    assert many.threshold == pytest.approx(measured.remote.mean + 5 * measured.remote.deviation)
+    assert measured.warnings() == []
+
+
+def test_method_of_the_settings_counts():
+    measured = found(heart(), method="sd", standard_deviations=3)
+    assert measured.chosen.method == measured.quantities()["scar_method"] == "3sd"
+    assert {"scar_3sd_threshold", "scar_3sd_mass_g", "scar_fwhm_threshold"} <= set(measured.quantities())
+
+
+@pytest.mark.parametrize("sector", [(60, 120), (-170, 100)])
+def test_remote_myocardium_lies_off_the_scar(sector):
+    drawn = heart(sector, 1.0, scarred=(2, 10))
+    remote = found(drawn).remote.mask
+    assert (drawn.mask.array[remote] == MYO).all()
+    assert not (remote & drawn.scar).any()
+    assert remote.any(axis=(1, 2)).sum() >= 8
+
+
+def test_slice_that_is_scar_all_round_is_no_remote_myocardium():
+    drawn = heart((-180, 180), 1.0, scarred=(3, 6))
+    measured = found(drawn)
+    assert not (measured.remote.mask & drawn.scar).any()
+    np.testing.assert_array_equal(measured.chosen.scar, drawn.scar)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(3.7, 0), (1, 4000), (0.001, -7), (20, -9000)])
+def test_scale_and_offset_of_the_image_do_not_matter(scale, offset):
+    drawn = heart()
+    expected, got = found(drawn), measure(drawn.image.array * scale + offset, drawn.mask.array)
+    np.testing.assert_array_equal(got.labels, expected.labels)
+    for one, other in zip(got.extents, expected.extents, strict=True):
+        assert one.threshold == pytest.approx(other.threshold * scale + offset)
+
+
+def test_dark_core_is_scar_and_has_its_volume():
+    drawn = heart((60, 120), 1.0)
+    angle, z = drawn.angle, np.arange(10)[:, None, None]
+    core = drawn.scar & (abs(angle - 90) < 15) & (abs(z - 8) <= 1)
+    y, x = np.meshgrid((np.arange(110) - 52.3) * SPACING[1], (np.arange(96) - 49.2) * SPACING[2], indexing="ij")
+    core &= np.hypot(x, y) < INNER + 6
+    drawn.image.array[core] = MUSCLE
+    measured = found(drawn)
+    np.testing.assert_array_equal(measured.chosen.scar, drawn.scar)
+    np.testing.assert_array_equal(measured.chosen.dark_cores, core)
+    assert measured.quantities()["dark_core_fwhm_ml"] == pytest.approx(core.sum() * VOXEL_ML)
+    assert set(np.unique(measured.labels)) == {0, *scar.CODES.values()}
+
+
+def test_speck_and_bright_rim_are_no_scar():
+    drawn = heart(scarred=(0, 0))
+    drawn.image.array[5, 50:53, 74:76] = ENHANCED
+    labels = drawn.mask.array
+    rim = labels == MYO
+    for shift in (-1, 1):
+        for axis in (1, 2):
+            rim &= np.roll(labels, shift, axis) != LV
+    drawn.image.array[(labels == MYO) & ~rim] = ENHANCED
+    measured = found(drawn)
+    assert not measured.chosen.scar.any()
+    assert measured.quantities()["scar_fwhm_mass_g"] == 0
+    assert math.isnan(measured.chosen.threshold)
+
+
+def test_threshold_within_the_noise_is_told():
+    drawn = heart()
+    image = np.where(drawn.scar, 180, drawn.image.array)
+    image += np.random.default_rng(2).normal(0, 12, image.shape)
+    (warning,) = measure(image, drawn.mask.array).warnings()
+    assert "below 5 standard deviations" in warning
+
+
+def test_one_slice_suffices():
+    drawn = heart()
+    one = measure(drawn.image.array[8:9], drawn.mask.array[8:9])
+    np.testing.assert_array_equal(one.chosen.scar, drawn.scar[8:9])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda image, labels: (image[1:], labels), "is not that of its mask"),
+        (lambda image, labels: (image, np.where(labels == MYO, 0, labels)), "holds no myocardium"),
+        (lambda image, labels: (np.full_like(image, 7), labels), "every voxel of the myocardium is 7"),
+        (lambda image, labels: (np.where(labels == MYO, np.nan, image), labels), "not finite"),
+        (lambda image, labels: (image, np.where(labels == LV, 0, labels)), "no slice has a wall around its cavity"),
+    ],
+)
+def test_bad_input_gets_a_sentence(spoil, message):
+    drawn = heart()
+    with pytest.raises(InputError, match=message):
+        measure(*spoil(drawn.image.array, drawn.mask.array))
+
+
+@pytest.mark.slow
+def test_phantoms_mass_over_twenty_patients():
+    measured, true = [], []
+    for patient in range(100, 120):
+        drawn = phantom.draw_patient(patient, 1, modalities=["LGE"])["LGE"]
+        voxel_g = 1.05 * math.prod(drawn.spacing) / 1000
+        numbers = scar.measure(drawn.image, drawn.labels, drawn.spacing, LV_CODE, MYO_CODE, SCAR).quantities()
+        measured.append(numbers["scar_fwhm_mass_g"])
+        true.append(voxel_g * np.count_nonzero(drawn.scar))
+    assert sum(measured) == pytest.approx(sum(true), rel=0.15)
+    assert np.corrcoef(measured, true)[0, 1] > 0.95

@@ -1,0 +1,55 @@
+import math
+
+import matplotlib.image
+import numpy as np
+
+from cardioseg.clinical import examination, segments
+from cardioseg.figures import bulls_eye, scar_slices, style
+from rings import SETTINGS, STRUCTURES, heart
+
+
+def texts(figure):
+    return [text.get_text() for axis in figure.axes for text in axis.texts]
+
+
+def examined():
+    drawn = heart((60, 120), 1.0)
+    return drawn, examination.examine(drawn.image, drawn.mask.array, STRUCTURES, SETTINGS)
+
+
+def test_values_stand_in_their_segments():
+    """The anterior segment lies at the top, the septal ones at the left."""
+    drawn = bulls_eye.figure(examined()[1].segments, "patient")
+    scar = drawn.axes[0]
+    places = {tuple(np.round(text.get_position(), 2) + 0.0): text.get_text() for text in scar.texts}
+    assert float(places[0.0, 3.5]) > 95  # basal anterior
+    assert float(places[0.0, -3.5]) == 0  # basal inferior
+    left = [text for (x, _), text in places.items() if x < -3]
+    assert left.count("septal") == 1
+    assert {axis.get_title() for axis in drawn.axes[:4]} >= {"scar (% of mass)", "wall thickness (mm)"}
+
+
+def test_segments_that_there_are_not_say_why():
+    drawn = bulls_eye.figure(segments.unavailable("no right ventricle"), "patient")
+    assert texts(drawn).count("N/A") == 17
+    assert "N/A: no right ventricle" in drawn.get_suptitle()
+
+
+def test_sectors_fill_each_ring_once():
+    for numbers in (range(1, 7), range(7, 13), range(13, 17)):
+        degrees = sorted(value % 360 for number in numbers for value in range(*segments.sector(number)))
+        assert degrees == list(range(360))
+    rings = {bulls_eye._radii(number) for number in range(1, 18)}
+    assert sorted(rings) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+def test_pictures_are_written(tmp_path):
+    drawn, found = examined()
+    paths = [tmp_path / "eye.png", tmp_path / "eye.svg", tmp_path / "scar.png"]
+    style.save(bulls_eye.figure(found.segments, "patient"), paths[:2])
+    labels = drawn.mask.array
+    style.save(scar_slices.figure(drawn.image, labels, found.scar_labels(labels.shape), "patient"), paths[2:])
+    assert matplotlib.image.imread(paths[0]).std() > 0
+    assert matplotlib.image.imread(paths[2]).std() > 0
+    assert "<svg" in paths[1].read_text()
+    assert not math.isnan(np.asarray(matplotlib.image.imread(paths[2])).mean())
