@@ -72,6 +72,10 @@ FUSED = configuration.fused_labels(config)
 METHODS = methods.chosen(config)
 # In the order of elastix.STAGES.
 REGISTRATIONS = [method.name for method in METHODS if method.name.startswith("registration")]
+# The registration whose masks `fusion` and `self_training` take for a second witness.
+WITNESS = (
+    config["fusion"] and dict(zip(("none", "rigid", "affine", "deformable"), REGISTRATIONS))[config["fusion"]["stage"]]
+)
 # The masks of each method, as folders below results/masks.
 MODELS_OF = {
     method.name: [f"{method.name}/seed{seed}" for seed in SEEDS] if method.per_seed else [method.name]
@@ -79,6 +83,13 @@ MODELS_OF = {
 }
 MODELS = [model for models_of in MODELS_OF.values() for model in models_of]
 FINAL = methods.final()
+# The cascades that the ensemble is made of: the method, and the weights of U-Net 2.
+MEMBER = methods.member(METHODS).name
+MEMBER_WEIGHTS = (
+    "results/self_training/seed{seed}/cascade_self_trained.pt"
+    if config["self_training"]
+    else "results/segmentation/seed{seed}/cascade_finetuned.pt"
+)
 
 
 wildcard_constraints:
@@ -104,13 +115,14 @@ def localiser_settings():
 
 
 def segmentation_settings(phase):
+    """What a phase of the segmentation's training is run with; phase: a section with its length and step size."""
     settings = section("segmentation")
     shared = {key: value for key, value in settings.items() if key not in ("pretraining", "finetuning")}
     looks = {
         "appearance": ordered(configuration.appearance(config, "segmentation")),
         "contraction": ordered(configuration.contraction(config)),
     }
-    return shared | looks | {key: settings[phase][key] for key in ("epochs", "learning_rate")}
+    return shared | looks | {key: phase[key] for key in ("epochs", "learning_rate")}
 
 
 def network_settings():
@@ -121,6 +133,11 @@ def network_settings():
 def prediction_settings():
     """What a segmentation network is built from, and how it predicts."""
     return network_settings() | {"views": config["segmentation"]["views"]}
+
+
+def others(pattern, seed):
+    """The files of all seeds but one."""
+    return expand(pattern, seed=[other for other in SEEDS if str(other) != seed])
 
 
 def threads(step):

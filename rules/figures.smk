@@ -19,11 +19,13 @@ SHOWN_SAMPLES = list(SAMPLES)[:5]
 COMPARED = EVALUATED or SEGMENTED[:1]
 EXAMPLE = next((patient for patient in COMPARED if patient in SPLITS["labelled"]), None)
 PHASES = {
-    "unet_pretrained": "U-Net 1, pre-training",
-    "unet_finetuned": "U-Net 1, fine-tuning",
-    "cascade_pretrained": "U-Net 2, pre-training",
-    "cascade_finetuned": "U-Net 2, fine-tuning",
+    "segmentation/seed{seed}/unet_pretrained": "U-Net 1, pre-training",
+    "segmentation/seed{seed}/unet_finetuned": "U-Net 1, fine-tuning",
+    "segmentation/seed{seed}/cascade_pretrained": "U-Net 2, pre-training",
+    "segmentation/seed{seed}/cascade_finetuned": "U-Net 2, fine-tuning",
 }
+if config["self_training"]:
+    PHASES["self_training/seed{seed}/cascade_self_trained"] = "U-Net 2, self-training"
 FIGURES = [
     "appearance",
     "segmentations",
@@ -126,7 +128,7 @@ rule figure_training:
     input:
         localisation="results/localisation/history.csv",
         translation="results/translation/history.csv",
-        segmentation=expand("results/segmentation/seed{seed}/{phase}.csv", phase=PHASES, seed=SEEDS),
+        segmentation=[expand(f"results/{phase}.csv", seed=SEEDS) for phase in PHASES],
     output:
         report("results/figures/training.png", caption="captions/training.rst", category="Training"),
         "results/figures/training.svg",
@@ -191,7 +193,7 @@ rule figure_worst:
 
 rule uncertainty:
     input:
-        expand("results/probabilities/cascade_ft/seed{seed}/{{patient}}.nii.gz", seed=SEEDS),
+        expand(f"results/probabilities/{MEMBER}/seed{{seed}}/{{{{patient}}}}.nii.gz", seed=SEEDS),
     output:
         "results/uncertainty/{patient}.nii.gz",
     log:

@@ -54,9 +54,7 @@ if config["fusion"]:
     rule fuse:
         input:
             probabilities="results/probabilities/ensemble/{patient}.nii.gz",
-            labels="results/masks/{}/{{patient}}.nii.gz".format(
-                dict(zip(("none", "rigid", "affine", "deformable"), REGISTRATIONS))[STAGE]
-            ),
+            labels=f"results/masks/{WITNESS}/{{patient}}.nii.gz",
             raw=raw_image,
         output:
             "results/probabilities/fusion/{patient}.nii.gz",

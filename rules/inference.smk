@@ -5,7 +5,7 @@ rule predict:
         raw=raw_image,
         unet="results/segmentation/seed{seed}/unet_pretrained.pt",
         unet_ft="results/segmentation/seed{seed}/unet_finetuned.pt",
-        cascade_ft="results/segmentation/seed{seed}/cascade_finetuned.pt",
+        cascade="results/segmentation/seed{seed}/cascade_finetuned.pt",
     output:
         probabilities="results/probabilities/cascade_ft/seed{seed}/{patient}.nii.gz",
         masks=expand("results/masks/{network}/seed{{seed}}/{{patient}}.nii.gz", network=NETWORKS),
@@ -26,9 +26,26 @@ rule predict:
         "../workflow_scripts/predict.py"
 
 
+if config["self_training"]:
+
+    use rule predict as predict_self_trained with:
+        input:
+            image=f"results/cropped/{TARGET}/{{patient}}.nii.gz",
+            raw=raw_image,
+            unet_ft="results/segmentation/seed{seed}/unet_finetuned.pt",
+            cascade=MEMBER_WEIGHTS,
+        output:
+            probabilities=f"results/probabilities/{MEMBER}/seed{{seed}}/{{patient}}.nii.gz",
+            masks=[f"results/masks/{MEMBER}/seed{{seed}}/{{patient}}.nii.gz"],
+        log:
+            "results/logs/predict_self_trained/seed{seed}/{patient}.log",
+        benchmark:
+            "results/benchmarks/predict_self_trained/seed{seed}/{patient}.tsv"
+
+
 rule average:
     input:
-        members=expand("results/probabilities/cascade_ft/seed{seed}/{{patient}}.nii.gz", seed=SEEDS),
+        members=expand(f"results/probabilities/{MEMBER}/seed{{seed}}/{{{{patient}}}}.nii.gz", seed=SEEDS),
         raw=raw_image,
     output:
         probabilities="results/probabilities/ensemble/{patient}.nii.gz",

@@ -4,7 +4,7 @@ rule export:
     input:
         localiser="results/localisation/network.pt",
         first=expand("results/segmentation/seed{seed}/unet_finetuned.pt", seed=SEEDS),
-        second=expand("results/segmentation/seed{seed}/cascade_finetuned.pt", seed=SEEDS),
+        second=expand(MEMBER_WEIGHTS, seed=SEEDS),
         labels=crop_labels(SPLITS["labelled"]),
         source=(
             expand("results/segmentation/seed{seed}/unet_pretrained.pt", seed=SEEDS) if "predicted" in FUSED else []

@@ -11,8 +11,9 @@ rule register:
     benchmark:
         "results/benchmarks/register/{patient}.tsv"
     priority: -1  # nothing long waits for it
+    # Networks that learn from its masks come before what else is inferred of a patient.
     group:
-        "inference"
+        "registration" if config["self_training"] and config["self_training"]["fused"] else "inference"
     conda:
         "../envs/cardioseg.yaml"
     params:

@@ -28,7 +28,7 @@ rule pretrain_unet:
     resources:
         gpu=1,
     params:
-        settings=segmentation_settings("pretraining"),
+        settings=segmentation_settings(config["segmentation"]["pretraining"]),
         classes=1 + len(STRUCTURES),
         seed=config["seed"],
         code=code("train_segmentation.py"),
@@ -49,7 +49,7 @@ use rule pretrain_unet as finetune_unet with:
     benchmark:
         "results/benchmarks/segmentation/seed{seed}/unet_finetuned.tsv"
     params:
-        settings=segmentation_settings("finetuning"),
+        settings=segmentation_settings(config["segmentation"]["finetuning"]),
         classes=1 + len(STRUCTURES),
         seed=config["seed"],
         code=code("train_segmentation.py"),

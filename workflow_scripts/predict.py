@@ -1,3 +1,5 @@
+from torch import nn
+
 from cardioseg.core import volumes
 from cardioseg.inference import raw_labels, views
 from cardioseg.segmentation import cascade
@@ -9,9 +11,11 @@ with job(snakemake):
     device = compute(snakemake, "prediction")
     raw, image = volumes.read_image(snakemake.input.raw), volumes.read(snakemake.input.image)
     classes = 1 + len(structures)
-    unet = cascade.load_first(settings, classes, snakemake.input.unet)
-    both = cascade.load(settings, classes, snakemake.input.unet_ft, snakemake.input.cascade_ft)
-    predicted = [views.predict(network, image.array, device, settings["views"]) for network in (unet, both.first, both)]
+    both = cascade.load(settings, classes, snakemake.input.unet_ft, snakemake.input.cascade)
+    networks: list[nn.Module] = [both]
+    if snakemake.input.get("unet"):
+        networks = [cascade.load_first(settings, classes, snakemake.input.unet), both.first, both]
+    predicted = [views.predict(network, image.array, device, settings["views"]) for network in networks]
     volumes.write(snakemake.output.probabilities, predicted[-1], image.affine)
     for probabilities, mask in zip(predicted, snakemake.output.masks, strict=True):
         labels = raw_labels.on_raw_grid(volumes.Volume(probabilities, image.affine), raw)

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,11 @@ from cardioseg.core.randomness import derive
 from cardioseg.segmentation import cascade, training, unet
 from support.computing import training_run
 from support.job import job
+
+
+def slices(paths: Sequence[str]) -> np.ndarray:
+    return np.concatenate([volumes.read(path).array for path in paths])
+
 
 with job(snakemake):
     settings, classes = snakemake.params.settings, snakemake.params.classes
@@ -28,10 +34,13 @@ with job(snakemake):
         inputs = unet.image_alone
     if snakemake.input.get("start"):
         checkpoints.load_weights(snakemake.input.start, network)
-    images = np.concatenate([volumes.read(path).array for path in snakemake.input.images])
-    labels = np.concatenate([volumes.read(path).array for path in snakemake.input.labels])
+    images, labels = slices(snakemake.input.images), slices(snakemake.input.labels)
     if not settings["empty_slices"]:
         images, labels = training.with_structures(images, labels)
+    pseudo = None
+    if snakemake.input.get("pseudo_labels"):
+        unlabelled = [slices(snakemake.input[name]) for name in ("pseudo_images", "pseudo_labels", "pseudo_trust")]
+        pseudo = training.PseudoLabelled(*training.with_structures(*unlabelled))
     history = training.fit(
         network,
         images,
@@ -41,6 +50,7 @@ with job(snakemake):
         learning_rate=settings["learning_rate"],
         run=run,
         inputs=inputs,
+        pseudo=pseudo,
     )
     training_loop.write_history(snakemake.output.history, history)
     checkpoints.save_weights(snakemake.output.weights, network, settings=settings, iterations=history[-1]["iteration"])

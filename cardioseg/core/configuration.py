@@ -222,6 +222,14 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
             patterns[pattern] = f"cohort.{role}.{key}"
     if len(set(configuration["ensemble"])) < len(configuration["ensemble"]):
         yield "ensemble: a seed occurs twice; equal members would count double."
+    self_training = configuration["self_training"]
+    if self_training and len(configuration["ensemble"]) < 2:
+        yield (
+            "self_training: `ensemble` has one seed, and each member learns from what the others see; expected two "
+            "seeds or more, or `self_training: null`."
+        )
+    if self_training and self_training["fused"] and not configuration["fusion"]:
+        yield "self_training.fused: `fusion` is null, so nothing is to be fused; set it, or `fused: false`."
     size = configuration["cropping"]["size"]
     strides = {
         "segmentation.depth": 2 ** configuration["segmentation"]["depth"],

@@ -1,6 +1,6 @@
 """The methods that a run compares: their names, titles and order, for the rules, the tables and the figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ class Method:
         Whether there is a mask for each seed of the ensemble, in subfolders `seed1`, ...
     source_labels : str or None
         Which labels of the patient's own source image the method uses: `manual` ones, so that only patients with such
-        have a mask, or those `predicted` by the networks, for which the image is enough.
+        have a mask, or those `predicted` by the networks, for which the image is enough. What
+        networks have learned from is another matter, see `note`.
     part : bool
         Whether the method is a step of another one: it stands at the end of Table 1, and the figures leave it out.
     refines : str or None
@@ -29,6 +30,12 @@ class Method:
     section : str or None
         The section of the configuration that leaves the method out where it is null, or does not name its
         `source_labels`.
+    fused : bool or None
+        What the section's `fused` must be, where the method depends on it.
+    member : bool
+        Whether the ensemble may be made of the method's cascades: it is of the last such method that there is.
+    note : str or None
+        What a reader of the tables must know of the method.
     """
 
     name: str
@@ -39,8 +46,15 @@ class Method:
     refines: str | None = None
     final: bool = False
     section: str | None = None
+    fused: bool | None = None
+    member: bool = False
+    note: str | None = None
 
 
+SELF_TRAINING = (
+    "these cascades, and so the ensemble, have also learned from the target images that the translation sees, which "
+    "may be some of this table's"
+)
 # From the simplest method to the final one, then the methods that go beyond it. Table 1 moves the parts to its end.
 METHODS = (
     Method("registration_none", "Registration: none", source_labels="manual", part=True),
@@ -61,10 +75,33 @@ METHODS = (
     Method("registration", "Registration", source_labels="manual", refines="registration_affine"),
     Method("unet", "U-Net", per_seed=True),
     Method("unet_ft", "U-Net (FT)", per_seed=True),
-    Method("cascade_ft", "Cascaded U-Net (FT)", per_seed=True),
+    Method("cascade_ft", "Cascaded U-Net (FT)", per_seed=True, member=True),
     Method("cascade_ft_crf", "Cascaded U-Net (FT) + CRF", per_seed=True, part=True, refines="cascade_ft"),
     Method("cascade_ft_morphology", "Cascaded U-Net (FT) + morphology", per_seed=True, part=True, refines="cascade_ft"),
     Method("cascade_ft_pp", "Cascaded U-Net (FT) + PP", per_seed=True),
+    Method(
+        "cascade_st",
+        "Cascaded U-Net (FT) + self-training",
+        per_seed=True,
+        part=True,
+        refines="cascade_ft",
+        section="self_training",
+        fused=False,
+        member=True,
+        note=f"Self-training: {SELF_TRAINING}, without any labels of these.",
+    ),
+    Method(
+        "cascade_st_fused",
+        "Cascaded U-Net (FT) + self-training with source labels of target patients",
+        per_seed=True,
+        part=True,
+        refines="cascade_ft",
+        section="self_training",
+        fused=True,
+        member=True,
+        note=f"Self-training with source labels of target patients: {SELF_TRAINING}, and for labelled patients from "
+        "the manual labels of their source images, registered to these.",
+    ),
     Method("ensemble", "Ensemble", part=True),
     Method("ensemble_pp", "Ensemble + PP", refines="ensemble", final=True),
     Method(
@@ -88,14 +125,20 @@ METHODS = (
 
 def chosen(configuration: Mapping[str, Any]) -> list[Method]:
     """Return those of `METHODS` that a configuration asks for."""
+    return [method for method in METHODS if method.section is None or _is_on(method, configuration[method.section])]
 
-    sections = {method.section: configuration[method.section] for method in METHODS if method.section}
-    return [
-        method
-        for method in METHODS
-        if method.section is None
-        or (sections[method.section] and method.source_labels in sections[method.section].get("labels", [None]))
-    ]
+
+def member(among: Sequence[Method]) -> Method:
+    """Return the method whose cascades the ensemble is made of."""
+    return [method for method in among if method.member][-1]
+
+
+def _is_on(method: Method, section: Mapping[str, Any] | None) -> bool:
+    return (
+        section is not None
+        and method.source_labels in section.get("labels", [None])
+        and method.fused in (None, section.get("fused"))
+    )
 
 
 def titles() -> dict[str, str]:

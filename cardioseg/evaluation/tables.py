@@ -360,6 +360,8 @@ def _notes(of_split: pd.DataFrame, published: bool) -> list[str]:
             f"p < {SIGNIFICANT}). The smallest p that {patients} patients can give, uncorrected, is "
             f"{2.0 ** (1 - patients):.2g}."
         )
+    found = set(of_split["method"])
+    notes += [method.note for method in methods.METHODS if method.note and method.name in found]
     if published:
         notes.append(
             "As published: Chen et al. 2019, Table 1 (5 patients) and section 3.3 (test phase, 40 patients), for "

@@ -24,8 +24,8 @@ def augment(
     ----------
     images : Tensor, shape (n, 1, y, x)
         Images in [-1, 1].
-    labels : Tensor of int, shape (n, y, x)
-        Their labels.
+    labels : Tensor of int, shape (n, y, x), or Tensor, shape (n, maps, y, x)
+        Their labels, or several maps of which the labels are the first; no map is interpolated.
     settings : mapping of str to float
         - `rotation_degrees`, `scale` (a fraction), `shift_pixels`, `log_gamma`: the largest change of each kind.
         - `elastic_pixels`: standard deviation of the displacement at the control points.
@@ -46,15 +46,14 @@ def augment(
     """
     height, width = images.shape[-2:]
     sampling = sampling_grid(len(images), (height, width), settings, generator, images.device)
+    maps = labels.reshape(len(labels), -1, height, width)
     if contraction:
-        sampling = contract(sampling, labels, contraction, generator)
+        sampling = contract(sampling, maps[:, 0], contraction, generator)
     deformed = F.grid_sample(images, sampling, mode="bilinear", padding_mode="border", align_corners=False)
-    moved = F.grid_sample(
-        labels[:, None].to(images.dtype), sampling, mode="nearest", padding_mode="border", align_corners=False
-    )
+    moved = F.grid_sample(maps.to(images.dtype), sampling, mode="nearest", padding_mode="border", align_corners=False)
     gamma = send(torch.exp(_uniform(len(images), settings["log_gamma"], generator)), images.device)
     brightness = ((deformed + 1) / 2).clamp(0, 1) ** gamma.view(-1, 1, 1, 1)
-    return 2 * brightness - 1, moved[:, 0].to(labels.dtype)
+    return 2 * brightness - 1, moved.reshape(labels.shape).to(labels.dtype)
 
 
 def sampling_grid(

@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def weighted_cross_entropy(scores: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
+def weighted_cross_entropy(
+    scores: Tensor, labels: Tensor, class_weights: Tensor, trust: Tensor | None = None
+) -> Tensor:
     """Compute L_wce = -sum_m w^m y^m log p^m, averaged over pixels and images.
 
     Parameters
@@ -16,16 +18,20 @@ def weighted_cross_entropy(scores: Tensor, labels: Tensor, class_weights: Tensor
         The true classes.
     class_weights : Tensor, shape (classes,)
         The weights w.
+    trust : Tensor, shape (n, y, x), optional
+        How much each pixel's label counts; by default 1.
 
     Returns
     -------
     Tensor, shape ()
         The loss.
     """
-    return F.cross_entropy(scores, labels, class_weights, reduction="sum") / labels.numel()
+    if trust is None:
+        return F.cross_entropy(scores, labels, class_weights, reduction="sum") / labels.numel()
+    return (trust * F.cross_entropy(scores, labels, class_weights, reduction="none")).mean()
 
 
-def edge_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
+def edge_loss(probabilities: Tensor, labels: Tensor, trust: Tensor | None = None) -> Tensor:
     """Compute L_edge = sum_m sum_k ||S_k p^m - S_k y^m||_2, averaged over images.
 
     The sums are over foreground classes m and Sobel directions k.
@@ -39,6 +45,8 @@ def edge_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
         Probabilities; class 0 is background.
     labels : Tensor of int, shape (n, y, x)
         The true classes.
+    trust : Tensor, shape (n, y, x), optional
+        How much the square of each pixel counts in the norm; by default 1.
 
     Returns
     -------
@@ -48,11 +56,16 @@ def edge_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
     foreground = torch.arange(1, probabilities.shape[1], device=labels.device)
     truth = labels[:, None] == foreground.view(1, -1, 1, 1)
     difference = probabilities[:, 1:] - truth.to(probabilities.dtype)
-    mean_square = torch.stack([edges.square().mean(dim=(2, 3)) for edges in _sobel(difference)])
+    squares = [edges.square() for edges in _sobel(difference)]
+    if trust is not None:
+        squares = [trust[:, None] * square for square in squares]
+    mean_square = torch.stack([square.mean(dim=(2, 3)) for square in squares])
     return (mean_square + 1e-12).sqrt().sum() / len(probabilities)
 
 
-def composite_loss(scores: Tensor, labels: Tensor, class_weights: Tensor, edge_weight: float) -> Tensor:
+def composite_loss(
+    scores: Tensor, labels: Tensor, class_weights: Tensor, edge_weight: float, trust: Tensor | None = None
+) -> Tensor:
     """Compute L_seg = L_wce + lambda L_edge.
 
     Parameters
@@ -61,14 +74,16 @@ def composite_loss(scores: Tensor, labels: Tensor, class_weights: Tensor, edge_w
         As in `weighted_cross_entropy`.
     edge_weight : float
         The paper's lambda (0.5).
+    trust : Tensor, shape (n, y, x), optional
+        How much each pixel's label counts; by default 1.
 
     Returns
     -------
     Tensor, shape ()
         The loss.
     """
-    return weighted_cross_entropy(scores, labels, class_weights) + edge_weight * edge_loss(
-        scores.softmax(dim=1), labels
+    return weighted_cross_entropy(scores, labels, class_weights, trust) + edge_weight * edge_loss(
+        scores.softmax(dim=1), labels, trust
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,25 @@ from cardioseg.segmentation.losses import composite_loss
 from cardioseg.segmentation.unet import image_alone
 
 
+@dataclass(frozen=True)
+class PseudoLabelled:
+    """Slices that no person has labelled.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, y, x)
+        Slices in [-1, 1].
+    labels : ndarray of int, shape (n, y, x)
+        What their labels are taken to be.
+    trust : ndarray, shape (n, y, x)
+        How much the label of each pixel counts in the loss.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    trust: np.ndarray
+
+
 def fit(
     network: nn.Module,
     images: np.ndarray,
@@ -27,6 +47,7 @@ def fit(
     learning_rate: float,
     run: training_loop.Run,
     inputs: Callable[[Tensor], Tensor] = image_alone,
+    pseudo: PseudoLabelled | None = None,
 ) -> list[dict[str, float]]:
     """Train a network in place for a number of epochs with Adam, the slices augmented anew in each.
 
@@ -51,6 +72,8 @@ def fit(
         Resumes from its state, see `training_loop.train`.
     inputs
         From augmented images (n, 1, y, x) to what the network sees.
+    pseudo
+        Further slices. They keep their appearance, since painted scars would hide true ones.
 
     Returns
     -------
@@ -62,6 +85,9 @@ def fit(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
     average = training_loop.running_average(network, settings["averaging"])
+    labelled = len(images)
+    if pseudo:
+        images, labels = _together(images, labels, pseudo)
     all_images = torch.from_numpy(images)[:, None].to(device)
     all_labels = torch.from_numpy(labels).to(device)
     class_weights = torch.tensor(settings["class_weights"], dtype=torch.float32, device=device)
@@ -76,12 +102,18 @@ def fit(
         batch, truth = augment(
             all_images[chosen], all_labels[chosen], settings["augmentation"], draws, settings["contraction"]
         )
+        trust = None
+        if pseudo:
+            truth, trust = truth.unbind(dim=1)
         if settings["appearance"]:
-            batch = appearance.randomise(batch, truth, settings["appearance"], draws)
+            randomised = appearance.randomise(batch, truth, settings["appearance"], draws)
+            batch = torch.where((chosen < labelled).view(-1, 1, 1, 1), randomised, batch) if pseudo else randomised
         batch = batch.contiguous(memory_format=torch.channels_last)
         with precision.forward_pass(settings["precision"], device):
             scores = network(inputs(batch))
-        loss = composite_loss(precision.at_least_float32(scores), truth.long(), class_weights, settings["edge_weight"])
+        loss = composite_loss(
+            precision.at_least_float32(scores), truth.long(), class_weights, settings["edge_weight"], trust
+        )
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(iteration / iterations, learning_rate, settings["schedule"])
         optimiser.zero_grad(set_to_none=True)
@@ -102,10 +134,17 @@ def fit(
     return history
 
 
-def with_structures(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the slices (n, y, x) that have any structure, and their labels."""
+def with_structures(images: np.ndarray, labels: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Those of the slices (n, y, x) that have any structure, their labels, and what else there is of them."""
     kept = labels.any(axis=(1, 2))
-    return images[kept], labels[kept]
+    return tuple(maps[kept] for maps in (images, labels, *others))
+
+
+def _together(images: np.ndarray, labels: np.ndarray, pseudo: PseudoLabelled) -> tuple[np.ndarray, np.ndarray]:
+    """All images (n, y, x), and beside their labels how much these count: (n, 2, y, x), 1 where a person labelled."""
+    trusted = np.stack([labels, np.ones_like(labels)], axis=1)
+    guessed = np.stack([pseudo.labels, pseudo.trust], axis=1)
+    return np.concatenate([images, pseudo.images]), np.concatenate([trusted, guessed], dtype=np.float32)
 
 
 def learning_rate_at(progress: float, largest: float, schedule: str) -> float:

@@ -26,6 +26,30 @@ def test_a_method_refines_one_that_is_registered():
     assert {refined for _, refined in methods.refinements()} <= set(methods.titles())
 
 
+def test_the_ensemble_is_made_of_the_self_trained_cascades_where_there_are_such():
+    def members(**sections):
+        found = methods.chosen({"self_training": None, "fusion": None} | sections)
+        return methods.member(found).name, [method.name for method in found if method.member]
+
+    assert members() == ("cascade_ft", ["cascade_ft"])
+    assert members(self_training={"fused": False}) == ("cascade_st", ["cascade_ft", "cascade_st"])
+    assert members(self_training={"fused": True}) == ("cascade_st_fused", ["cascade_ft", "cascade_st_fused"])
+
+
+def test_the_table_says_that_source_labels_of_target_patients_were_learned_from():
+    columns = ["method", "split", "patient", "structure", "dice", "asd_mm", "hd95_mm", "seed", "volume_truth_ml"]
+
+    def notes(name):
+        table = pd.DataFrame([(name, "test", "6", "LV", 0.9, 1.0, 3.0, "1", 1.0)], columns=columns)
+        return tables.markdown(table, published=False)
+
+    said = "from the manual labels of their source images"
+    assert said in notes("cascade_st_fused")
+    assert said not in notes("cascade_st")
+    assert "have also learned from the target images" in notes("cascade_st")
+    assert "learned" not in notes("cascade_ft")
+
+
 @pytest.mark.parametrize("part", [False, True])
 def test_a_registered_method_appears_in_the_table_under_its_title(monkeypatch, part):
     added = methods.Method("added", "Added method", part=part)

@@ -132,6 +132,16 @@ def test_image_and_labels_move_together(seed):
     assert moved.sum() > 100
 
 
+@pytest.mark.parametrize("contraction", [None, {"cavity": 1, "wall": 2, "narrowing": [0.3, 0.3]}])
+def test_maps_beside_the_labels_move_with_them(contraction):
+    alone = augment(images(), labels(), EVERYTHING, random(3), contraction)
+    maps = torch.stack([labels(), 2 * labels() + 0.5], dim=1)
+    shown, moved = augment(images(), maps, EVERYTHING, random(3), contraction)
+    assert torch.equal(shown, alone[0])
+    assert torch.equal(moved[:, 0], alone[1].float())
+    assert torch.equal(moved[:, 1], 2 * alone[1] + 0.5)
+
+
 @given(st.integers(0, 2**32))
 @hypothesis_settings(max_examples=30)
 def test_values_stay_in_their_range(seed):

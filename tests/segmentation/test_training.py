@@ -142,10 +142,13 @@ def test_average_of_weights_and_statistics(tmp_path):
         (3, {"schedule": "cosine"}),
         (3, {"appearance": APPEARANCE}),
         (3, {"contraction": {"cavity": 1, "wall": 2, "narrowing": [0, 0.5]}}),
+        (3, {"pseudo": "guessed"}),
     ],
 )
 def test_resumed_is_uninterrupted(tmp_path, call, changes):
     """Weights, batch-norm statistics, dropout and the order of the slices are all restored."""
+    if "pseudo" in changes:
+        changes = {"pseudo": guessed(0.7)}
     expected = unet()
     expected_history = fit(expected, tmp_path / "uninterrupted", **changes)
     calls = []
@@ -240,6 +243,54 @@ def test_pretrained_weights_are_the_start(tmp_path):
         assert 0 < change < 1e-4
     # The network came from its first training ready to predict, and learns nonetheless.
     assert all(not torch.equal(tensor, before[name]) for name, tensor in network.named_buffers())
+
+
+def guessed(trust, count=4):
+    """Further slices, background and ring having changed places in their labels."""
+    images, labels = slices(count, seed=3)
+    return training.PseudoLabelled(images, 2 - labels, np.full(labels.shape, trust, np.float32))
+
+
+def test_pseudo_labelled_slices_are_learned_from_beside_the_others(tmp_path, monkeypatch):
+    seen = []
+
+    def augment(images, labels, *_):
+        seen.append(labels)
+        return images, labels
+
+    monkeypatch.setattr(training, "augment", augment)
+    history = fit(unet(), tmp_path, epochs=2, pseudo=guessed(0.5))
+    assert history[-1]["iteration"] == 2 * (6 + 4) / SETTINGS["batch_size"]
+    trust = torch.cat(seen)[:, 1]
+    # In every epoch each of the six counts wholly and each of the four by half.
+    assert sorted(trust.mean(dim=(1, 2)).tolist()) == [0.5] * 8 + [1] * 12
+
+
+def test_labels_are_learned_as_far_as_they_are_trusted(tmp_path):
+    images, labels = slices(8, seed=9)
+    agreement = {}
+    for trust in (0, 1):
+        network = unet()
+        fit(network, tmp_path / str(trust), slices(4), epochs=20, pseudo=guessed(trust, count=12))
+        agreement[trust] = (predict(network, images, CPU).argmax(axis=0) == labels).mean()
+    assert agreement[0] > 0.8
+    assert agreement[1] < 0.5
+
+
+def test_pseudo_labelled_slices_keep_their_appearance(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "augment", lambda images, labels, *_: (images, labels))
+    monkeypatch.setattr(training.appearance, "randomise", lambda images, *_: torch.full_like(images, 9))
+    pseudo, seen = guessed(1), []
+
+    def watched(batch):
+        seen.extend(batch[:, 0])
+        return batch
+
+    fit(unet(), tmp_path, epochs=2, appearance=APPEARANCE, pseudo=pseudo, inputs=watched)
+    kept = [image for image in seen if not (image == 9).all()]
+    assert len(seen) == 20
+    assert len(kept) == 8
+    assert all(any(np.array_equal(image, other) for other in pseudo.images) for image in kept)
 
 
 def test_the_learning_rate_stays_or_falls_along_half_a_wave():

@@ -20,10 +20,11 @@ DATA = {
     "resampled/": ["localisation/", "located/", "cropped/"],
     "localisation/": ["located/", "model/ensemble.pt"],
     "located/": ["cropped/"],
-    "cropped/": ["translation/", "synthetic/", "segmentation/", "probabilities/"],
+    "cropped/": ["translation/", "synthetic/", "segmentation/", "self_training/", "probabilities/"],
     "translation/": ["synthetic/"],
     "synthetic/": ["segmentation/", "translation.csv"],
-    "segmentation/": ["probabilities/", "translation.csv", "model/ensemble.pt"],
+    "segmentation/": ["self_training/", "probabilities/", "translation.csv", "model/ensemble.pt"],
+    "self_training/": ["probabilities/", "model/ensemble.pt"],
     "probabilities/": ["masks/", "uncertainty/"],
     "masks/": ["metrics.csv"],
     "metrics.csv": ["table1", "clinical.csv"],
@@ -43,6 +44,7 @@ Every step is a file in `results/`, and every folder there is a stage. `rules/`,
 ![The way of the data](data.svg)
 
 The manual masks join at `metrics.csv`, and the registration of a patient's own bSSFP labels at `masks/`.
+`self_training/` is there where the configuration has that section.
 [Outputs](outputs.md) explains each file.
 
 - **`rules/`** say which file is made from which. `common.smk` reads the configuration and the cohort once.

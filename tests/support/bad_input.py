@@ -733,6 +733,20 @@ def contraction(**changes: Any) -> dict[str, Any]:
     return {"cavity": "LV", "wall": "MYO", "narrowing": [-0.1, 0.5]} | changes
 
 
+def self_trained(
+    cohort_splits: dict[str, list] | None = None, **changes: Any
+) -> Callable[[Path, dict[str, Any]], None]:
+    """Switch on self-training with fusion, then change other sections and splits."""
+
+    def spoil(_: Path, config: dict[str, Any]) -> None:
+        config["self_training"] = {"epochs": 1, "learning_rate": 0.001, "least_confidence": 0.5, "fused": True}
+        config["fusion"] = fusion()
+        config.update(changes)
+        config["cohort"]["splits"].update(cohort_splits or {})
+
+    return spoil
+
+
 CONFIGURATIONS = [
     contradiction("a number that YAML takes for text", "translation.learning_rate", "1e-4", "write 1.0e-4 or 0.0001"),
     contradiction("a misspelt key", "cropping.sise", 192, "unknown key cropping.sise; did you mean size?"),
@@ -782,6 +796,24 @@ CONFIGURATIONS = [
     contradiction("no labels to fuse", "fusion", fusion(labels=[]), "fusion.labels: []; expected at least 1"),
     contradiction("labels fused twice", "fusion", fusion(labels=["manual", "manual"]), "expected each once"),
     contradiction("weight beyond 1", "fusion", fusion(weight=1.5), "fusion.weight: 1.5; expected 1 or less"),
+    Case("self-training of a single network", self_trained(ensemble=[3]), "expected two seeds or more"),
+    Case("self-training with fusion that is off", self_trained(fusion=None), "self_training.fused: `fusion` is null"),
+    Case(
+        "self-training without target images",
+        self_trained({"translation_target": []}),
+        "cohort.splits.translation_target: no LGE image",
+    ),
+    Case(
+        "self-training with source labels of nobody",
+        self_trained({"labelled": [7], "translation_target": [6]}),
+        "self_training.fused: no patient is in cohort.splits.labelled and in translation_target",
+    ),
+    contradiction(
+        "self-training by a confidence of 2",
+        "self_training",
+        {"epochs": 1, "learning_rate": 0.001, "least_confidence": 2, "fused": False},
+        "self_training.least_confidence: 2; expected 1 or less",
+    ),
     contradiction("device that does not exist", "compute.device", "gpu", "compute.device: 'gpu'"),
 ]
 
@@ -790,6 +822,7 @@ NULLABLE = (
     "clinical",
     "resampling.bias_field_correction",
     "fusion",
+    "self_training",
     "localisation.appearance",
     "segmentation.appearance",
     "segmentation.contraction",

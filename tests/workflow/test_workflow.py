@@ -9,11 +9,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from calls import METHODS, artifacts, planned, snakemake
 from cardioseg import command
-from cardioseg.core import checksums
+from cardioseg.core import checkpoints, checksums
 from cardioseg.phantoms import heart
 
 pytestmark = pytest.mark.slow
@@ -100,6 +101,41 @@ def test_predicted_labels_serve_patients_without_manual_ones(broken: Path, tmp_p
     manual = planned(tmp_path, data=broken, overlay=FUSION.replace(", predicted", ""))
     assert (manual["fuse"], manual["register_predicted"]) == (1, 0)
     assert manual["crop"] == jobs["crop"] - 1  # of patient 1's source image
+
+
+def test_members_learn_on_from_what_the_others_see(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    overlay = """
+    fusion: {labels: [manual], stage: affine, weight: 0.9, blur_mm: 0}
+    self_training: {epochs: 2, learning_rate: 0.01, least_confidence: 0.3, fused: true}
+    """
+    targets = ("results/table1.md", "results/model/ensemble.pt", "results/figures/training.png")
+    jobs = planned(folder, *targets, overlay=overlay)
+    assert (jobs["pseudo_label"], jobs["self_train"], jobs["predict_self_trained"]) == (2, 2, 4)
+    assert not {"finetune_cascade", "predict"} & set(jobs)
+    finished = snakemake(folder, *targets, overlay=overlay)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    results = folder / "results"
+    # The witness all but decides: patients 6 and 7 both have source labels.
+    for patient in ("6", "7"):
+        of_seeds = [results / "self_training" / f"seed{seed}" for seed in (1, 2)]
+        labels = [nib.load(member / "labels" / f"{patient}.nii.gz") for member in of_seeds]
+        assert all(set(np.unique(image.dataobj)) == {0, 1, 2, 3} for image in labels)
+        trusts = [np.asarray(nib.load(member / "trust" / f"{patient}.nii.gz").dataobj) for member in of_seeds]
+        assert trusts[0].shape == labels[0].shape
+        assert not np.array_equal(*trusts)
+    probabilities = {
+        name: np.asarray(nib.load(results / f"probabilities/{name}/6.nii.gz").dataobj)
+        for name in ("cascade_st_fused/seed1", "cascade_st_fused/seed2", "ensemble")
+    }
+    one, other, ensemble = probabilities.values()
+    np.testing.assert_allclose(ensemble, (one + other) / 2, atol=1e-6)
+    exported = checkpoints.load(results / "model" / "ensemble.pt")["weights"]["members"][2]
+    trained = checkpoints.load(results / "self_training" / "seed2" / "cascade_self_trained.pt")["weights"]
+    assert all(torch.equal(exported[f"second.{name}"], tensor) for name, tensor in trained.items())
+    table = pd.read_csv(results / "metrics.csv")
+    assert set(table["method"]) == {*METHODS, "fusion_pp", "cascade_st_fused"}
+    assert "self-training with source labels of target patients" in (results / "table1.md").read_text()
 
 
 def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:

@@ -18,7 +18,9 @@ NO_MEMORY = re.compile(r"out of memory|ALLOC_FAILED|can't allocate memory|Unable
 SECTIONS = {
     "train_localiser": "localisation",
     "train_translation": "translation",
-    **dict.fromkeys(["pretrain_unet", "finetune_unet", "pretrain_cascade", "finetune_cascade"], "segmentation"),
+    **dict.fromkeys(
+        ["pretrain_unet", "finetune_unet", "pretrain_cascade", "finetune_cascade", "self_train"], "segmentation"
+    ),
 }
 
 

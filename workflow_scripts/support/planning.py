@@ -84,7 +84,7 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
     Raises
     ------
     InputError
-        Data cannot be used, or a network's package is not installed.
+        Data cannot be used, a network's package is not installed, or self-training has nobody's source labels to fuse.
     """
     settings = config["cohort"]
     if config["segmentation"]["network"] == "segresnet":
@@ -93,7 +93,9 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
     if config["data"] is None:
         patients = phantom_patients(settings["splits"])
         names = [name for patient in patients for name in phantom_files("", str(patient), like=patient)]
-        return cohort_plan.find(PHANTOM, names, settings, predicted)
+        found = cohort_plan.find(PHANTOM, names, settings, predicted)
+        _check_fused(found, config)
+        return found
     found = cohort_plan.find(config["data"], cohort_plan.relative_files(config["data"]), settings, predicted)
     if predicted and not found.partners:
         raise InputError(
@@ -101,6 +103,7 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
             f"{settings['source']['name']} image in {config['data']}; expected files that match "
             f"{settings['source']['image']}. Add them, or leave predicted out."
         )
+    _check_fused(found, config)
     if check:
         remembered, before = _remembered(code)
         codes = {"structures": configuration.structures(config)}
@@ -119,6 +122,15 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
         oddities = [note for key, notes in checked.items() if key not in remembered for note in notes]
         return replace(found, oddities=oddities)
     return found
+
+
+def _check_fused(found: cohort_plan.Cohort, config: Mapping[str, Any]) -> None:
+    fused = config["self_training"] and config["self_training"]["fused"]
+    if fused and not {*found.splits["labelled"]} & {*found.splits["translation_target"]}:
+        raise InputError(
+            "self_training.fused: no patient is in cohort.splits.labelled and in translation_target, so nobody's "
+            "source labels can be fused; set `fused: false`."
+        )
 
 
 def check_interpreter(path: str) -> None:

@@ -1,0 +1,58 @@
+# Per seed: labels that the cascades of the other seeds predict for unlabelled target images, and U-Net 2, trained
+# further on them.
+if config["self_training"]:
+    UNLABELLED = SPLITS["translation_target"]
+    # Patients whose registered manual source labels are fused with the predictions.
+    WITNESSES = [name for name in UNLABELLED if config["self_training"]["fused"] and name in SPLITS["labelled"]]
+
+    rule pseudo_label:
+        input:
+            images=crops(TARGET, UNLABELLED),
+            first=lambda wildcards: others("results/segmentation/seed{seed}/unet_finetuned.pt", wildcards.seed),
+            second=lambda wildcards: others("results/segmentation/seed{seed}/cascade_finetuned.pt", wildcards.seed),
+            witnesses=expand(f"results/masks/{WITNESS}/{{patient}}.nii.gz", patient=WITNESSES),
+            raw=target_files("image", WITNESSES),
+        output:
+            labels=expand("results/self_training/seed{{seed}}/labels/{patient}.nii.gz", patient=UNLABELLED),
+            trust=expand("results/self_training/seed{{seed}}/trust/{patient}.nii.gz", patient=UNLABELLED),
+        log:
+            "results/logs/self_training/seed{seed}/pseudo_label.log",
+        benchmark:
+            "results/benchmarks/self_training/seed{seed}/pseudo_label.tsv"
+        conda:
+            "../envs/cardioseg.yaml"
+        threads: threads("prediction")
+        resources:
+            gpu=1,
+        params:
+            settings=prediction_settings(),
+            least_confidence=config["self_training"]["least_confidence"],
+            fusion={key: config["fusion"][key] for key in ("blur_mm", "weight")} if WITNESSES else None,
+            patients=UNLABELLED,
+            witnessed=WITNESSES,
+            structures=STRUCTURES,
+            code=code("pseudo_label.py"),
+        script:
+            "../workflow_scripts/pseudo_label.py"
+
+    use rule finetune_cascade as self_train with:
+        input:
+            images=SOURCE_IMAGES,
+            labels=SOURCE_LABELS,
+            pseudo_images=rules.pseudo_label.input.images,
+            pseudo_labels=rules.pseudo_label.output.labels,
+            pseudo_trust=rules.pseudo_label.output.trust,
+            start="results/segmentation/seed{seed}/cascade_finetuned.pt",
+            first="results/segmentation/seed{seed}/unet_finetuned.pt",
+        output:
+            weights="results/self_training/seed{seed}/cascade_self_trained.pt",
+            history="results/self_training/seed{seed}/cascade_self_trained.csv",
+        log:
+            "results/logs/self_training/seed{seed}/cascade_self_trained.log",
+        benchmark:
+            "results/benchmarks/self_training/seed{seed}/cascade_self_trained.tsv"
+        params:
+            settings=segmentation_settings(config["self_training"]),
+            classes=1 + len(STRUCTURES),
+            seed=config["seed"],
+            code=code("train_segmentation.py"),

@@ -1,0 +1,36 @@
+import logging
+
+import numpy as np
+
+from cardioseg.core import volumes
+from cardioseg.inference import fusion, pseudo_labels, raw_labels, views
+from cardioseg.segmentation import cascade
+from support.computing import compute
+from support.job import job
+
+with job(snakemake):
+    parameters, settings, structures = snakemake.params, snakemake.params.settings, snakemake.params.structures
+    device = compute(snakemake, "prediction")
+    others = [
+        cascade.load(settings, 1 + len(structures), first, second)
+        for first, second in zip(snakemake.input.first, snakemake.input.second, strict=True)
+    ]
+    witnesses = {
+        patient: (path, raw)
+        for patient, path, raw in zip(parameters.witnessed, snakemake.input.witnesses, snakemake.input.raw, strict=True)
+    }
+    for patient, image_path, labels_path, trust_path in zip(
+        parameters.patients, snakemake.input.images, snakemake.output.labels, snakemake.output.trust, strict=True
+    ):
+        image = volumes.read(image_path)
+        members = [views.predict(network, image.array, device, settings["views"]) for network in others]
+        seen = volumes.Volume(raw_labels.mean_probabilities(members), image.affine)
+        if patient in witnesses:
+            path, raw = witnesses[patient]
+            witness = volumes.read_labels(path, structures, volumes.read_image(raw))
+            seen = volumes.Volume(fusion.fuse(seen, witness, parameters.fusion), image.affine)
+        labels, trust = pseudo_labels.of(seen.array, parameters.least_confidence)
+        volumes.write(labels_path, labels, image.affine)
+        volumes.write(trust_path, trust, image.affine)
+        found = np.count_nonzero(labels.any(axis=(1, 2)))
+        logging.info("%s: %d of %d slices have a structure", patient, found, len(labels))
