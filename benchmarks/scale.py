@@ -31,7 +31,7 @@ from cardioseg.core import volumes
 from cardioseg.evaluation import metrics
 from cardioseg.model import trained_model
 from cardioseg.phantoms import heart
-from cardioseg.translation import munit, training
+from cardioseg.translation import munit, munit_training
 
 ROOT = Path(__file__).parents[1]
 PATIENTS = (10, 100, 1000)
@@ -116,7 +116,7 @@ def stages() -> list[dict[str, Any]]:
         def synthesise() -> None:
             side = config["cropping"]["size"]
             crop = np.random.default_rng(0).uniform(-1, 1, (10, side, side)).astype(np.float32)
-            training.synthesise(network, crop, styles, cpu)
+            munit_training.synthesise(network, crop, styles, cpu)
 
         def evaluate() -> None:
             image = volumes.read_image(files["LGE"])

@@ -29,8 +29,7 @@ from cardioseg.phantoms import heart
 from cardioseg.preprocessing import cropping, localisation, resampling
 from cardioseg.segmentation import cascade
 from cardioseg.segmentation import training as segmentation_training
-from cardioseg.translation import munit
-from cardioseg.translation import training as translation_training
+from cardioseg.translation import munit, munit_training
 
 ROOT = Path(__file__).parents[1]
 # Steps of an epoch: many where they are short, so that its start, its reports and the few batches that the reference's
@@ -194,7 +193,7 @@ def synthesis(size: str, _: str, device: torch.device) -> Step:
     styles = np.random.default_rng(1).standard_normal((samples, network.source.style_size)).astype(np.float32)
 
     def shipped() -> None:
-        translation_training.synthesise(network, volume, styles, device)
+        munit_training.synthesise(network, volume, styles, device)
 
     @torch.no_grad()
     def eager() -> None:

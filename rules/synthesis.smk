@@ -1,4 +1,4 @@
-# Per seed: several target-like images of every labelled source volume, one style code each.
+# Per seed: several target-like images of every labelled source volume, each in a style of its own.
 rule synthesise:
     input:
         network="results/translation/network.pt",
@@ -19,8 +19,7 @@ rule synthesise:
     resources:
         gpu=1,
     params:
-        generator=section("translation")["generator"],
-        discriminator=section("translation")["discriminator"],
+        settings=section("translation"),
         patients=SPLITS["labelled"],
         samples=config["synthesis"]["samples"],
         seed=config["seed"],

@@ -1,4 +1,4 @@
-# The translation network, trained on unpaired slices of both modalities without labels.
+# What turns source images into target-like ones, from unpaired volumes of both modalities; no labels.
 rule train_translation:
     input:
         source=crops(SOURCE, SPLITS["translation_source"]),

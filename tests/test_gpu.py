@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from cardioseg.core import training_loop
 from cardioseg.segmentation import cascade, training, unet
-from cardioseg.translation import training as translation_training
+from cardioseg.translation import munit_training
 from tiny_trainings import NETWORK, SEGMENTATION, SOURCE, TARGET, TRANSLATION, discs
 
 GPU = torch.device("meta")
@@ -95,11 +95,10 @@ def fit(folder, **settings):
 
 def test_translation(gpu, tmp_path):
     settings = TRANSLATION | {"iterations": 2, "averaging": 0.5}
-    network, history = translation_training.train(
-        SOURCE, TARGET, settings, training_loop.Run("translation", 1, GPU, tmp_path, "a")
-    )
+    run = training_loop.Run("translation", 1, GPU, tmp_path, "a")
+    network, history = munit_training.train([SOURCE], [TARGET], settings, run)
     assert len(history) == 2
-    assert translation_training.synthesise(network, SOURCE, np.zeros((2, 3), np.float32), GPU).shape == (
+    assert munit_training.synthesise(network, SOURCE, np.zeros((2, 3), np.float32), GPU).shape == (
         2,
         *SOURCE.shape,
     )
@@ -118,6 +117,6 @@ def test_segmentation(gpu, tmp_path):
 
 def test_steps_wait_for_nothing(waits_of_steps, tmp_path):
     run = training_loop.Run("translation", 1, GPU, tmp_path, "a")
-    translation_training.train(SOURCE, TARGET, TRANSLATION | {"iterations": 1}, run)
+    munit_training.train([SOURCE], [TARGET], TRANSLATION | {"iterations": 1}, run)
     fit(tmp_path)
     assert waits_of_steps == [[], []]

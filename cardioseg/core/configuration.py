@@ -230,18 +230,17 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         )
     if self_training and self_training["fused"] and not configuration["fusion"]:
         yield "self_training.fused: `fusion` is null, so nothing is to be fused; set it, or `fused: false`."
-    size = configuration["cropping"]["size"]
-    strides = {
-        "segmentation.depth": 2 ** configuration["segmentation"]["depth"],
-        "translation.generator.downsamplings": 2 ** configuration["translation"]["generator"]["downsamplings"],
-    }
+    size, translation = configuration["cropping"]["size"], configuration["translation"]
+    strides = {"segmentation.depth": 2 ** configuration["segmentation"]["depth"]}
+    if translation["method"] == "munit":
+        strides["translation.generator.downsamplings"] = 2 ** translation["generator"]["downsamplings"]
     # The strides are powers of two, so a multiple of the largest is a multiple of all.
     key, stride = max(strides.items(), key=lambda item: item[1])
     if size % stride:
         nearest = max(stride, round(size / stride) * stride)
         yield f"cropping.size: {size} is not divisible by the network's stride {stride} ({key}); {nearest} is."
-    discriminator = configuration["translation"]["discriminator"]
-    if size < 2 ** (discriminator["scales"] - 1 + discriminator["layers"]):
+    discriminator = translation["discriminator"]
+    if translation["method"] == "munit" and size < 2 ** (discriminator["scales"] - 1 + discriminator["layers"]):
         yield (
             f"cropping.size: {size} is too small for translation.discriminator ({discriminator['scales']} scales, "
             f"{discriminator['layers']} layers)."

@@ -25,7 +25,7 @@ def figure(
     """Draw the losses of all trainings.
 
     The histories are those of `training_loop.write_history`: `iteration`, then the mean of each loss since the last
-    row.
+    row. A translation that is not trained has no losses, which its panel says.
 
     Parameters
     ----------
@@ -39,8 +39,13 @@ def figure(
     narrow, wide = upper.subplots(1, 2, width_ratios=[1, 2])
     _panel(narrow, "localisation", {"loss": localisation["loss"].set_axis(localisation["iteration"])}, ["black"])
     losses = translation.set_index("iteration")
-    _panel(wide, "translation", {str(name): losses[name] for name in losses}, LOSSES)
-    wide.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    if len(losses):
+        _panel(wide, "translation", {str(name): losses[name] for name in losses}, LOSSES)
+        wide.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    else:
+        style.bare(wide)
+        wide.set_title("translation")
+        wide.text(0.5, 0.5, "not trained", transform=wide.transAxes, ha="center", va="center")
     axes = lower.subplots(1, len(segmentation), squeeze=False, sharey=True)[0]
     for axis, (network, members) in zip(axes, segmentation.items(), strict=True):
         curves = {member: history["loss"].set_axis(history["iteration"]) for member, history in members.items()}

@@ -32,8 +32,8 @@ def text(model: TrainedModel, onnx: str | None) -> str:
     parts = [
         f"# Segmentation of {names} in {cohort['target']} images",
         f"An ensemble of {len(model.members)} cascades of two networks each, trained by cardioseg on labelled "
-        f"{cohort['source']} images in the style of {cohort['target']} images (Chen et al., STACOM 2019); no labels of "
-        f"{cohort['target']} images were used for training.",
+        f"{cohort['source']} images and their translations into {cohort['target']} images, after Chen et al. (STACOM "
+        f"2019); no labels of {cohort['target']} images were used for training.",
         "## Use",
         "```sh\ncardioseg segment IMAGE... --model ensemble.pt --out DIR\n```",
         *(

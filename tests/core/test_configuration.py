@@ -69,6 +69,9 @@ def test_configurations_of_the_project_are_valid(path):
         {"translation__weights__cycle": 0},
         {"translation__learning_rate": 1},
         {"translation__precision": "bfloat16", "segmentation__precision": "tf32"},
+        # What MUNIT's networks need of a crop is no matter to histogram matching.
+        {"translation__method": "histogram", "cropping__size": 48},
+        {"translation__method": "histogram", "cropping__size": 98, "segmentation__depth": 1},
     ],
 )
 def test_valid_values_are_accepted(changes):

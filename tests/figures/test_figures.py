@@ -247,6 +247,15 @@ def test_training_figure_shows_each_loss(length, seeds):
     np.testing.assert_array_equal(figure.axes[2].lines[-1].get_xydata(), [[i, seeds] for i in range(1, 1 + length)])
 
 
+def test_translation_without_training_has_no_losses():
+    members = {"seed 1": history(3, loss=0.5)}
+    figure = training.figure(history(3, loss=0.2), pd.DataFrame({"iteration": []}), {"U-Net 1": members})
+    panel = figure.axes[1]
+    assert (panel.get_title(), [text.get_text() for text in panel.texts]) == ("translation", ["not trained"])
+    assert not panel.lines
+    figure.canvas.draw()
+
+
 # Metrics
 
 

@@ -696,6 +696,11 @@ COHORTS = [
         "phantom with a patient whose name is not a number", phantom(test=["Jane"]), "the phantom has no patient Jane"
     ),
     Case("phantom with a patient 0", phantom(test=[0]), "no patient 0"),
+    Case(
+        "more synthetic images than histograms to match",
+        lambda _, config: config["translation"].update(method="histogram"),
+        "synthesis.samples: 5; expected 2 or less",
+    ),
 ]
 
 # Configurations
@@ -755,6 +760,7 @@ CONFIGURATIONS = [
         "crop too small for the discriminator", "cropping.size", 48, "too small for translation.discriminator"
     ),
     contradiction("percentiles in the wrong order", "cropping.percentiles", [99, 1], "expected the lower one first"),
+    contradiction("a translator that does not exist", "translation.method", "cyclegan", "expected one of ['munit',"),
     contradiction("one seed twice", "ensemble", [1, 2, 1], "ensemble: a seed occurs twice"),
     contradiction("one code for two structures", "cohort.structures.LV", 200, "two structures share a code"),
     contradiction("code 0, the background's", "cohort.structures.LV", 0, "cohort.structures.LV: 0"),

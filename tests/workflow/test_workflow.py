@@ -138,6 +138,26 @@ def test_members_learn_on_from_what_the_others_see(run: Path, tmp_path: Path) ->
     assert "self-training with source labels of target patients" in (results / "table1.md").read_text()
 
 
+def test_histogram_matching_in_the_place_of_munit(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    results = folder / "results"
+    finished = snakemake(folder, overlay="translation: {method: histogram}")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert (results / "translation" / "history.csv").read_text().split() == ["iteration"]
+
+    def quartiles(path: Path) -> list[float]:
+        intensities = np.asarray(nib.load(path).dataobj)
+        return np.percentile(intensities[intensities > -1], [25, 50, 75]).tolist()
+
+    expected = sorted(quartiles(results / "cropped" / "LGE" / f"{patient}.nii.gz") for patient in (6, 7))
+    for labelled in ("seed1/6", "seed1/7", "seed2/6", "seed2/7"):
+        found = [quartiles(results / "synthetic" / f"{labelled}_{sample}.nii.gz") for sample in (1, 2)]
+        np.testing.assert_allclose(sorted(found), expected, atol=0.01)
+    table = pd.read_csv(results / "metrics.csv")
+    assert sorted(set(table["method"])) == sorted(METHODS)
+    assert table["dice"].between(0, 1).all()
+
+
 def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:
     for patient in ("1", "6"):
         raw = nib.load(heart.release_files(run / "results" / "phantom", int(patient))["LGE"])

@@ -175,7 +175,7 @@ def test_scripts_depend_on_the_modules_that_they_import():
         "train_translation.py"
     )
     training = modules("train_translation.py")
-    assert {"translation.munit", "translation.training", "core.training_loop", "core.volumes"} <= training
+    assert {"translation.munit", "translation.munit_training", "core.training_loop", "core.volumes"} <= training
     others = ("cohort", "evaluation", "figures", "inference", "phantoms")
     assert not [name for name in training if name.startswith(others)]
     assert "core.configuration" not in training

@@ -54,6 +54,19 @@ def data(tmp_path):
 MEMORY = planning.MEMORY
 
 
+@pytest.mark.parametrize("on_phantom", [False, True])
+def test_histogram_matching_needs_a_target_volume_for_each_synthetic_image(data, on_phantom):
+    config = configured(None if on_phantom else data, **everybody(6, 7))
+    config["translation"]["method"] = "histogram"
+    config["synthesis"]["samples"] = 2
+    planning.plan(config, check=False)
+    config["synthesis"]["samples"] = 3
+    with pytest.raises(InputError, match=r"synthesis\.samples: 3; expected 2 or less"):
+        planning.plan(config, check=False)
+    config["translation"]["method"] = "munit"
+    planning.plan(config, check=False)
+
+
 @pytest.mark.parametrize(
     ("example", "expected"), [(None, True), ("bssfp_to_t2", False), ("lge_to_bssfp", False), ("brain", False)]
 )

@@ -84,7 +84,8 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
     Raises
     ------
     InputError
-        Data cannot be used, a network's package is not installed, or self-training has nobody's source labels to fuse.
+        Data cannot be used, a network's package is not installed, histogram matching would make the
+        same image twice, or self-training has nobody's source labels to fuse.
     """
     settings = config["cohort"]
     if config["segmentation"]["network"] == "segresnet":
@@ -95,6 +96,7 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
         names = [name for patient in patients for name in phantom_files("", str(patient), like=patient)]
         found = cohort_plan.find(PHANTOM, names, settings, predicted)
         _check_fused(found, config)
+        _check_samples(config, found)
         return found
     found = cohort_plan.find(config["data"], cohort_plan.relative_files(config["data"]), settings, predicted)
     if predicted and not found.partners:
@@ -104,6 +106,7 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
             f"{settings['source']['image']}. Add them, or leave predicted out."
         )
     _check_fused(found, config)
+    _check_samples(config, found)
     if check:
         remembered, before = _remembered(code)
         codes = {"structures": configuration.structures(config)}
@@ -174,6 +177,16 @@ class Seen(NamedTuple):
 
 def _files(found: cohort_plan.Cohort) -> list[Path]:
     return [path for volume in found.volumes.values() for path in (volume.image, volume.labels) if path]
+
+
+def _check_samples(config: Mapping[str, Any], found: cohort_plan.Cohort) -> None:
+    """Raise InputError where histogram matching would make the same image twice."""
+    volumes, samples = len(found.splits["translation_target"]), config["synthesis"]["samples"]
+    if config["translation"]["method"] == "histogram" and samples > volumes:
+        raise InputError(
+            f"synthesis.samples: {samples}; expected {volumes} or less: translation.method: histogram makes one image "
+            "of a source volume by each target volume, and cohort.splits.translation_target has no more."
+        )
 
 
 def _check_times(before: Mapping[str, Seen], now: Mapping[str, str]) -> None:

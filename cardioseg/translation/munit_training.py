@@ -1,25 +1,26 @@
-"""Training the image translation network (paper 2.1, 3.2) on unpaired slices, and sampling from it."""
+"""Training MUNIT (paper 2.1, 3.2) on unpaired slices, and sampling from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cardioseg.core import precision, training_loop
+from cardioseg.core import checkpoints, precision, training_loop
 from cardioseg.core.devices import send
 from cardioseg.core.randomness import derive
 from cardioseg.translation import munit
 
 
 def train(
-    source: np.ndarray,
-    target: np.ndarray,
+    source: Sequence[np.ndarray],
+    target: Sequence[np.ndarray],
     settings: Mapping[str, Any],
     run: training_loop.Run,
 ) -> tuple[munit.Munit, list[dict[str, float]]]:
-    """Train MUNIT between two sets of slices (n, y, x) in [-1, 1].
+    """Train MUNIT between the slices of two sets of volumes (z, y, x) in [-1, 1].
 
     settings: `generator`, `discriminator`, `weights`, `iterations`, `batch_size`, `learning_rate`, `betas`,
     `weight_decay`, `decay`, `decay_every`, `precision` (see the module), and two that the published training does not
@@ -40,7 +41,7 @@ def train(
         torch.optim.lr_scheduler.StepLR(optimiser, settings["decay_every"], settings["decay"])
         for optimiser in (generators, discriminators)
     ]
-    images = [torch.from_numpy(slices)[:, None].to(device) for slices in (source, target)]
+    images = [torch.from_numpy(np.concatenate(volumes))[:, None].to(device) for volumes in (source, target)]
     style_size = network.source.style_size
     count = settings["batch_size"]
 
@@ -72,6 +73,13 @@ def train(
     return cast(munit.Munit, average.module) if average else network, history
 
 
+def load(settings: Mapping[str, Any], path: Path | str) -> munit.Munit:
+    """Read the networks of `generator` and `discriminator` from a file. Raises InputError where these do not fit."""
+    network = munit.Munit(settings["generator"], settings["discriminator"])
+    checkpoints.load_weights(path, network)
+    return network
+
+
 @torch.no_grad()
 @precision.products("float32")
 def synthesise(network: munit.Munit, images: np.ndarray, styles: np.ndarray, device: torch.device) -> np.ndarray:
@@ -88,10 +96,11 @@ def synthesise(network: munit.Munit, images: np.ndarray, styles: np.ndarray, dev
     return torch.stack(rendered, dim=1).numpy()
 
 
-def sample_style(size: int, seed: int, patient: str, sample: int) -> np.ndarray:
-    """A style code (size,) from N(0, I), one for a volume and sample."""
-    generator = np.random.default_rng(derive(seed, "synthesis", patient, sample))
-    return generator.standard_normal(size).astype(np.float32)
+def sample_styles(network: munit.Munit, seed: int, patient: str, samples: int) -> np.ndarray:
+    """Draw style codes (samples, style_size) from N(0, I) for the synthetic images of a patient's source volume."""
+    generators = [np.random.default_rng(derive(seed, "synthesis", patient, 1 + sample)) for sample in range(samples)]
+    codes = [generator.standard_normal(network.target.style_size) for generator in generators]
+    return np.stack(codes).astype(np.float32)
 
 
 def _batch(slices: Tensor, count: int, draws: torch.Generator) -> Tensor:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from cardioseg.core import training_loop
-from cardioseg.translation import munit, training
+from cardioseg.core import checkpoints, training_loop
+from cardioseg.translation import munit, munit_training
 from tiny_trainings import SOURCE, TARGET, noise
 from tiny_trainings import TRANSLATION as SETTINGS
 
@@ -15,7 +15,8 @@ CPU = torch.device("cpu")
 
 
 def train(folder, seed=1, **changes):
-    return training.train(SOURCE, TARGET, SETTINGS | changes, training_loop.Run("translation", seed, CPU, folder, "a"))
+    run = training_loop.Run("translation", seed, CPU, folder, "a")
+    return munit_training.train([SOURCE[:2], SOURCE[2:]], [TARGET], SETTINGS | changes, run)
 
 
 def weights(network):
@@ -113,7 +114,7 @@ def test_learning_rate_is_halved_in_steps(tmp_path, watched):
 def test_batches_take_every_slice_and_flip_half_of_them():
     images = torch.arange(5.0).view(5, 1, 1, 1) + torch.tensor([0.0, 0.25]).view(1, 1, 1, 2)
     draws = torch.Generator().manual_seed(0)
-    batch = torch.cat([training._batch(images, 4, draws) for _ in range(500)]).view(2000, 2)
+    batch = torch.cat([munit_training._batch(images, 4, draws) for _ in range(500)]).view(2000, 2)
     flipped = batch[:, 0] > batch[:, 1]
     assert flipped.float().mean().item() == pytest.approx(0.5, abs=0.05)
     assert torch.equal(batch.diff(dim=1)[:, 0], torch.where(flipped, -0.25, 0.25))
@@ -130,11 +131,11 @@ def network():
 
 def test_synthesis_is_the_targets_decoder_on_the_sources_content(network):
     images = noise(11, 2)
-    styles = np.stack([training.sample_style(3, 1, "7", sample) for sample in (1, 2)])
-    rendered = training.synthesise(network, images, styles, CPU)
+    styles = munit_training.sample_styles(network, 1, "7", 2)
+    rendered = munit_training.synthesise(network, images, styles, CPU)
     assert (rendered.shape, rendered.dtype) == ((2, *images.shape), np.float32)
     assert np.abs(rendered).max() <= 1
-    assert np.array_equal(training.synthesise(network, images, styles, CPU), rendered)
+    assert np.array_equal(munit_training.synthesise(network, images, styles, CPU), rendered)
     for style, volume in zip(styles, rendered, strict=True):
         for image, result in zip(images, volume, strict=True):
             with torch.no_grad():
@@ -144,20 +145,20 @@ def test_synthesis_is_the_targets_decoder_on_the_sources_content(network):
     assert np.abs(rendered[0] - rendered[1]).max() > 1e-2
 
 
-def test_one_style_for_a_volume_and_sample():
-    known = training.sample_style(8, 1, "7", 1)
-    assert (known.shape, known.dtype) == ((8,), np.float32)
-    assert np.array_equal(training.sample_style(8, 1, "7", 1), known)
-    others = [
-        training.sample_style(8, *which)
-        for which in ((2, "7", 1), (1, "8", 1), (1, "7", 2), (1, "71", 1), (1, "7", 11))
-    ]
-    assert not any(np.array_equal(other, known) for other in others)
+def test_each_volume_and_sample_has_a_style_of_its_own(network):
+    known = munit_training.sample_styles(network, 1, "7", 2)
+    assert (known.shape, known.dtype) == ((2, 3), np.float32)
+    others = [munit_training.sample_styles(network, *which, 11) for which in ((2, "7"), (1, "8"), (1, "71"), (1, "7"))]
+    assert np.array_equal(others[-1][:2], known)
+    assert len({tuple(style) for styles in others for style in styles.tolist()}) == 4 * 11
 
 
-def test_styles_are_standard_normal():
-    styles = np.array(
-        [training.sample_style(8, 1, str(patient), sample) for patient in range(100) for sample in range(5)]
-    )
+def test_styles_are_standard_normal(network):
+    styles = np.concatenate([munit_training.sample_styles(network, 1, str(patient), 5) for patient in range(200)])
     assert stats.kstest(styles.ravel(), "norm").pvalue > 0.01
-    assert np.abs(np.corrcoef(styles.T) - np.eye(8)).max() < 0.2
+    assert np.abs(np.corrcoef(styles.T) - np.eye(3)).max() < 0.2
+
+
+def test_network_is_loaded_as_it_was_saved(network, tmp_path):
+    checkpoints.save_weights(tmp_path / "network.pt", network)
+    assert weights(munit_training.load(SETTINGS, tmp_path / "network.pt")) == weights(network)
