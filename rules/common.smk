@@ -117,7 +117,7 @@ def localiser_settings():
 def segmentation_settings(phase):
     """What a phase of the segmentation's training is run with; phase: a section with its length and step size."""
     settings = section("segmentation")
-    shared = {key: value for key, value in settings.items() if key not in ("pretraining", "finetuning")}
+    shared = {key: value for key, value in settings.items() if key not in ("pretraining", "finetuning", "views")}
     looks = {
         "appearance": ordered(configuration.appearance(config, "segmentation")),
         "contraction": ordered(configuration.contraction(config)),

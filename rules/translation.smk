@@ -1,4 +1,4 @@
-# What turns source images into target-like ones, from unpaired volumes of both modalities; no labels.
+# The translator, made from unpaired volumes of both modalities without labels.
 rule train_translation:
     input:
         source=crops(SOURCE, SPLITS["translation_source"]),

@@ -26,7 +26,7 @@ def call(
 ) -> list[str]:
     """The command that runs the tiny workflow in a folder.
 
-    data: raw cohort in place of the phantom. example: name of a configuration in demo/, beneath the tiny one. overlay:
+    data: raw cohort in place of the phantom. example: names of configurations in demo/, beneath the tiny one. overlay:
     YAML with the keys of the configuration to change. code: the repository's folder.
     """
     (folder.parent / "overlay.yaml").write_text(overlay)
@@ -34,7 +34,7 @@ def call(
     command += ["--cores", str(min(4, os.cpu_count() or 1)), *arguments]
     command += [
         "--configfile",
-        *([str(ROOT / "demo" / example)] if example else []),
+        *(str(ROOT / "demo" / name) for name in example.split()),
         str(TINY),
         *([str(folder.parent / "overlay.yaml")] if overlay else []),
     ]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from calls import METHODS, ROOT, snakemake
+from calls import METHODS, ROOT, planned, snakemake
 from cardioseg.core import checkpoints
 from cardioseg.phantoms import heart
 
@@ -61,6 +61,13 @@ def test_lge_to_bssfp(tmp_path: Path) -> None:
     # The labels that the networks learn are those of LGE.
     crop = nib.load(tmp_path / "work" / "results" / "cropped" / "labels" / "6.nii.gz")
     assert crop.shape[2] == nib.load(drawn["LGE"]).shape[2] != nib.load(drawn["bSSFP"]).shape[2]
+
+
+@pytest.mark.parametrize("size", ["mscmrseg_quick.yaml", "mscmrseg_gpu.yaml"])
+def test_recipes_for_patients_differ_in_size_alone(tmp_path: Path, size: str) -> None:
+    overlay = SHORTER + "synthesis: {samples: 1}"
+    jobs = planned(tmp_path / "work", example=f"mscmrseg.yaml {size}", overlay=overlay)
+    assert jobs["fuse"] and jobs == planned(tmp_path / "work", example="mscmrseg.yaml", overlay=overlay)
 
 
 def test_workflow_segments_another_organ(tmp_path: Path) -> None:
