@@ -353,3 +353,16 @@ def test_interpreter_whose_path_a_shell_splits_is_refused(character):
 def test_interpreter_of_a_plain_path(path):
     planning.check_interpreter(path)
     assert subprocess.run(f"echo {path}", shell=True, capture_output=True, text=True).stdout == f"{path}\n"
+
+
+@pytest.mark.parametrize(("content", "age", "refused"), [("new", 60, True), ("new", -60, False), ("old", 60, False)])
+def test_new_content_under_an_older_time_is_refused(tmp_path, content, age, refused):
+    path, since = tmp_path / "of a release.nii.gz", time.time()
+    path.touch()
+    os.utime(path, (since - age, since - age))
+    before = {str(path): planning.Seen("old", since)}
+    if refused:
+        with pytest.raises(InputError, match="Run: touch '.*of a release.nii.gz'"):
+            planning._check_times(before, {str(path): content})
+    else:
+        planning._check_times(before, {str(path): content})
