@@ -362,7 +362,7 @@ def test_new_content_under_an_older_time_is_refused(tmp_path, content, age, refu
     os.utime(path, (since - age, since - age))
     before = {str(path): planning.Seen("old", since)}
     if refused:
-        with pytest.raises(InputError, match="Run: touch '.*of a release.nii.gz'"):
+        with pytest.raises(InputError, match=r"Run: touch '.*of a release\.nii\.gz'"):
             planning._check_times(before, {str(path): content})
     else:
         planning._check_times(before, {str(path): content})
