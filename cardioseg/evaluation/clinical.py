@@ -67,6 +67,17 @@ def wall_thickness(labels: np.ndarray, spacing: tuple[float, float, float], cavi
     return float(np.mean(np.sqrt((inner + wall) / np.pi) - np.sqrt(inner / np.pi))) if len(inner) else float("nan")
 
 
+def thickness(
+    labels: np.ndarray, spacing: tuple[float, float, float], structures: Sequence[str], wall: Mapping[str, str]
+) -> float:
+    """Return the `wall_thickness` (mm) in labels (z, y, x), where label k + 1 is `structures[k]`.
+
+    wall: the configuration's `clinical`: which structures are cavity and myocardium.
+    """
+    cavity, myocardium = (1 + list(structures).index(wall[key]) for key in ("cavity", "myocardium"))
+    return wall_thickness(labels, spacing, cavity, myocardium)
+
+
 def measure(
     labels: np.ndarray,
     spacing: tuple[float, float, float],
@@ -95,9 +106,8 @@ def measure(
     volumes = dict(zip(structures, counts * float(np.prod(spacing)) / 1000, strict=True))
     found = {f"{structure}_volume_ml": float(volume) for structure, volume in volumes.items()}
     if wall:
-        cavity, myocardium = (1 + list(structures).index(wall[key]) for key in ("cavity", "myocardium"))
         found[f"{wall['myocardium']}_mass_g"] = MYOCARDIAL_DENSITY * float(volumes[wall["myocardium"]])
-        found[f"{wall['myocardium']}_thickness_mm"] = wall_thickness(labels, spacing, cavity, myocardium)
+        found[f"{wall['myocardium']}_thickness_mm"] = thickness(labels, spacing, structures, wall)
     return found
 
 

@@ -40,6 +40,23 @@ ASD = Measure("asd_mm", "ASD (mm)", 2)
 HD95 = Measure("hd95_mm", "HD95 (mm)", 2)
 # By name, in the order of the tables.
 MEASURES = {measure.name: measure for measure in (DICE, ASD, HD95)}
+# The columns of `metrics.csv`.
+COLUMNS = [
+    "method",
+    "split",
+    "patient",
+    "structure",
+    "dice",
+    "asd_mm",
+    "seed",
+    "hd95_mm",
+    "asd_prediction_to_truth_mm",
+    "asd_truth_to_prediction_mm",
+    "volume_ml",
+    "volume_truth_ml",
+    "wall_thickness_mm",
+    "wall_thickness_truth_mm",
+]
 
 
 # Columns of names, which are text whatever they look like: a patient may be called NA, 007 or 1e5.

@@ -50,6 +50,10 @@ class Method:
     member: bool = False
     note: str | None = None
 
+    def folders(self, seeds: Sequence[int]) -> list[str]:
+        """Return the folders of the method's masks below `results/masks`, one a seed where there is one for each."""
+        return [f"{self.name}/seed{seed}" for seed in seeds] if self.per_seed else [self.name]
+
 
 SELF_TRAINING = (
     "these cascades, and so the ensemble, have also learned from the target images that the translation sees, which "
@@ -159,6 +163,12 @@ def parts() -> dict[str, str]:
 def refinements() -> list[tuple[str, str]]:
     """Return the pairs of a method and the one that it refines."""
     return [(method.name, method.refines) for method in METHODS if method.refines]
+
+
+def of_folder(folder: str) -> tuple[str, str]:
+    """Return the name of the method whose masks a folder holds, and their seed, "" where there is none."""
+    name, _, seed = folder.partition("/seed")
+    return name, seed
 
 
 def final() -> Method:

@@ -1,29 +1,16 @@
-"""The metrics of many patients as one small table."""
+"""The metrics of many patients as a small table for the terminal."""
+
+from collections.abc import Sequence
 
 import pandas as pd
 
-from cardioseg.evaluation.measures import MEASURES, mean_over_seeds
+from cardioseg.evaluation.measures import DICE, MEASURES, Measure, mean_over_seeds
 
-COLUMNS = [
-    "method",
-    "split",
-    "patient",
-    "structure",
-    "dice",
-    "asd_mm",
-    "seed",
-    "hd95_mm",
-    "asd_prediction_to_truth_mm",
-    "asd_truth_to_prediction_mm",
-    "volume_ml",
-    "volume_truth_ml",
-    "wall_thickness_mm",
-    "wall_thickness_truth_mm",
-]
+AVERAGE = "AVG"
 
 
 def by_method(metrics: pd.DataFrame) -> str:
-    """Summarise every measure by method, as text.
+    """Summarise the measures by method, as text of less than 120 columns for three structures.
 
     The seeds of a method are averaged for each patient first. A distance that is not available for one patient makes
     the mean N/A, as in the paper's Table 1. A Dice that is not available does not count: the structure is neither there
@@ -37,24 +24,44 @@ def by_method(metrics: pd.DataFrame) -> str:
     Returns
     -------
     str
-        One row per split and method, one column per measure and structure: the mean over patients, with the sample
-        standard deviation in parentheses.
+        One table per split, with one row per method, by its name: the number of patients, the mean Dice over them of
+        each structure, and for every measure the average over the structures, with the sample standard deviation in
+        parentheses.
     """
     if metrics.empty:
         return "no patient with labels: nothing evaluated"
     structures = list(dict.fromkeys(metrics["structure"]))
     per_patient = mean_over_seeds(metrics).unstack("structure")
-    rows = {}
-    for (split, method), patients in per_patient.groupby(level=["split", "method"], sort=False):
-        patients = patients[patients["dice"].notna().any(axis=1)]
-        row = {}
-        for measure in MEASURES.values():
-            values = patients[measure.name].reindex(columns=structures)
-            for name, column in [*values.items(), ("AVG", values.mean(axis=1, skipna=measure.ignores_missing))]:
-                mean, spread = column.mean(skipna=measure.ignores_missing), column.std()
-                text = f"{mean:.3f}" if pd.isna(spread) else f"{mean:.3f} ({spread:.3f})"
-                row[f"{measure.title} {name}"] = "N/A" if pd.isna(mean) else text
-        rows[split, method, len(patients)] = row
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index = pd.MultiIndex.from_tuples(rows, names=["split", "method", "patients"])
-    return table.reset_index().to_string(index=False)
+    columns = ["patients", *(f"{DICE.title} {name}" for name in structures)]
+    columns += [f"{measure.title} {AVERAGE}" for measure in MEASURES.values()]
+    tables = []
+    for split, of_split in per_patient.groupby(level="split", sort=False):
+        rows = [[split, *columns]]
+        for method, patients in of_split.groupby(level="method", sort=False):
+            patients = patients[patients[DICE.name].notna().any(axis=1)]
+            row = [method, str(len(patients))]
+            for name in structures:
+                row.append(_text(patients[DICE.name, name], DICE).partition(" ")[0])
+            for measure in MEASURES.values():
+                values = patients[measure.name].reindex(columns=structures)
+                row.append(_text(values.mean(axis=1, skipna=measure.ignores_missing), measure))
+            rows.append(row)
+        tables.append(_aligned(rows))
+    return "\n\n".join(tables)
+
+
+def _text(values: pd.Series, measure: Measure) -> str:
+    """Mean and standard deviation as printed; no deviation of a single value."""
+    mean, spread = values.mean(skipna=measure.ignores_missing), values.std()
+    if pd.isna(mean):
+        return "N/A"
+    shown = f"{mean:.{measure.decimals}f}"
+    return shown if pd.isna(spread) else f"{shown} ({spread:.{measure.decimals}f})"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Cells as text, two spaces apart: the first column to the left, the others to the right."""
+    first, *others = ([str(cell) for cell in column] for column in zip(*rows, strict=True))
+    columns = [[cell.ljust(max(map(len, first))) for cell in first]]
+    columns += [[cell.rjust(max(map(len, column))) for cell in column] for column in others]
+    return "\n".join("  ".join(row) for row in zip(*columns, strict=True))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardioseg.core.errors import InputError
-from cardioseg.evaluation import clinical, summary
+from cardioseg.evaluation import clinical, measures
 
 CAVITY, WALL = 2, 5
 
@@ -129,7 +129,7 @@ def metrics():
     ]
     columns = ["method", "split", "patient", "structure", "seed", "volume_ml", "volume_truth_ml"]
     columns += ["wall_thickness_mm", "wall_thickness_truth_mm"]
-    return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"}).reindex(columns=summary.COLUMNS)
+    return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"}).reindex(columns=measures.COLUMNS)
 
 
 def test_quantities_of_all_masks_are_gathered():
@@ -152,7 +152,7 @@ def test_volumes_alone(myocardium):
 
 
 def test_nothing_evaluated():
-    table = clinical.quantities(pd.DataFrame(columns=summary.COLUMNS), "MYO")
+    table = clinical.quantities(pd.DataFrame(columns=measures.COLUMNS), "MYO")
     assert table.empty
     assert list(table) == clinical.MASK
 

@@ -39,7 +39,7 @@ def table_of(patients, structures=("LV", "MYO")):
         for seed in seeds
         for structure in structures
     ]
-    table = pd.DataFrame(rows, columns=summary.COLUMNS)
+    table = pd.DataFrame(rows, columns=measures.COLUMNS)
     numbers = table.columns.difference([*measures.NAMES, "seed"])
     return table.assign(**{column: rng.uniform(0.1, 0.9, len(table)) for column in numbers})
 

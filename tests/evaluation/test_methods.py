@@ -22,6 +22,14 @@ def test_one_method_is_final_and_names_and_titles_are_unique():
     assert len(methods.titles()) == len(set(methods.titles().values())) == len(methods.METHODS)
 
 
+def test_folders_tell_method_and_seed():
+    for method in methods.METHODS:
+        folders = method.folders([3, 12])
+        assert [methods.of_folder(folder) for folder in folders] == (
+            [(method.name, "3"), (method.name, "12")] if method.per_seed else [(method.name, "")]
+        )
+
+
 def test_a_method_refines_one_that_is_registered():
     assert {refined for _, refined in methods.refinements()} <= set(methods.titles())
 

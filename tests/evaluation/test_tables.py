@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardioseg.evaluation import methods, summary, tables
+from cardioseg.evaluation import measures, methods, tables
 
 NONE = float("nan")
 
@@ -18,7 +18,7 @@ def metrics(*rows):
     )
     return (
         table.assign(volume_truth_ml=100.0, hd95_mm=3 * table["asd_mm"])
-        .reindex(columns=summary.COLUMNS)
+        .reindex(columns=measures.COLUMNS)
         .astype({"seed": "Int64"})
     )
 
@@ -311,7 +311,7 @@ def test_one_patient_one_seed():
 
 @pytest.mark.parametrize("published", [True, False])
 def test_nothing_evaluated(published):
-    empty = pd.DataFrame(columns=summary.COLUMNS)
+    empty = pd.DataFrame(columns=measures.COLUMNS)
     assert list(tables.table1(empty, published)) == tables.COLUMNS
     assert tables.NOTHING in tables.markdown(empty, published)
     assert tables.latex(empty, published).startswith("% ")

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from cardioseg.evaluation import clinical, patient
+from cardioseg.evaluation.measures import COLUMNS
+
+SPACING = (8.0, 1.0, 1.0)
+STRUCTURES = ["LV", "MYO"]
+WALL = {"cavity": "LV", "myocardium": "MYO"}
+
+
+def heart(radius=6):
+    """A cavity (1) in a wall (2), three slices."""
+    y, x = np.ogrid[:32, :32]
+    distance = np.hypot(y - 16, x - 16)
+    slices = np.select([distance < radius, distance < radius + 4], [1, 2], 0).astype(np.uint8)
+    return np.repeat(slices[None], 3, axis=0)
+
+
+def test_a_row_for_each_mask_and_structure_in_their_order():
+    masks = iter([("registration", None), ("unet/seed2", heart(5)), ("ensemble", heart())])
+    table = patient.evaluate(masks, heart(), SPACING, STRUCTURES, WALL)
+    assert list(table.columns) == [name for name in COLUMNS if name not in ("split", "patient")]
+    assert table["method"].tolist() == ["registration"] * 2 + ["unet"] * 2 + ["ensemble"] * 2
+    assert table["structure"].tolist() == STRUCTURES * 3
+    assert table["seed"].fillna("none").tolist() == ["none"] * 2 + ["2"] * 2 + [""] * 2
+    # A mask that there is not has nothing but its name.
+    assert table.iloc[:2].drop(columns=["method", "structure"]).isna().all(axis=None)
+    assert table["dice"].tolist()[4:] == [1, 1]
+    # The smaller cavity lies in the larger one.
+    smaller, larger = np.count_nonzero(heart(5) == 1), np.count_nonzero(heart() == 1)
+    assert table.loc[2, "dice"] == pytest.approx(2 * smaller / (smaller + larger))
+
+
+def test_thickness_is_that_of_the_wall_alone():
+    table = patient.evaluate([("unet", heart(5))], heart(), SPACING, STRUCTURES, WALL).set_index("structure")
+    assert table.loc["MYO", "wall_thickness_mm"] == clinical.wall_thickness(heart(5), SPACING, 1, 2)
+    assert table.loc["MYO", "wall_thickness_truth_mm"] == clinical.wall_thickness(heart(), SPACING, 1, 2)
+    assert table.loc["LV", ["wall_thickness_mm", "wall_thickness_truth_mm"]].isna().all()
+    without = patient.evaluate([("unet", heart(5))], heart(), SPACING, STRUCTURES, None)
+    assert without[["wall_thickness_mm", "wall_thickness_truth_mm"]].isna().all(axis=None)
