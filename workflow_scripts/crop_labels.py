@@ -3,7 +3,6 @@ from cardioseg.preprocessing import resampling
 from support.job import job
 
 with job(snakemake):
-    structures = snakemake.params.structures
-    labels = volumes.read_labels(snakemake.input.labels, structures, volumes.read_image(snakemake.input.raw))
-    grid = volumes.read(snakemake.input.image)
-    volumes.write(snakemake.output[0], resampling.labels_on_grid(labels, grid, 1 + len(structures)), grid.affine)
+    given, grid = snakemake.input, volumes.read(snakemake.input.image)
+    labels = resampling.read_labels_on_grid(given.labels, given.raw, grid, snakemake.params.structures)
+    volumes.write(snakemake.output[0], labels, grid.affine)

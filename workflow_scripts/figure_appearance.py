@@ -1,4 +1,4 @@
-import numpy as np
+from itertools import zip_longest
 
 from cardioseg.core import volumes
 from cardioseg.figures import appearance, style
@@ -6,38 +6,21 @@ from cardioseg.preprocessing import resampling
 from support.job import job
 
 with job(snakemake):
-    given, structures = snakemake.input, snakemake.params.structures
-    source, target = snakemake.params.source, snakemake.params.target
+    given, params, structures = snakemake.input, snakemake.params, snakemake.params.structures
+    first, second = params.examples
     samples = len(given.synthetic) // len(given.source)
-
-    def target_labels(index: int) -> np.ndarray:
-        """Labels of the evaluated patients, on the grid of the crop."""
-        truth = volumes.read_labels(given.target_labels[index], structures, volumes.read_image(given.target_raw[index]))
-        return resampling.labels_on_grid(truth, volumes.read(given.target[index]), 1 + len(structures))
-
-    with_labels = {
-        source: zip(given.source, given.source_labels, strict=True),
-        f"synthetic {target}": (
-            (path, given.source_labels[index // samples]) for index, path in enumerate(given.synthetic)
-        ),
+    source_labels = [volumes.read(path).array for path in given.source_labels]
+    source = zip(map(volumes.read, given.source), source_labels, strict=True)
+    synthetic_labels = (labels for labels in source_labels for _ in range(samples))
+    synthetic = zip(map(volumes.read, given.synthetic), synthetic_labels, strict=True)
+    target = (
+        (crop, resampling.read_labels_on_grid(labels, raw, crop, structures) if labels else None)
+        for path, labels, raw in zip_longest(given.target, given.target_labels, given.target_raw)
+        for crop in [volumes.read(path)]
+    )
+    kinds = {
+        params.source: appearance.describe(source, len(structures), first),
+        f"synthetic {params.target}": appearance.describe(synthetic, len(structures), first * samples),
+        params.target: appearance.describe(target, len(structures), second),
     }
-    distributions = {
-        kind: appearance.densities(
-            ((volumes.read(image).array, volumes.read(labels).array) for image, labels in pairs), len(structures)
-        )
-        for kind, pairs in with_labels.items()
-    }
-    labelled = given.get("target_labels", [])
-    if labelled:
-        distributions[target] = appearance.densities(
-            ((volumes.read(given.target[index]).array, target_labels(index)) for index in range(len(labelled))),
-            len(structures),
-        )
-    first, second = snakemake.params.examples
-    labels = volumes.read(given.source_labels[first]).array
-    examples = {
-        source: (volumes.read(given.source[first]), labels),
-        f"synthetic {target}": (volumes.read(given.synthetic[first * samples]), labels),
-        target: (volumes.read(given.target[second]), target_labels(second) if labelled else None),
-    }
-    style.save(appearance.figure(examples, distributions, list(structures)), snakemake.output)
+    style.save(appearance.figure(kinds, list(structures)), snakemake.output)

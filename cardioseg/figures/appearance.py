@@ -1,6 +1,7 @@
 """How the structures look in source, target and synthetic target images (paper Fig. 1)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,71 +20,87 @@ LINES: tuple[dict[str, Any], ...] = (
 )
 
 
-def densities(volumes: Iterable[tuple[np.ndarray, np.ndarray]], structures: int) -> np.ndarray:
-    """Compute distributions of intensities over [-1, 1].
+@dataclass(frozen=True)
+class Kind:
+    """One kind of image: an example, and the intensities of all of its volumes with labels.
 
-    Each volume counts the same, however large its heart is.
+    Attributes
+    ----------
+    image : Volume
+        The example, a crop (z, y, x) in [-1, 1].
+    labels : ndarray or None
+        Its labels (z, y, x), if there are any.
+    densities : ndarray
+        Distributions of intensities (1 + structures, BINS) over [-1, 1]: in all structures together, then in each.
+        Each volume counts the same, however large its heart, and each density has area 1. NaN for a structure that no
+        volume has.
+    """
+
+    image: Volume
+    labels: np.ndarray | None
+    densities: np.ndarray
+
+
+def describe(volumes: Iterable[tuple[Volume, np.ndarray | None]], structures: int, example: int) -> Kind:
+    """Describe a kind of image by its volumes, one held at a time.
 
     Parameters
     ----------
-    volumes : iterable of (ndarray, ndarray), shape (z, y, x)
-        Images and labels.
+    volumes : iterable of tuple
+        Crops (z, y, x) in [-1, 1] with their labels (z, y, x), or None where they have none.
     structures : int
-        The number of structures.
-
-    Returns
-    -------
-    ndarray, shape (1 + structures, BINS)
-        Densities of area 1: in all structures together, then in each. NaN for a structure that no volume has.
+        Number of structures in the labels.
+    example : int
+        Which of the volumes is the example.
     """
     sums, counts = np.zeros((1 + structures, BINS)), np.zeros((1 + structures, 1))
-    for image, labels in volumes:
+    shown: tuple[Volume, np.ndarray | None] | None = None
+    for index, (image, labels) in enumerate(volumes):
+        if index == example:
+            shown = image, labels
+        if labels is None:
+            continue
         for row in range(1 + structures):
-            inside = image[labels == row if row else labels > 0]
+            inside = image.array[labels == row if row else labels > 0]
             if inside.size:
                 sums[row] += np.histogram(inside, BINS, RANGE)[0] / inside.size
                 counts[row] += 1
+    assert shown is not None
     width = (RANGE[1] - RANGE[0]) / BINS
-    return np.divide(sums, counts * width, out=np.full_like(sums, np.nan), where=counts > 0)
+    return Kind(*shown, np.divide(sums, counts * width, out=np.full_like(sums, np.nan), where=counts > 0))
 
 
 @style.styled
-def figure(
-    examples: Mapping[str, tuple[Volume, np.ndarray | None]],
-    distributions: Mapping[str, np.ndarray],
-    structures: Sequence[str],
-) -> Figure:
+def figure(kinds: Mapping[str, Kind], structures: Sequence[str]) -> Figure:
     """Draw an example of each kind of image, and below them the intensities in each structure.
 
     Parameters
     ----------
-    examples : mapping of str to (Volume, ndarray or None), shape (z, y, x)
-        By kind, a crop with intensities in [-1, 1], and its labels if there are any. The first kind has labels.
-    distributions : mapping of str to ndarray
-        By kind, what `densities` returns.
+    kinds : mapping of str to Kind
+        By name, see `describe`. The first kind has labels.
     structures : sequence of str
         Names of the structures.
     """
     drawn = Figure(figsize=(7.6, 4.9), layout="constrained")
     upper, lower = drawn.subfigures(2, 1, squeeze=False, height_ratios=[2.6, 2.3])[:, 0]
-    first = next(labels for _, labels in examples.values() if labels is not None)
-    for axis, (kind, (image, labels)) in zip(
-        upper.subplots(1, len(examples), squeeze=False)[0], examples.items(), strict=True
-    ):
+    first = next(kind.labels for kind in kinds.values() if kind.labels is not None)
+    for axis, (name, kind) in zip(upper.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True):
+        image, labels = kind.image, kind.labels
         middle = style.middle(np.zeros(image.array.shape, bool) if labels is None else labels)
         where = style.window(first if labels is None else labels, image.spacing)
         style.show(axis, image, middle, where, RANGE)
         if labels is not None:
             style.outline(axis, labels[middle][where], len(structures))
         style.scale_bar(axis, image, where)
-        axis.set_title(kind)
+        axis.set_title(name)
     style.legend(upper, structures)
     axes = lower.subplots(1, 1 + len(structures), squeeze=False, sharex=True, sharey=True)[0]
     width = (RANGE[1] - RANGE[0]) / BINS
     centres = np.linspace(RANGE[0] + width / 2, RANGE[1] - width / 2, BINS)
     for row, (axis, structure) in enumerate(zip(axes, ["all structures", *structures], strict=True)):
-        for (kind, density), line in zip(distributions.items(), LINES, strict=False):
-            axis.plot(centres, density[row], label=kind, linewidth=1.5, **line)
+        for (name, kind), line in zip(kinds.items(), LINES, strict=False):
+            if not np.isnan(kind.densities).all():
+                axis.plot(centres, kind.densities[row], label=name, linewidth=1.5, **line)
         axis.set_title(structure)
         axis.set(xlim=RANGE, xticks=[-1, 0, 1], xlabel="normalised intensity")
         if row:

@@ -1,10 +1,12 @@
 """In-plane resampling, and the way back to the raw grid. Slices are never resampled."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.preprocessing import bias_field
@@ -100,6 +102,32 @@ def labels_on_grid(labels: Volume, grid: Volume, classes: int) -> np.ndarray:
         The labels; background where the given labels do not reach.
     """
     return most_probable(Volume(one_hot(labels.array, classes), labels.affine), grid.array.shape[-3:], grid.affine)
+
+
+def read_labels_on_grid(labels: Path | str, image: Path | str, grid: Volume, codes: Mapping[str, int]) -> np.ndarray:
+    """Read the labels of a raw image and resample them onto the grid of a volume that was made from it.
+
+    Parameters
+    ----------
+    labels, image : path
+        Files of the labels and of the raw image.
+    grid : Volume
+        A resampled or cropped volume (z, y, x).
+    codes : mapping of str to int
+        The file's value for each structure.
+
+    Returns
+    -------
+    ndarray
+        (z, y, x), uint8, see `labels_on_grid`.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used, see `volumes.read_labels`, or is of another image than the grid.
+    """
+    raw = volumes.read_labels(labels, codes, volumes.read_image(image))
+    return labels_on_grid(raw, grid, 1 + len(codes))
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:

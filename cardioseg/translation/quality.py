@@ -4,7 +4,8 @@ Every measure is taken of three kinds of image: source (no translation), synthet
 around the heart with intensities in [-1, 1].
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
@@ -18,6 +19,8 @@ from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.evaluation import metrics
 from cardioseg.segmentation import unet
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ["measure", "images", "seed", "structure", "value", "n"]
 BINS = 1000
@@ -298,6 +301,58 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     shared = np.sqrt(np.linalg.eigvalsh(root @ covariances[1] @ root).clip(0)).sum()
     means = np.square(first.mean(axis=0) - second.mean(axis=0)).sum()
     return max(0.0, float(means + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * shared))
+
+
+def measure(
+    source: Iterable[tuple[Volume, np.ndarray]],
+    target: Iterable[tuple[Volume, np.ndarray | None]],
+    synthetic: Mapping[int, Iterable[tuple[Sequence[Volume], np.ndarray]]],
+    pretrained: Sequence[nn.Module],
+    finetuned: Sequence[nn.Module],
+    names: tuple[str, str],
+    structures: Sequence[str],
+    device: torch.device,
+) -> pd.DataFrame:
+    """Describe all images, and `assess` them.
+
+    U-Nets see what they were made for: pre-trained ones the source, fine-tuned ones the target and, where there are
+    several seeds, the synthetic images of the seed before theirs, on which they were not trained.
+
+    Parameters
+    ----------
+    source : iterable of tuple
+        Volumes (z, y, x) in [-1, 1] with their labels, one a patient.
+    target : iterable of tuple
+        The same; None where there are no labels.
+    synthetic : mapping of int to iterable of tuple
+        By seed: for each patient its samples, and the labels that they share.
+    pretrained, finetuned : sequence of nn.Module
+        U-Nets by seed, in the order of `synthetic`.
+    names : tuple of str
+        Those of source and target.
+    structures : sequence of str
+        Their names, in the order of the labels.
+    device : torch.device
+        Where the U-Nets compute.
+    """
+
+    def seen(images: Sequence[Volume], labels: np.ndarray | None, networks: Sequence[nn.Module]) -> list[Described]:
+        known = np.zeros(images[0].array.shape, np.uint8) if labels is None else labels
+        return describe(images, known, len(structures), networks, device)
+
+    if len(synthetic) == 1:
+        log.warning("one seed: unet_dice of its synthetic images is by the network that was trained on them")
+    others = [*finetuned[1:], *finetuned[:1]]
+    return assess(
+        [seen([image], labels, pretrained)[0] for image, labels in source],
+        [seen([image], labels, finetuned)[0] for image, labels in target],
+        {
+            seed: [seen(samples, labels, [other]) for samples, labels in groups]
+            for (seed, groups), other in zip(synthetic.items(), others, strict=True)
+        },
+        names,
+        structures,
+    )
 
 
 def halves(volumes: Sequence[Described]) -> list[tuple[list[Described], list[Described]]]:

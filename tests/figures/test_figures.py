@@ -195,11 +195,11 @@ def test_translations_figure_shows_each_style():
 
 
 def test_densities_of_known_arrays():
-    first, second = np.full((1, 4, 4), -1.0), np.full((1, 4, 4), 1.0)
+    first, second = (Volume(np.full((1, 4, 4), value), np.eye(4)) for value in (-1.0, 1.0))
     one, both = np.zeros((1, 4, 4), np.uint8), np.zeros((1, 4, 4), np.uint8)
     one[0, 0] = 1  # four voxels of the first structure
     both[0, :3], both[0, 3] = 1, 2
-    found = appearance.densities([(first, one), (second, both)], 3)
+    found = appearance.describe([(first, one), (second, both)], 3, 0).densities
     height = appearance.BINS / 2
     # Each volume counts the same, though the second has three times the voxels.
     np.testing.assert_allclose(found[1, [0, 1, -1]], [height / 2, 0, height / 2])
@@ -209,19 +209,32 @@ def test_densities_of_known_arrays():
 
 
 def test_densities_have_area_one():
-    found = appearance.densities([(image(seed=seed).array, labels()) for seed in (0, 1)], 3)
+    found = appearance.describe([(image(seed=seed), labels()) for seed in (0, 1)], 3, 0).densities
     np.testing.assert_allclose(found.sum(axis=1) * 2 / appearance.BINS, 1)
 
 
+def test_example_is_the_volume_asked_for():
+    scans = [image(seed=seed) for seed in range(3)]
+    kind = appearance.describe(((scan, labels()) for scan in scans), 3, 1)
+    assert kind.image is scans[1]
+    np.testing.assert_array_equal(kind.labels, labels())
+
+
 def test_appearance_figure_shows_examples_and_distributions():
-    curves = {kind: appearance.densities([(image().array, labels())], 3) for kind in ("bSSFP", "synthetic LGE")}
-    examples = {"bSSFP": (image(), labels()), "synthetic LGE": (image(seed=1), labels()), "LGE": (image(seed=2), None)}
-    figure = appearance.figure(examples, curves, STRUCTURES)
+    kinds = {
+        "bSSFP": appearance.describe([(image(), labels())], 3, 0),
+        "synthetic LGE": appearance.describe([(image(seed=1), labels())], 3, 0),
+        "LGE": appearance.describe([(image(seed=2), None)], 3, 0),
+    }
+    figure = appearance.figure(kinds, STRUCTURES)
     shown = panels(figure)
+    assert [axis.get_title() for axis in shown] == list(kinds)
     assert [len(contours(axis)) for axis in shown] == [3, 3, 0]
     rest = [axis for axis in figure.axes if axis not in shown]
     assert [axis.get_title() for axis in rest] == ["all structures", *STRUCTURES]
-    np.testing.assert_allclose(rest[2].lines[0].get_ydata(), curves["bSSFP"][2])
+    # No labels, no curve.
+    assert [line.get_label() for line in rest[2].lines] == ["bSSFP", "synthetic LGE"]
+    np.testing.assert_allclose(rest[2].lines[0].get_ydata(), kinds["bSSFP"].densities[2])
 
 
 # Training

@@ -4,6 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.preprocessing import cropping, resampling
@@ -207,6 +208,18 @@ def there_and_back(labels, spacing_mm, size, centre=None):
 def test_labels_come_back_exactly_on_equal_pixels(size):
     labels = heart((4, 110, 104), (8.0, 1.25, 1.25))
     np.testing.assert_array_equal(there_and_back(labels, 1.25, size), labels.array)
+
+
+def test_labels_are_read_onto_the_crop_of_their_image(tmp_path):
+    labels = heart((4, 110, 104), (8.0, 1.25, 1.25))
+    codes = {"LV": 500, "MYO": 200, "RV": 600}
+    image = np.random.default_rng(0).uniform(0, 1000, labels.array.shape).astype(np.float32)
+    volumes.write(tmp_path / "image.nii.gz", image, labels.affine)
+    volumes.write_labels_like(tmp_path / "labels.nii.gz", labels.array, codes, tmp_path / "image.nii.gz")
+    crop = cropping.crop(resampling.resample(Volume(image, labels.affine), 1.25), (55, 50), 64, 0.0)
+    found = resampling.read_labels_on_grid(tmp_path / "labels.nii.gz", tmp_path / "image.nii.gz", crop, codes)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, cropping.crop(labels, (55, 50), 64, 0).array)
 
 
 labels_of_a_stack = arrays(

@@ -325,6 +325,35 @@ def test_features_are_compared_on_one_scale():
     np.testing.assert_allclose(*values, rtol=0.05)
 
 
+class Blind(nn.Module):
+    """Calls everything background."""
+
+    def forward(self, image):
+        return torch.cat([image * 0 + 1, image * 0, image * 0], dim=1)
+
+
+def test_networks_see_what_they_were_not_trained_on(caplog):
+    labels = heart()
+    source, target = rendered(labels, seed=1), rendered(labels, seed=2)
+    seeing, blind = Brightness(), Blind()
+
+    def measured(pretrained, finetuned):
+        synthetic = {seed: iter([([rendered(labels, seed=seed)], labels)]) for seed in range(1, 1 + len(finetuned))}
+        images = iter([(source, labels)]), iter([(target, labels), (target, None)])
+        return quality.measure(*images, synthetic, pretrained, finetuned, ("CT", "MR"), STRUCTURES, CPU)
+
+    table = measured([seeing, seeing], [seeing, blind])
+    found = [value(table, "unet_dice", "synthetic MR", "AVG", seed) for seed in ("1", "2")]
+    # The first seed's images are seen by the second network, the second's by the first.
+    assert found == pytest.approx([0, 1], abs=0.01)
+    assert value(table, "unet_dice", "CT", "AVG") == pytest.approx(1, abs=0.01)
+    assert value(table, "unet_dice", "MR", "AVG") == pytest.approx(0.5, abs=0.01)
+    assert value(table, "unet_dice", "MR", "wall", column="n") == 1
+    assert not caplog.records
+    assert value(measured([blind], [seeing]), "unet_dice", "CT", "AVG") == pytest.approx(0, abs=0.01)
+    assert "one seed" in caplog.text
+
+
 def test_target_without_labels():
     labels = heart()
     source = [described(rendered(labels, seed=seed), labels, [Brightness()]) for seed in (1, 2)]
