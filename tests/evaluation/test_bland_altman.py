@@ -1,28 +1,9 @@
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from cardioseg.evaluation import bland_altman, clinical
-
-mpl.use("Agg")
-TITLES = {"unet": "U-Net", "ensemble_pp": "Ensemble + PP", "other": "not there"}
-
-
-def quantities(seeds=(1, 2), patients=5, split="test"):
-    rng = np.random.default_rng(0)
-    rows = []
-    for patient in range(patients):
-        volume = rng.uniform(80, 160)
-        for method, members in {"manual": [None], "unet": seeds, "ensemble_pp": [None]}.items():
-            for seed in members:
-                error = 0 if method == "manual" else rng.normal(-8, 4)
-                rows.append(
-                    (split, str(patient), method, seed, volume + error, 1.05 * (volume + error), 9 + error / 10)
-                )
-    columns = [*clinical.MASK, "MYO_volume_ml", "MYO_mass_g", "MYO_thickness_mm"]
-    return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
+from clinical_quantities import quantities
 
 
 def by_hand(**methods):
@@ -85,55 +66,7 @@ def test_splits_are_analysed_separately():
     assert len(table) == 2 * 2 * 3
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_same_quantities_give_the_same_bytes(tmp_path, suffix):
-    for name in "ab":
-        bland_altman.figure(tmp_path / f"{name}.{suffix}", quantities(), TITLES)
-    content = (tmp_path / f"a.{suffix}").read_bytes()
-    assert content == (tmp_path / f"b.{suffix}").read_bytes()
-    assert not plt.get_fignums()
-
-
-def texts(monkeypatch, tmp_path, *arguments):
-    """Method, agreement, label and number of lines of each panel of a figure."""
-    shown = []
-    monkeypatch.setattr(bland_altman.plt, "close", shown.append)
-    bland_altman.figure(tmp_path / "figure.png", *arguments)
-    found = [
-        ["".join(text.get_text() for text in axis.texts), axis.get_title(), axis.get_ylabel(), len(axis.lines)]
-        for axis in shown[0].axes
-    ]
-    monkeypatch.undo()
-    plt.close("all")
-    return found
-
-
-def test_panels_are_one_per_quantity_and_method(monkeypatch, tmp_path):
-    found = texts(monkeypatch, tmp_path, quantities(), TITLES)
-    assert [panel[0] for panel in found] == ["U-Net", "Ensemble + PP", "", ""]
-    # The mass stands for the volume.
-    assert [panel[2].split("\n")[0] for panel in found[::2]] == ["MYO mass", "MYO thickness"]
-    assert {panel[3] for panel in found} == {5}
-    agreed = bland_altman.agreement(quantities())
-    row = agreed[(agreed["method"] == "unet") & (agreed["quantity"] == "MYO_mass_g")].iloc[0]
-    assert found[0][1] == f"{row['bias']:+.1f} ± {1.96 * row['sd']:.1f}".replace("-", "\u2212")
-
-
-def test_largest_split_is_shown(monkeypatch, tmp_path):
-    both = pd.concat([quantities(patients=2, split="validation"), quantities(patients=4)])
-    found = texts(monkeypatch, tmp_path, both, TITLES)
-    alone = texts(monkeypatch, tmp_path, quantities(patients=4), TITLES)
-    assert found == alone
-
-
-def test_one_patient(monkeypatch, tmp_path):
-    found = texts(monkeypatch, tmp_path, quantities(patients=1, seeds=(1,)), TITLES)
-    assert {panel[3] for panel in found} == {3}
-
-
 @pytest.mark.parametrize("rows", [0, 1])
-def test_figure_without_values_says_so(tmp_path, rows):
-    """There is no patient, or only a manual mask."""
-    bland_altman.figure(tmp_path / "figure.png", quantities()[:rows], TITLES)
-    assert plt.imread(tmp_path / "figure.png").ndim == 3
+def test_nothing_to_compare(rows):
+    """No patient, or a manual mask alone."""
     assert bland_altman.agreement(quantities()[:rows]).empty
