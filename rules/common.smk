@@ -77,10 +77,7 @@ WITNESS = (
     config["fusion"] and dict(zip(("none", "rigid", "affine", "deformable"), REGISTRATIONS))[config["fusion"]["stage"]]
 )
 # The masks of each method, as folders below results/masks.
-MODELS_OF = {
-    method.name: [f"{method.name}/seed{seed}" for seed in SEEDS] if method.per_seed else [method.name]
-    for method in METHODS
-}
+MODELS_OF = {method.name: method.folders(SEEDS) for method in METHODS}
 MODELS = [model for models_of in MODELS_OF.values() for model in models_of]
 FINAL = methods.final()
 # The cascades that the ensemble is made of: the method, and the weights of U-Net 2.

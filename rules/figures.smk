@@ -231,6 +231,7 @@ rule figure_uncertainty:
     params:
         patients=SHOWN,
         members=len(SEEDS),
+        title=methods.titles()["ensemble"],
         structures=STRUCTURES,
         code=code("figure_uncertainty.py"),
     script:

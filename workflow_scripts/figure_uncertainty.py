@@ -12,9 +12,8 @@ with job(snakemake):
         image = volumes.read(given.images[index])
         labels = {}
         if given.get("labels"):
-            truth = volumes.read_labels(given.labels[index], structures, volumes.read_image(given.raw[index]))
-            labels["manual"] = resampling.labels_on_grid(truth, image, 1 + len(structures))
-        labels["ensemble"] = volumes.read(given.probabilities[index]).array.argmax(axis=0)
+            labels["manual"] = resampling.read_labels_on_grid(given.labels[index], given.raw[index], image, structures)
+        labels[params.title] = volumes.read(given.probabilities[index]).array.argmax(axis=0)
         maps = dict(zip(MEASURES, volumes.read(given.maps[index]).array, strict=True))
         # One member alone disagrees with nobody.
         patients[patient] = (image, labels, dict(list(maps.items())[: params.members]))

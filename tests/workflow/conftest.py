@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bad_input import name_the_patient
-from calls import call, snakemake, wait_for
+from calls import ROOT, call, snakemake, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -39,4 +39,17 @@ def raw_run(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert snakemake(folder, "--unlock", data="data").returncode == 0
     finished = snakemake(folder, "results/metrics.csv", data="data")
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    return folder
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """A copy of the repository's code."""
+    folder = tmp_path / "code"
+    for name in ("Snakefile", "config.yaml", "profiles", "rules", "envs", "workflow_scripts", "cardioseg"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name)
+        else:
+            folder.mkdir(exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
     return folder

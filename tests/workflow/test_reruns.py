@@ -38,19 +38,6 @@ def work(raw_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(raw_run, tmp_path / "work"))
 
 
-@pytest.fixture
-def code(tmp_path: Path) -> Path:
-    """A copy of the repository's code."""
-    folder = tmp_path / "code"
-    for name in ("Snakefile", "config.yaml", "profiles", "rules", "envs", "workflow_scripts", "cardioseg"):
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name)
-        else:
-            folder.mkdir(exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
-
-
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert text.count(old) == 1
