@@ -14,12 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 Arrows = set[tuple[str, str]]
 
-# Who makes what from what, as the folders of results/.
+# What is made from what, as the folders and files of results/; tests/workflow/test_architecture.py compares it with the
+# rules. Where there is a longer way, a shortcut need not be drawn.
 DATA = {
     "raw volumes": ["resampled/"],
     "resampled/": ["localisation/", "located/", "cropped/"],
-    "localisation/": ["located/", "model/ensemble.pt"],
-    "located/": ["cropped/"],
+    "localisation/": ["located/", "cropped/", "model/ensemble.pt"],
+    "located/": ["cohort.csv"],
+    "cohort.csv": ["model/ensemble.pt"],
     "cropped/": ["translation/", "synthetic/", "segmentation/", "self_training/", "probabilities/"],
     "translation/": ["synthetic/"],
     "synthetic/": ["segmentation/", "translation.csv"],
@@ -27,9 +29,11 @@ DATA = {
     "self_training/": ["probabilities/", "model/ensemble.pt"],
     "probabilities/": ["masks/", "uncertainty/"],
     "masks/": ["metrics.csv"],
-    "metrics.csv": ["table1", "clinical.csv"],
+    "metrics.csv": ["table1", "clinical.csv", "model/ensemble.pt"],
     "model/ensemble.pt": ["cardioseg segment"],
 }
+# Not drawn: what shows or records something of everything, and what is written beside a file that is drawn.
+ASIDE = {"figures", "provenance", "summary.txt", "significance.csv", "bland_altman.csv"}
 INTRODUCTION = """\
 # Architecture
 
@@ -43,7 +47,9 @@ Every step is a file in `results/`, and every folder there is a stage. `rules/`,
 
 ![The way of the data](data.svg)
 
-The manual masks join at `metrics.csv`, and the registration of a patient's own bSSFP labels at `masks/`.
+The manual masks join at `metrics.csv`, and the registration of a patient's own bSSFP labels at `masks/`. Figures and
+provenance, which show and record something of everything, are left out, and so are shortcuts of a longer way that
+add nothing.
 `self_training/` is there where the configuration has that section.
 [Outputs](outputs.md) explains each file.
 
@@ -74,6 +80,18 @@ def drawings() -> dict[str, str]:
     data = {(one, other) for one, others in DATA.items() for other in others}
     arrows = {(one, other) for one, other in between_folders(imports(ROOT)) if other != "core"}
     return {"data.svg": draw(data), "folders.svg": draw(arrows)}
+
+
+def stage(path: str) -> str:
+    """The box that a file of a run is drawn as, or its name in `ASIDE`."""
+    if not path.startswith("results/") or path.startswith("results/phantom/"):
+        return "raw volumes"
+    name, *rest = path.removeprefix("results/").split("/")
+    stem = name.partition(".")[0]
+    alone = {"metrics": "metrics.csv", "cohort": "cohort.csv", "model": "model/ensemble.pt", "table1": "table1"}
+    if stem in alone or stem in ASIDE:
+        return alone.get(stem, stem)
+    return f"{name}/" if rest else name
 
 
 def modules(root: Path) -> dict[str, Path]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from cardioseg.evaluation import methods
@@ -52,6 +53,31 @@ def planned(folder: Path, *arguments: str, **options: Path | str | None) -> Coun
     assert plan.returncode == 0, plan.stdout + plan.stderr
     counts = re.findall(r"^(\w+) +(\d+)$", plan.stdout + plan.stderr, re.MULTILINE)
     return Counter({rule: int(count) for rule, count in counts if rule not in ("all", "total")})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a plan: its rule, what it reads and what it makes."""
+
+    rule: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def jobs(folder: Path, *arguments: str, **options: Path | str | None) -> list[Job]:
+    """Every job of a whole run, whatever is there; arguments as those of `call`."""
+    plan = snakemake(folder, *arguments, "--dry-run", "--forceall", **options)
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    blocks = re.split(r"^ *(?:local)?rule (\w+):$", plan.stdout + plan.stderr, flags=re.MULTILINE)[1:]
+
+    def listed(what: str, block: str) -> tuple[str, ...]:
+        found = re.search(rf"^ +{what}: (.*)$", block, re.MULTILINE)
+        return tuple(found[1].split(", ")) if found else ()
+
+    return [
+        Job(rule, listed("input", block), listed("output", block))
+        for rule, block in zip(blocks[::2], blocks[1::2], strict=True)
+    ]
 
 
 def artifacts(folder: Path) -> dict[str, str]:
