@@ -70,9 +70,23 @@ def wall_thickness(labels: np.ndarray, spacing: tuple[float, float, float], cavi
 def thickness(
     labels: np.ndarray, spacing: tuple[float, float, float], structures: Sequence[str], wall: Mapping[str, str]
 ) -> float:
-    """Return the `wall_thickness` (mm) in labels (z, y, x), where label k + 1 is `structures[k]`.
+    """Measure the `wall_thickness` of named structures.
 
-    wall: the configuration's `clinical`: which structures are cavity and myocardium.
+    Parameters
+    ----------
+    labels : ndarray
+        Labels (z, y, x), where label k + 1 is `structures[k]`.
+    spacing : tuple of float
+        Size of a voxel in mm, (z, y, x).
+    structures : sequence of str
+        Names of the structures.
+    wall : mapping of str to str
+        The configuration's `clinical`: which structures are cavity and myocardium.
+
+    Returns
+    -------
+    float
+        Thickness in mm.
     """
     cavity, myocardium = (1 + list(structures).index(wall[key]) for key in ("cavity", "myocardium"))
     return wall_thickness(labels, spacing, cavity, myocardium)

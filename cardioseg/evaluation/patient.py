@@ -21,8 +21,8 @@ def evaluate(
     Parameters
     ----------
     masks : iterable of tuple
-        The folder of each mask (see `Method.folders`) with its labels (z, y, x), or with None where the method makes
-        none of this patient.
+        The folder of each mask (see `Method.folders`) and its labels (z, y, x), which are None where the method makes
+        no mask of this patient.
     truth : ndarray
         The manual labels (z, y, x).
     spacing : tuple of float
@@ -35,8 +35,8 @@ def evaluate(
     Returns
     -------
     DataFrame
-        `COLUMNS` without split and patient, a row a mask and structure. What is not available is NaN, of a mask that
-        there is not everything but its name.
+        `COLUMNS` without split and patient, one row per mask and structure. A value that is not available is NaN. A
+        method without a mask has rows with its name and the structure alone.
 
     Raises
     ------

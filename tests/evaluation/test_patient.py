@@ -17,14 +17,14 @@ def heart(radius=6):
     return np.repeat(slices[None], 3, axis=0)
 
 
-def test_a_row_for_each_mask_and_structure_in_their_order():
+def test_each_mask_and_structure_has_a_row_in_their_order():
     masks = iter([("registration", None), ("unet/seed2", heart(5)), ("ensemble", heart())])
     table = patient.evaluate(masks, heart(), SPACING, STRUCTURES, WALL)
     assert list(table.columns) == [name for name in COLUMNS if name not in ("split", "patient")]
     assert table["method"].tolist() == ["registration"] * 2 + ["unet"] * 2 + ["ensemble"] * 2
     assert table["structure"].tolist() == STRUCTURES * 3
     assert table["seed"].fillna("none").tolist() == ["none"] * 2 + ["2"] * 2 + [""] * 2
-    # A mask that there is not has nothing but its name.
+    # A method without a mask has nothing but its name.
     assert table.iloc[:2].drop(columns=["method", "structure"]).isna().all(axis=None)
     assert table["dice"].tolist()[4:] == [1, 1]
     # The smaller cavity lies in the larger one.

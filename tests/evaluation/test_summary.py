@@ -38,8 +38,8 @@ def test_summary_of_a_few_rows_is_what_it_is_by_hand():
     assert cells(summary.by_method(metrics)) == {"test": {"unet": row}}
 
 
-def test_every_method_fits_a_terminal():
-    """Of 120 columns, with the longest names and values of a heart."""
+def test_summary_of_all_methods_fits_a_terminal_of_120_columns():
+    """With the longest names and values of a heart."""
     rows = [
         (method.name, split, patient, structure, 0.5 + 0.1 * (patient == "7"), distance, None)
         for split in ("validation", "test")

@@ -9,14 +9,14 @@ TITLES = {"unet": "U-Net", "ensemble_pp": "Ensemble + PP", "other": "not there"}
 
 
 def panels(*arguments):
-    """Of each panel of a figure the method, the agreement, the label and the number of lines."""
+    """Method, agreement, label and number of lines of each panel of a figure."""
     return [
         ["".join(text.get_text() for text in axis.texts), axis.get_title(), axis.get_ylabel(), len(axis.lines)]
         for axis in figures.figure(*arguments).axes
     ]
 
 
-def test_panels():
+def test_panels_are_one_per_quantity_and_method():
     found = panels(quantities(), TITLES)
     assert [panel[0] for panel in found] == ["U-Net", "Ensemble + PP", "", ""]
     # The mass stands for the volume.
@@ -32,12 +32,12 @@ def test_largest_split_is_shown():
     assert panels(both, TITLES) == panels(quantities(patients=4), TITLES)
 
 
-def test_one_patient_has_a_bias_alone():
+def test_one_patient_has_a_bias_but_no_limits():
     assert {panel[3] for panel in panels(quantities(patients=1, seeds=(1,)), TITLES)} == {3}
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_nothing_to_compare(rows):
+def test_figure_without_values_says_so(rows):
     """No patient, or a manual mask alone."""
     shown = figures.figure(quantities()[:rows], TITLES)
     assert not shown.axes

@@ -12,7 +12,7 @@ from calls import snakemake
 pytestmark = pytest.mark.slow
 
 ENTRY = 'Method("added", "Added", per_seed=True),\n    '
-# Before this one.
+# The added method comes before this one.
 NEXT = 'Method("ensemble", "Ensemble", part=True),'
 RULE = """
 rule added:
@@ -49,5 +49,5 @@ def test_an_added_method_appears_in_all_tables_and_figures(
     for name in TABLES:
         assert "Added" in (results / name).read_text(), name
     for name in FIGURES:
-        # Text is drawn as curves, with what it says beside them.
+        # Letters are drawn as curves; a comment beside them says the text.
         assert "Added" in (results / "figures" / f"{name}.svg").read_text(), name
