@@ -16,7 +16,17 @@ from cardioseg.phantoms.shapes import Texture
 
 @dataclass(frozen=True)
 class Scar:
-    """A territory about (`angle`, `height`), enhanced from the endocardium through `transmurality` of the wall."""
+    """A territory of the wall that is enhanced from the endocardium outwards.
+
+    Attributes
+    ----------
+    angle, half_width : float
+        Its middle and half of its extent around the long axis, in radians.
+    height, half_height : float
+        Its middle and half of its extent along the long axis, as fractions of the ventricle's length.
+    transmurality : float
+        The fraction of the wall's thickness that is enhanced in its middle.
+    """
 
     angle: float
     half_width: float
@@ -27,7 +37,45 @@ class Scar:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One patient: lengths in mm, angles in radians, heights as a fraction of `length`."""
+    """The heart and chest of one patient.
+
+    Lengths are in mm, angles in radians about the long axis, and heights are fractions of `length`.
+
+    Attributes
+    ----------
+    endo_radius, wall, length, apical_wall : float
+        Left ventricle: greatest radius of the cavity, thickness of the wall, length from the epicardial apex to the
+        base, and thickness of the wall at the apex.
+    ellipticity : tuple of float
+        Deviation of its cross-section from a circle, with the cosine and the sine of twice the angle.
+    drift : tuple of float
+        Displacement of the long axis from apex to base, (x, y).
+    base_tilt : tuple of float
+        Slope of the base along x and y.
+    rv_angle : float
+        Direction from the left to the right ventricle.
+    rv_protrusion, rv_half_width, rv_lift, rv_apex : float
+        Right ventricle: extent beyond the left ventricle, half of its width along the septum, displacement along the
+        septum, and distance of its apex from the left ventricle's along the long axis.
+    papillary_angles, papillary_radius : tuple of float, float
+        Directions and radius of the papillary muscles.
+    trabeculation : float
+        How trabeculated both ventricles are.
+    epicardial_fat : float
+        Thickness of the fat around the heart.
+    scar : Scar or None
+        The scar, if there is one.
+    chest_angle, chest_distance, chest_semiaxes : float, float, tuple of float
+        Direction of the chest wall, its distance from the apex, and the semi-axes of the chest.
+    subcutaneous_fat : float
+        Thickness of the fat under the skin.
+    diaphragm, diaphragm_slope, diaphragm_bend : float
+        Distance of the diaphragm below the heart, its slope along x, and its curvature in 1 / mm.
+    rib_phase : float
+        Where ribs and spinal discs lie.
+    texture_wide, texture_wide_2, texture_middle, texture_fine : Texture
+        Random functions that deform and mottle everything.
+    """
 
     endo_radius: float
     wall: float
@@ -61,7 +109,20 @@ class Anatomy:
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
-    """Draw a patient: about one in ten without scar, scar in the territory of one coronary artery in the others."""
+    """Draw a patient.
+
+    About one in ten has no scar. The others have one in the territory of one coronary artery.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the draws.
+
+    Returns
+    -------
+    Anatomy
+        The patient.
+    """
     size = rng.normal(1, 0.05)
     endo_radius = float(np.clip(size * rng.normal(26.5, 2.2), 20, 33))
     wall = float(np.clip(rng.normal(9.6, 1.1), 7.5, 13))
@@ -117,14 +178,36 @@ def _draw_scar(rng: np.random.Generator, rv_angle: float) -> Scar:
 
 
 def profile(height: float) -> float:
-    """Radius of the ventricle at a height (0 apex, 1 base) over its greatest, which lies at 0.7."""
+    """Return the radius of the left ventricle at a height, relative to its greatest radius, which lies at 0.7.
+
+    Parameters
+    ----------
+    height : float
+        0 at the apex, 1 at the base.
+
+    Returns
+    -------
+    float
+        0 to 1.
+    """
     if height <= 0.7:
         return math.sqrt(max(0.0, 1 - ((height - 0.7) / 0.7) ** 2))
     return 1 - 0.1 * ((height - 0.7) / 0.3) ** 2
 
 
 def oedematous(anatomy: Anatomy) -> Anatomy:
-    """The anatomy as T2 shows it, whose scar is the oedema: wider than it, and through more of the wall."""
+    """Return the anatomy as T2 shows it: oedema, wider and deeper than the scar, in the place of the scar.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+        The patient.
+
+    Returns
+    -------
+    Anatomy
+        The patient with the oedema as `scar`.
+    """
     scar = anatomy.scar and replace(
         anatomy.scar,
         half_width=1.3 * anatomy.scar.half_width,

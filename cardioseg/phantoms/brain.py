@@ -1,8 +1,8 @@
 """A digital phantom of another organ: axial T1- and T2-weighted heads with labels of ventricles and deep grey nuclei.
 
-Ellipsoids, one in another, are drawn per subject and seen by two spin-echo sequences, each with its own grid, pose,
-shading and noise. It is there to try the pipeline on something that is no heart. Coordinates are mm from the head's
-middle: x to the right, y to the front, z upwards; arrays are (z, y, x).
+A subject consists of ellipsoids, one inside another. Two spin-echo sequences image it, each with its own grid, pose,
+shading and noise. The phantom shows that the pipeline works on other organs than the heart. Coordinates are in mm from
+the head's middle: x to the right, y to the front, z upwards. Arrays are (z, y, x).
 """
 
 import math
@@ -31,7 +31,23 @@ CODES = {"ventricles": 1, "nuclei": 2}
 
 
 class Sequence(NamedTuple):
-    """A spin echo: times in ms, pixels on a side, spacing in mm, noise over the signal of white matter."""
+    """A spin-echo sequence.
+
+    Attributes
+    ----------
+    repetition_time, echo_time : float
+        Times in ms.
+    matrix : int
+        Pixels along each side of the square image.
+    pixel : float
+        In-plane spacing in mm.
+    slices : int
+        Number of slices.
+    thickness : float
+        Distance between slices in mm.
+    noise : float
+        Standard deviation of the noise, over the signal of white matter.
+    """
 
     repetition_time: float
     echo_time: float
@@ -49,7 +65,17 @@ SEQUENCES = {
 
 
 class Part(NamedTuple):
-    """An ellipsoid: centre and semi-axes (x, y, z) in mm, turn about z in radians."""
+    """An ellipsoid of one tissue.
+
+    Attributes
+    ----------
+    tissue : str
+        Name of the tissue.
+    centre, semiaxes : tuple of float
+        Centre and semi-axes (x, y, z) in mm.
+    turn : float
+        Turn about z in radians.
+    """
 
     tissue: str
     centre: tuple[float, float, float]
@@ -58,7 +84,19 @@ class Part(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A subject: depth in mm below the skin at which each layer begins, and what the brain holds, outermost first."""
+    """A subject.
+
+    Attributes
+    ----------
+    semiaxes : tuple of float
+        Semi-axes (x, y, z) of the head in mm.
+    layers : dict of str to float
+        By tissue, outermost first, the depth in mm below the skin at which the layer begins.
+    folds : Texture
+        The folding of grey and white matter.
+    parts : list of Part
+        What lies inside the white matter. A later part hides an earlier one.
+    """
 
     semiaxes: tuple[float, float, float]
     layers: dict[str, float]
@@ -67,12 +105,38 @@ class Head(NamedTuple):
 
 
 def spin_echo_signal(proton_density: float, t1: float, t2: float, *, repetition_time: float, echo_time: float) -> float:
-    """M0 (1 - exp(-TR / T1)) exp(-TE / T2); times in ms."""
+    """Return the signal of a spin echo, M0 (1 - exp(-TR / T1)) exp(-TE / T2).
+
+    Parameters
+    ----------
+    proton_density : float
+        M0.
+    t1, t2 : float
+        Relaxation times in ms.
+    repetition_time, echo_time : float
+        TR and TE in ms.
+
+    Returns
+    -------
+    float
+        The signal, in units of M0.
+    """
     return proton_density * (1 - math.exp(-repetition_time / t1)) * math.exp(-echo_time / t2)
 
 
 def draw_head(rng: np.random.Generator) -> Head:
-    """Draw a subject, of which left and right differ a little; its ventricles are narrow or wide."""
+    """Draw a subject. Its left and right sides differ a little, and its ventricles are narrow or wide.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the draws.
+
+    Returns
+    -------
+    Head
+        The subject.
+    """
     size, wide = rng.normal(1, 0.04), rng.uniform(0.7, 1.5)
 
     def about(*values: float) -> tuple[float, float, float]:
@@ -97,7 +161,26 @@ def draw_head(rng: np.random.Generator) -> Head:
 
 
 def fractions(head: Head, x: Floats, y: Floats, z: float, pixel: float) -> dict[str, Floats]:
-    """Fraction of each tissue in the pixels (ny, nx) of a plane; air is the rest. x (nx,), y (ny,), z, pixel in mm."""
+    """Cut one slice out of a head.
+
+    Parameters
+    ----------
+    head : Head
+        The subject.
+    x : ndarray, shape (nx,)
+        Column centres in mm.
+    y : ndarray, shape (ny,)
+        Row centres in mm.
+    z : float
+        Height of the slice in mm.
+    pixel : float
+        Pixel size in mm, the width over which edges are averaged.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (ny, nx)
+        The fraction of each tissue of `TISSUES` in each pixel. The rest is air.
+    """
     depth = _depth(x[None, :], y[:, None], z, head.semiaxes)
     folded = depth + 2.5 * head.folds(x, y, z)
     distances = [
@@ -126,7 +209,20 @@ def _depth(x: Floats, y: Floats, z: float, semiaxes: tuple[float, float, float])
 
 
 def draw(subject: int, seed: int) -> dict[str, tuple[Volume, Volume]]:
-    """Image and labels (`CODES`), int16, by sequence; a function of (seed, subject) alone."""
+    """Draw a subject and image it with every sequence. The same arguments give the same result.
+
+    Parameters
+    ----------
+    subject : int
+        Number of the subject.
+    seed : int
+        Seed of the cohort.
+
+    Returns
+    -------
+    dict of str to (Volume, Volume)
+        By sequence, image and labels (z, y, x), int16. The labels are in the codes of `CODES`.
+    """
     head = draw_head(np.random.default_rng((seed, subject, 0)))
     return {
         name: _acquire(np.random.default_rng((seed, subject, number)), head, sequence)
@@ -161,7 +257,15 @@ def _acquire(rng: np.random.Generator, head: Head, sequence: Sequence) -> tuple[
 
 
 def write(folder: Path, subject: int, seed: int) -> None:
-    """Draw a subject into {subject}/t1.nii.gz, t1_labels.nii.gz and the same of t2 below a folder."""
+    """Draw a subject and write it as {subject}/t1.nii.gz and t1_labels.nii.gz, and likewise t2.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the cohort.
+    subject, seed : int
+        As in `draw`.
+    """
     for name, (image, labels) in draw(subject, seed).items():
         volumes.write(folder / str(subject) / f"{name}.nii.gz", image.array, image.affine)
         volumes.write(folder / str(subject) / f"{name}_labels.nii.gz", labels.array, labels.affine)

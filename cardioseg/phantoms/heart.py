@@ -1,7 +1,7 @@
 """A digital cardiac phantom: short-axis bSSFP, LGE and T2 volumes with labels, in the layout of MS-CMRSeg 2019.
 
 A patient is drawn as a 3-D anatomy in closed form (`anatomy`). One slice of it is the fraction of every tissue in every
-pixel (`slices`), every tissue has a signal by the equation of the sequence (`signals`), and a scanner sees the signal
+pixel (`slices`), every tissue has a signal by the equation of the sequence (`signals`), and a scanner images the signal
 through coil shading, a finite k-space and complex noise (`scanner`). `draw_patient` does all this for each modality,
 `write_patient` puts it on disk.
 
@@ -33,7 +33,29 @@ LAST_VALIDATION_PATIENT = 5
 def draw_patient(
     patient: int, seed: int, matrix_scale: float = 1.0, modalities: Iterable[Modality] = MODALITIES
 ) -> dict[Modality, Drawn]:
-    """Draw a patient and image it; a function of (seed, patient, matrix_scale), whichever modalities are asked for."""
+    """Draw a patient and image it. The same seed, patient and matrix scale give the same images in every modality.
+
+    Parameters
+    ----------
+    patient : int
+        Number of the patient.
+    seed : int
+        Seed of the cohort.
+    matrix_scale : float
+        A factor from 0.1 to 2, see `scanner.draw_acquisition`.
+    modalities : iterable of {'bSSFP', 'LGE', 'T2'}
+        The modalities wanted.
+
+    Returns
+    -------
+    dict of str to Drawn
+        The images by modality.
+
+    Raises
+    ------
+    InputError
+        `matrix_scale` is out of range.
+    """
     anatomy = draw_anatomy(np.random.default_rng((seed, patient, 0)))
     frame = draw_frame(np.random.default_rng((seed, patient, 1)))
     drawn: dict[Modality, Drawn] = {}
@@ -46,10 +68,21 @@ def draw_patient(
 
 
 def release_files(folder: Path, patient: int) -> dict[str, Path]:
-    """Where the files of a patient lie in the layout of the release, by modality, and "bSSFP_labels" and so on.
+    """Return where the files of a patient lie in the layout of the release.
 
-    Patients after 35 have no "bSSFP_labels" and no "T2_labels". The labels of LGE after patient 5 are the challenge's
-    test set and lie in a folder of their own. Beside them lie "LGE_scar" and "LGE_segments", which the release lacks.
+    Parameters
+    ----------
+    folder : Path
+        The folder of the release.
+    patient : int
+        Number of the patient, from 1.
+
+    Returns
+    -------
+    dict of str to Path
+        Images by modality, and labels as "bSSFP_labels" and so on. Patients after 35 have no "bSSFP_labels" and no
+        "T2_labels". The LGE labels of patients after 5 are the challenge's test set and lie in a folder of their own.
+        Beside the LGE labels lie "LGE_scar" and "LGE_segments", which the release lacks.
 
     Raises
     ------
@@ -81,7 +114,20 @@ def release_files(folder: Path, patient: int) -> dict[str, Path]:
 def write_patient(
     folder: Path, patient: int, seed: int, matrix_scale: float = 1.0, modalities: Iterable[Modality] = MODALITIES
 ) -> None:
-    """Draw one patient and write its files in the layout of the release; the same arguments give the same bytes."""
+    """Draw one patient and write its files in the layout of the release. The same arguments give the same bytes.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the release.
+    patient, seed, matrix_scale, modalities
+        As in `draw_patient`.
+
+    Raises
+    ------
+    InputError
+        `patient` is below 1, or `matrix_scale` is out of range.
+    """
     files = release_files(folder, patient)
     for modality, volume in draw_patient(patient, seed, matrix_scale, modalities).items():
         volumes.write(files[modality], volume.image, volume.affine)

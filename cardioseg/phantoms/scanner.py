@@ -1,4 +1,4 @@
-"""A scanner that looks at an anatomy: protocol, breath-holds, coil, k-space and noise."""
+"""A scanner that images an anatomy: protocol, breath-holds, coil, k-space and noise."""
 
 import math
 from collections.abc import Mapping
@@ -22,35 +22,35 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 @dataclass(frozen=True)
 class Acquisition:
-    """How a scanner sees a patient: one modality's geometry, signals and imperfections.
+    """How a scanner images a patient: one modality's geometry, signals and imperfections.
 
     Attributes
     ----------
-    matrix
+    matrix : int
         Pixels along each side of the square image.
-    pixel
+    pixel : float
         In-plane spacing in mm.
-    thickness
+    thickness : float
         Distance between slices and their thickness in mm.
-    heights
+    heights : tuple of float
         Height of each slice above the epicardial apex in mm, ascending, so that slice 0 is apical.
-    centre
+    centre : tuple of float
         (x, y) of the middle of the field of view in mm.
-    shifts
-        Displacement of the anatomy by breathing in each slice, (x, y) in mm, shape (slices, 2).
-    signals
-        Signal of each tissue in each slice; that of blood is about 1.
-    acquired_pixel
+    shifts : ndarray, shape (slices, 2)
+        Displacement of the anatomy by breathing in each slice, (x, y) in mm.
+    signals : tuple of mapping of str to float
+        For each slice the signal of each tissue; that of blood is about 1.
+    acquired_pixel : float
         Spacing that the sampled part of k-space resolves in mm; the rest is filled with zeros.
-    noise
+    noise : float
         Standard deviation of the noise in each channel, over the signal of blood.
-    coil
+    coil : tuple of float
         (x, y) of the receive coil in mm and the distance in mm over which its sensitivity falls by half.
-    flow
+    flow : Texture
         Modulation of the brightness by inflow and other smooth imperfections.
-    flow_strength
-        Its standard deviation.
-    gain
+    flow_strength : float
+        Standard deviation of this modulation.
+    gain : float
         Stored value of the signal of blood.
     """
 
@@ -74,10 +74,26 @@ def draw_acquisition(
 ) -> Acquisition:
     """Draw the protocol, the patient's breath-holds and the imperfections of one examination.
 
-    `matrix_scale` (0.1 to 2) multiplies the matrix and divides the pixel size, so that the field of view stays.
+    Parameters
+    ----------
+    rng : Generator
+        Source of the draws.
+    modality : {'bSSFP', 'LGE', 'T2'}
+        The modality.
+    anatomy : Anatomy
+        The patient.
+    matrix_scale : float
+        A factor from 0.1 to 2 that multiplies the matrix and divides the pixel size, so that the field of view stays.
 
-    Raises:
-        InputError: `matrix_scale` is out of range.
+    Returns
+    -------
+    Acquisition
+        The examination.
+
+    Raises
+    ------
+    InputError
+        `matrix_scale` is out of range.
     """
     if not 0.1 <= matrix_scale <= 2:
         raise InputError(f"the phantom's matrix_scale is {matrix_scale}: expected a number from 0.1 to 2")
@@ -131,10 +147,25 @@ def draw_acquisition(
 def acquire_slice(
     rng: np.random.Generator, magnetisation: Floats, pixel: float, acquired_pixel: float, noise: float
 ) -> Floats:
-    """Magnitude image of a signed magnetisation, shape (ny, nx), from a finite and noisy k-space.
+    """Image a magnetisation through a finite and noisy k-space.
 
-    Frequencies beyond 1 / (2 `acquired_pixel`) (mm) are dropped, the outermost tapered; `noise` is the standard
-    deviation in the real and imaginary channel of the image, so that the magnitude is Rician.
+    Frequencies beyond 1 / (2 `acquired_pixel`) are dropped, and the outermost of the others are tapered.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the noise.
+    magnetisation : ndarray, shape (ny, nx)
+        The signed magnetisation.
+    pixel, acquired_pixel : float
+        Spacing of the image, and the spacing that the sampled part of k-space resolves, in mm.
+    noise : float
+        Standard deviation of the noise in the real and in the imaginary channel of the image. The magnitude is Rician.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+        The magnitude image.
     """
     window = np.ones(magnetisation.shape, np.float32)
     for axis, length in enumerate(magnetisation.shape):
@@ -148,10 +179,18 @@ def acquire_slice(
 
 
 class Drawn(NamedTuple):
-    """An image, what is known of it, and where it lies.
+    """An image of a patient, with its ground truth and its geometry.
 
-    `image`, `labels`, `scar` and `segments` (see `slices.Slice`) are int16, shape (z, y, x), slice 0 apical. `spacing`
-    (z, y, x) is in mm; `affine` takes (x, y, z) to the scanner's frame.
+    Attributes
+    ----------
+    image : ndarray of int16, shape (z, y, x)
+        The image. Slice 0 is apical.
+    labels, scar, segments : ndarray of int16, shape (z, y, x)
+        The ground truth, see `slices.Slice`.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+    affine : ndarray, shape (4, 4)
+        From the index (x, y, z) to scanner coordinates in mm.
     """
 
     image: NDArray[np.int16]
@@ -163,7 +202,24 @@ class Drawn(NamedTuple):
 
 
 def acquire(rng: np.random.Generator, anatomy: Anatomy, acquisition: Acquisition, frame: NDArray[np.float64]) -> Drawn:
-    """Image an anatomy; `frame` is the (4, 4) affine that takes the left ventricle's (x, y, z) to the scanner's."""
+    """Image an anatomy.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the noise.
+    anatomy : Anatomy
+        The patient.
+    acquisition : Acquisition
+        The examination.
+    frame : ndarray, shape (4, 4)
+        From the left ventricle's coordinates (x, y, z) to scanner coordinates, both in mm.
+
+    Returns
+    -------
+    Drawn
+        The image and its ground truth.
+    """
     a = acquisition
     offsets = ((np.arange(a.matrix) - (a.matrix - 1) / 2) * a.pixel).astype(np.float32)
     x, y = offsets + np.float32(a.centre[0]), offsets + np.float32(a.centre[1])
@@ -185,7 +241,19 @@ def acquire(rng: np.random.Generator, anatomy: Anatomy, acquisition: Acquisition
 
 
 def draw_frame(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Pose of the left ventricle in the scanner's frame (RAS, mm), shape (4, 4): x runs backwards, y upwards."""
+    """Draw the pose of a left ventricle in the scanner.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the draws.
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        From the left ventricle's coordinates (x, y, z) to scanner coordinates (right, anterior, superior), both in mm:
+        x runs backwards, y upwards.
+    """
     long_axis = np.array((0.6, -0.65, 0.45)) + rng.normal(0, 0.07, 3)
     long_axis /= np.linalg.norm(long_axis)
     columns = np.array((-0.65, -0.72, -0.15)) + rng.normal(0, 0.07, 3)

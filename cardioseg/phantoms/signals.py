@@ -7,7 +7,17 @@ import numpy as np
 
 
 class Tissue(NamedTuple):
-    """Proton density (relative to blood), T1 and T2 in ms at 1.5 T before contrast, T1 some 15 minutes after it."""
+    """What the signal of a tissue depends on, at 1.5 T.
+
+    Attributes
+    ----------
+    proton_density : float
+        Relative to blood.
+    t1, t2 : float
+        Relaxation times in ms before contrast agent.
+    t1_post_contrast : float
+        T1 in ms about 15 minutes after contrast agent.
+    """
 
     proton_density: float
     t1: float
@@ -33,10 +43,30 @@ TISSUES = {
 def bssfp_signal(
     proton_density: float, t1: float, t2: float, *, flip_angle: float, repetition_time: float, echo_time: float
 ) -> float:
-    """Steady-state signal of balanced SSFP on resonance; times in ms, flip angle in degrees.
+    """Return the steady-state signal of balanced SSFP on resonance.
 
-    M0 sin(a) (1 - E1) / (1 - (E1 - E2) cos(a) - E1 E2) exp(-TE / T2), with E = exp(-TR / T)
-    (Scheffler and Lehnhardt, Eur Radiol 2003; 13:2409).
+    It is M0 sin(a) (1 - E1) / (1 - (E1 - E2) cos(a) - E1 E2) exp(-TE / T2), with E1 = exp(-TR / T1) and
+    E2 = exp(-TR / T2).
+
+    Parameters
+    ----------
+    proton_density : float
+        M0.
+    t1, t2 : float
+        Relaxation times in ms.
+    flip_angle : float
+        The angle a in degrees.
+    repetition_time, echo_time : float
+        TR and TE in ms.
+
+    Returns
+    -------
+    float
+        The signal, in units of M0.
+
+    References
+    ----------
+    K. Scheffler, S. Lehnhardt, Eur Radiol 2003; 13:2409.
     """
     e1, e2 = math.exp(-repetition_time / t1), math.exp(-repetition_time / t2)
     angle = math.radians(flip_angle)
@@ -47,10 +77,30 @@ def bssfp_signal(
 def inversion_recovery_signal(
     proton_density: float, t1: float, *, inversion_time: float, repetition_time: float
 ) -> float:
-    """Signed longitudinal magnetisation at the readout of a repeated inversion; times in ms.
+    """Return the longitudinal magnetisation at the readout of a repeated inversion.
 
-    M0 (1 - 2 exp(-TI / T1) + exp(-TR / T1)), TR being the time between inversions. It is negative before the null
-    point; a magnitude image shows its absolute value (Kellman and Arai, J Magn Reson Imaging 2012; 36:529).
+    It is M0 (1 - 2 exp(-TI / T1) + exp(-TR / T1)), negative before the null point. A magnitude image shows its
+    absolute value.
+
+    Parameters
+    ----------
+    proton_density : float
+        M0.
+    t1 : float
+        Relaxation time in ms.
+    inversion_time : float
+        TI in ms.
+    repetition_time : float
+        TR, the time between inversions, in ms.
+
+    Returns
+    -------
+    float
+        The signed magnetisation, in units of M0.
+
+    References
+    ----------
+    P. Kellman, A. E. Arai, J Magn Reson Imaging 2012; 36:529.
     """
     return proton_density * (1 - 2 * math.exp(-inversion_time / t1) + math.exp(-repetition_time / t1))
 
@@ -58,22 +108,65 @@ def inversion_recovery_signal(
 def t2_prepared_signal(
     proton_density: float, t1: float, t2: float, *, preparation_time: float, repetition_time: float
 ) -> float:
-    """Magnetisation that is read out after a T2 preparation; times in ms.
+    """Return the magnetisation that is read out after a T2 preparation.
 
-    M0 (1 - exp(-TR / T1)) exp(-TE / T2), TE being the length of the preparation and TR the time between preparations:
-    the equation of a spin echo. Unlike in a black-blood spin echo the blood keeps its signal (Kellman et al., Magn
-    Reson Med 2007; 57:891).
+    It is M0 (1 - exp(-TR / T1)) exp(-TE / T2), as in a spin echo. Unlike in a black-blood spin echo the blood keeps
+    its signal.
+
+    Parameters
+    ----------
+    proton_density : float
+        M0.
+    t1, t2 : float
+        Relaxation times in ms.
+    preparation_time : float
+        TE, the length of the preparation, in ms.
+    repetition_time : float
+        TR, the time between preparations, in ms.
+
+    Returns
+    -------
+    float
+        The magnetisation, in units of M0.
+
+    References
+    ----------
+    P. Kellman et al., Magn Reson Med 2007; 57:891.
     """
     return proton_density * (1 - math.exp(-repetition_time / t1)) * math.exp(-preparation_time / t2)
 
 
 def null_time(t1: float, repetition_time: float) -> float:
-    """Inversion time in ms at which `inversion_recovery_signal` vanishes for a tissue of that T1."""
+    """Return the inversion time at which the `inversion_recovery_signal` of a tissue vanishes.
+
+    Parameters
+    ----------
+    t1 : float
+        Relaxation time of the tissue in ms.
+    repetition_time : float
+        Time between inversions in ms.
+
+    Returns
+    -------
+    float
+        Inversion time in ms.
+    """
     return t1 * math.log(2 / (1 + math.exp(-repetition_time / t1)))
 
 
 def draw_bssfp_signals(rng: np.random.Generator) -> dict[str, float]:
-    """Signal of each tissue over that of blood, with a protocol and tissues of the patient's own."""
+    """Draw a bSSFP protocol and a patient's tissues.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the draws.
+
+    Returns
+    -------
+    dict of str to float
+        The signal of each tissue, over that of blood.
+    """
     sequence = {
         "flip_angle": rng.uniform(50, 70),
         "repetition_time": rng.uniform(2.7, 3.3),
@@ -90,7 +183,20 @@ def draw_bssfp_signals(rng: np.random.Generator) -> dict[str, float]:
 
 
 def draw_late_enhancement_signals(rng: np.random.Generator, slices: int) -> list[dict[str, float]]:
-    """Signal of each tissue in each slice, likewise: the inversion time drifts from slice to slice."""
+    """Draw an LGE protocol and a patient's tissues. The inversion time drifts from slice to slice.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the draws.
+    slices : int
+        Number of slices.
+
+    Returns
+    -------
+    list of dict of str to float
+        For each slice the signal of each tissue, over that of blood at the inversion time without drift.
+    """
     repetition_time = rng.uniform(1500, 2200)
     t1 = {name: tissue.t1_post_contrast * rng.normal(1, 0.05) for name, tissue in TISSUES.items()}
     t1["scar"] = t1["blood"] * rng.uniform(0.45, 0.8)
@@ -111,7 +217,7 @@ def draw_late_enhancement_signals(rng: np.random.Generator, slices: int) -> list
 
 
 def draw_t2_prepared_signals(rng: np.random.Generator) -> dict[str, float]:
-    """Signal of each tissue over that of blood, with a protocol and tissues of the patient's own."""
+    """Draw a T2-prepared protocol and a patient's tissues, see `draw_bssfp_signals`."""
     sequence = {"preparation_time": rng.uniform(45, 60), "repetition_time": rng.uniform(1500, 2800)}
     t2 = {name: tissue.t2 * rng.normal(1, 0.08) for name, tissue in TISSUES.items()}
     # Oedema, where the scar is and around it: a third above the healthy myocardium (Giri et al., J Cardiovasc Magn

@@ -14,12 +14,18 @@ SCAR_CODE = 1
 
 
 class Slice(NamedTuple):
-    """What one slice holds, arrays of shape (ny, nx) each.
+    """What one slice holds.
 
-    `fractions` is that of each tissue (names of `signals.TISSUES`; air is what is missing to 1). `labels` are in the
-    codes of MS-CMRSeg; papillary muscles belong to the left ventricle's cavity. `scar` is `SCAR_CODE` where most of the
-    myocardium is enhanced, 0 elsewhere. `segments` are the numbers of the AHA in the
-    myocardium, 0 elsewhere.
+    Attributes
+    ----------
+    fractions : dict of str to ndarray, shape (ny, nx)
+        The fraction of each tissue of `signals.TISSUES`. The rest is air.
+    labels : ndarray of int16, shape (ny, nx)
+        Structures in the codes of MS-CMRSeg. Papillary muscles belong to the left ventricle's cavity.
+    scar : ndarray of int16, shape (ny, nx)
+        `SCAR_CODE` where most of the myocardium is enhanced, 0 elsewhere.
+    segments : ndarray of int16, shape (ny, nx)
+        Numbers of the AHA segments in the myocardium, 0 elsewhere.
     """
 
     fractions: dict[str, Floats]
@@ -137,10 +143,30 @@ def _scar_distance(
 
 
 def aha_segments(anatomy: Anatomy, x: Floats, y: Floats, z: float) -> NDArray[np.int16]:
-    """Number of the segment of the left ventricle at columns x and rows y of the plane z, shape (ny, nx), 1 to 17.
+    """Return the AHA segment of the left ventricle at each pixel of a plane.
 
-    The cavity's length is divided in three; the middle of the septum, towards the right ventricle, parts segments 2 and
-    3 as well as 8 and 9 (Cerqueira et al., Circulation 2002; 105:539). Segment 17 lies below the cavity.
+    The length of the cavity is divided into three thirds. The middle of the septum, towards the right ventricle,
+    separates segments 2 and 3, and segments 8 and 9. Segment 17 lies below the cavity.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+        The patient.
+    x : ndarray, shape (nx,)
+        Column centres in mm.
+    y : ndarray, shape (ny,)
+        Row centres in mm.
+    z : float
+        Height of the plane in mm.
+
+    Returns
+    -------
+    ndarray of int16, shape (ny, nx)
+        Numbers from 1 to 17, outside of the myocardium as well.
+
+    References
+    ----------
+    M. D. Cerqueira et al., Circulation 2002; 105:539.
     """
     across, along = (x - _axis(anatomy, z)[0])[None, :], (y - _axis(anatomy, z)[1])[:, None]
     # From the middle of the septum to the inferior wall, on to the lateral and the anterior one.
@@ -165,23 +191,23 @@ def draw_slice(anatomy: Anatomy, x: Floats, y: Floats, z: float, pixel: float, t
 
     Parameters
     ----------
-    anatomy
+    anatomy : Anatomy
         The patient.
-    x
-        Column centres in mm, ascending, shape (nx,).
-    y
-        Row centres in mm, ascending, shape (ny,).
-    z
+    x : ndarray, shape (nx,)
+        Column centres in mm, ascending.
+    y : ndarray, shape (ny,)
+        Row centres in mm, ascending.
+    z : float
         Height of the slice's middle in mm.
-    pixel
+    pixel : float
         Pixel size in mm, the width over which edges are averaged.
-    thickness
+    thickness : float
         Slice thickness in mm, over which the heart is averaged.
 
     Returns
     -------
     Slice
-        Of shape (ny, nx).
+        The slice.
     """
     columns = slice(*np.searchsorted(x, (-105, 70)))
     rows = slice(*np.searchsorted(y, (-80, 80)))

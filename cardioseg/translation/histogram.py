@@ -22,7 +22,13 @@ DARKEST = -1.0
 
 
 class Histograms(nn.Module):
-    """Quantiles of the intensities of target volumes: a buffer (volumes, LEVELS), from the least to the greatest."""
+    """The intensities of target volumes, as a network without weights.
+
+    Parameters
+    ----------
+    quantiles : ndarray of float32, shape (volumes, LEVELS)
+        Quantiles of each volume's intensities, from the least to the greatest, see `intensity_quantiles`.
+    """
 
     quantiles: torch.Tensor
 
@@ -37,12 +43,43 @@ def train(
     settings: Mapping[str, Any],
     run: training_loop.Run,
 ) -> tuple[Histograms, list[dict[str, float]]]:
-    """Measure the intensities of all target volumes; see `translators.Translator`. The history is empty."""
+    """Measure the intensities of all target volumes; the source, the settings and the run are not needed.
+
+    Parameters
+    ----------
+    source, target, settings, run
+        See `translators.Translator`.
+
+    Returns
+    -------
+    network : Histograms
+        The intensities of the target volumes.
+    history : list
+        Empty, because nothing is learnt step by step.
+    """
     return Histograms(np.stack([intensity_quantiles(volume) for volume in target])), []
 
 
 def load(settings: Mapping[str, Any], path: Path | str) -> Histograms:
-    """Read the network from a file. Raises InputError where the file is damaged or another translator's."""
+    """Read the intensities of target volumes from a file.
+
+    Parameters
+    ----------
+    settings : mapping
+        Not needed, see `translators.Translator`.
+    path : Path or str
+        The file.
+
+    Returns
+    -------
+    Histograms
+        The intensities.
+
+    Raises
+    ------
+    InputError
+        The file is damaged or another translator's.
+    """
     stored = checkpoints.load(path).get("weights", {}).get("quantiles", np.empty((0, LEVELS)))
     network = Histograms(np.zeros((len(stored), LEVELS), np.float32))
     checkpoints.load_weights(path, network)
@@ -65,8 +102,8 @@ def sample_styles(network: Histograms, seed: int, patient: str, samples: int) ->
 
     Returns
     -------
-    ndarray
-        (samples, LEVELS), the quantiles of one target volume for each sample.
+    ndarray of float32, shape (samples, LEVELS)
+        The quantiles of one target volume for each sample.
     """
     volumes = len(network.quantiles)
     order = np.random.default_rng(derive(seed, "synthesis", patient)).permutation(volumes)
@@ -74,12 +111,38 @@ def sample_styles(network: Histograms, seed: int, patient: str, samples: int) ->
 
 
 def synthesise(network: Histograms, images: np.ndarray, styles: np.ndarray, device: torch.device) -> np.ndarray:
-    """Give a source volume (z, y, x) the intensities of each style (n, LEVELS); returns (n, z, y, x)."""
+    """Give a source volume the intensities of each style, see `match`.
+
+    Parameters
+    ----------
+    network, device
+        Not needed, see `translators.Translator`.
+    images : ndarray of float32, shape (z, y, x)
+        The source volume in [-1, 1].
+    styles : ndarray of float32, shape (n, LEVELS)
+        Quantiles, as from `sample_styles`.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, z, y, x)
+        The synthetic volumes in [-1, 1].
+    """
     return np.stack([match(images, style) for style in styles])
 
 
 def intensity_quantiles(volume: np.ndarray) -> np.ndarray:
-    """Quantiles (LEVELS,) of a volume's intensities above `DARKEST`, evenly from the least to the greatest."""
+    """Return the quantiles of a volume's intensities above `DARKEST`.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (z, y, x)
+        Intensities in [-1, 1].
+
+    Returns
+    -------
+    ndarray of float32, shape (LEVELS,)
+        Quantiles at even steps, from the least to the greatest.
+    """
     return np.quantile(volume[volume > DARKEST], np.linspace(0, 1, LEVELS)).astype(np.float32)
 
 
@@ -91,15 +154,15 @@ def match(volume: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    volume : ndarray
-        (z, y, x), intensities in [-1, 1].
-    quantiles : ndarray
-        (LEVELS,), see `intensity_quantiles`.
+    volume : ndarray, shape (z, y, x)
+        Intensities in [-1, 1].
+    quantiles : ndarray, shape (LEVELS,)
+        The distribution, see `intensity_quantiles`.
 
     Returns
     -------
-    ndarray
-        (z, y, x), float32.
+    ndarray of float32, shape (z, y, x)
+        The matched volume.
 
     References
     ----------

@@ -22,19 +22,19 @@ def instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
 
     Parameters
     ----------
-    features : Tensor
-        (n, channels, y, x).
-    adain : Tensor, optional
-        (n, 2, channels), shift then scale.
+    features : Tensor, shape (n, channels, y, x)
+        The features.
+    adain : Tensor, shape (n, 2, channels), optional
+        Shift and scale of each channel.
 
     Returns
     -------
-    Tensor
-        (n, channels, y, x), of the features' type.
+    Tensor, shape (n, channels, y, x)
+        The result, of the features' type.
 
     References
     ----------
-    Huang and Belongie, Arbitrary style transfer in real-time with adaptive instance normalization, ICCV 2017.
+    X. Huang, S. Belongie: Arbitrary style transfer in real-time with adaptive instance normalization, ICCV 2017.
     """
     shift, scale = (None, None) if adain is None else adain[..., None, None].unbind(1)
     return _Norm.apply(features, scale, shift, False)
@@ -45,15 +45,15 @@ def layer_norm(features: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
 
     Parameters
     ----------
-    features : Tensor
-        (n, channels, y, x).
-    gain, shift : Tensor
-        (channels,).
+    features : Tensor, shape (n, channels, y, x)
+        The features.
+    gain, shift : Tensor, shape (channels,)
+        By what each channel is multiplied, and what is added to it.
 
     Returns
     -------
-    Tensor
-        (n, channels, y, x), of the features' type.
+    Tensor, shape (n, channels, y, x)
+        The result, of the features' type.
     """
     return _Norm.apply(features, gain.view(1, -1, 1, 1), shift.view(1, -1, 1, 1), True)
 
@@ -62,20 +62,21 @@ def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Convolve the nearest-neighbour enlargement by 2 of features, with reflection padding.
 
     Many of the 25 taps at a pixel of the enlargement meet the same pixel of the features. Their weights are summed,
-    which leaves 9 taps, with other sums at even and odd pixels: four convolutions, computed as channels of one. Only
-    the outermost pixels, which reflection treats otherwise, are made from the enlargement itself.
+    which leaves 9 taps. The sums differ between even and odd pixels, so there are four convolutions of 3 x 3, which are
+    computed as channels of one. Only the outermost pixels, which reflection treats in another way, are made from the
+    enlargement itself.
 
     Parameters
     ----------
-    features : Tensor
-        (n, inputs, y, x).
+    features : Tensor, shape (n, inputs, y, x)
+        The features.
     convolution : nn.Conv2d
-        5 x 5, with bias.
+        A convolution of 5 x 5 with bias.
 
     Returns
     -------
-    Tensor
-        (n, outputs, 2 y, 2 x).
+    Tensor, shape (n, outputs, 2 y, 2 x)
+        The result.
     """
     weight, bias = convolution.weight, convolution.bias
     assert bias is not None
@@ -95,7 +96,7 @@ def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
 
 
 def _halved_taps(weight: Tensor, axis: int) -> Tensor:
-    """Five taps along an axis of an enlargement by 2 as three of the enlarged (2, ...): for even and odd pixels."""
+    """Turn five taps on an enlargement by 2, along an axis, into three on what is enlarged: (2, ...), even and odd."""
     first, second, third, fourth, fifth = weight.unbind(axis)
     even = torch.stack([first + second, third + fourth, fifth], axis)
     odd = torch.stack([first, second + third, fourth + fifth], axis)
@@ -103,9 +104,10 @@ def _halved_taps(weight: Tensor, axis: int) -> Tensor:
 
 
 def _standardise(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
-    """(x - mean) / deviation of each channel of a sample or, of a `layer`, of all of it; and 1 / deviation.
+    """Return (x - mean) / deviation and 1 / deviation over each channel of a sample, or over a whole sample (`layer`).
 
-    A GPU's group norm takes no channels last, and torch's moments of channels last are slow on a CPU.
+    There are two ways, because a GPU's group norm does not keep channels last, and torch's moments of channels last
+    are slow on a CPU.
     """
     return (_by_group_norm if features.device.type == "cpu" else _by_moments)(features, layer)
 
@@ -132,13 +134,14 @@ class _Norm(torch.autograd.Function):
 
     scale, shift: (n or 1, channels, 1, 1), or None. d = sqrt(variance + 1e-5); a layer's d = std + 1e-5, unbiased.
 
-    The gradient is written out: torch's own, of group_norm and std, is many times slower on channels last. With g the
-    gradient of the result and h = scale g, means being taken over what is normalised together, that of x is
+    The gradient is written out, because torch's own, of group_norm and std, is many times slower on channels last. Let
+    g be the gradient of the result, h = scale g, and let means be taken over what is normalised together. Then the
+    gradient of x is
 
         (h - mean(h) - k z' mean(h z')) / d
 
-    where z' has the variance 1, and k = 1, or std / d for a layer. The gradient of scale is the sum of g z, and that of
-    shift the sum of g, over all that share it.
+    where z' is z scaled to a variance of 1, and k = 1, or std / d for a layer. The gradient of scale is the sum of g z,
+    and that of shift is the sum of g, over all pixels that share it.
     """
 
     @staticmethod

@@ -1,7 +1,11 @@
 """MUNIT (Huang et al., ECCV 2018): the networks, their losses, and one iteration of training.
 
-Images are (n, 1, y, x) in [-1, 1]; content codes (n, width * 2**downsamplings, y', x'); style codes (n, style_size).
-All that the networks return is float32, under autocast as well.
+Images are (n, 1, y, x) in [-1, 1]; content codes (n, channels, y / 2**downsamplings, x / 2**downsamplings) with
+channels = width * 2**downsamplings; style codes (n, style_size). The networks return float32, under autocast as well.
+
+References
+----------
+X. Huang, M.-Y. Liu, S. Belongie, J. Kautz: Multimodal unsupervised image-to-image translation, ECCV 2018.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +24,13 @@ from cardioseg.translation.kernels import convolve_enlarged, instance_norm, laye
 
 
 class LayerNorm(nn.Module):
-    """(x - mean) / (std + 1e-5) over a sample, std unbiased; a gain drawn from U(0, 1) and a shift per channel."""
+    """Layer norm with a gain, drawn from U(0, 1), and a shift per channel; see `kernels.layer_norm`.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -32,7 +42,13 @@ class LayerNorm(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions with instance norm around a shortcut; AdaIN where scales and shifts are given."""
+    """Two 3 x 3 convolutions with instance norm around a shortcut.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels, in and out.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,13 +56,36 @@ class Residual(nn.Module):
         self.second = winograd.Convolution(channels, channels, padding_mode="reflect")
 
     def forward(self, features: Tensor, adain: Tensor | None = None) -> Tensor:
-        """adain: (n, 2 convolutions, 2, channels), shift then scale; the norm is plain without it."""
+        """Transform features.
+
+        Parameters
+        ----------
+        features : Tensor, shape (n, channels, y, x)
+            The features.
+        adain : Tensor, shape (n, 2, 2, channels), optional
+            For each of the two convolutions, AdaIN's shift and scale. Without them the norm is plain.
+
+        Returns
+        -------
+        Tensor, shape (n, channels, y, x)
+            The features plus the block's output.
+        """
         shaped = F.relu(instance_norm(self.first(features), None if adain is None else adain[:, 0]))
         return features + instance_norm(self.second(shaped), None if adain is None else adain[:, 1])
 
 
 class ContentEncoder(nn.Module):
-    """Instance norm removes the contrast, so that the anatomy is left."""
+    """From an image to its content code. Instance norm removes the contrast, so that the anatomy is left.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first convolution; each downsampling doubles them.
+    downsamplings : int
+        Number of convolutions that halve the image.
+    residual_blocks : int
+        Number of residual blocks.
+    """
 
     def __init__(self, width: int, downsamplings: int, residual_blocks: int) -> None:
         super().__init__()
@@ -65,7 +104,15 @@ class ContentEncoder(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """No norm: it would remove the mean and variance that carry the style."""
+    """From an image to its style code. It has no norm, which would remove the mean and variance that carry the style.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first convolution.
+    style_size : int
+        Length of a style code.
+    """
 
     def __init__(self, width: int, style_size: int) -> None:
         super().__init__()
@@ -82,7 +129,17 @@ class StyleEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Content and style to image; an MLP turns the style into the AdaIN parameters of the residual blocks."""
+    """From content and style to an image. An MLP turns the style into the AdaIN parameters of the residual blocks.
+
+    Parameters
+    ----------
+    width, downsamplings, residual_blocks : int
+        As in the `ContentEncoder` whose codes it decodes.
+    style_size : int
+        Length of a style code.
+    mlp_width : int
+        Width of the MLP's hidden layers.
+    """
 
     def __init__(self, width: int, downsamplings: int, residual_blocks: int, style_size: int, mlp_width: int) -> None:
         super().__init__()
@@ -110,7 +167,13 @@ class Decoder(nn.Module):
 
 
 class Generator(nn.Module):
-    """One domain's auto-encoder. 15.007 M parameters in the published configuration with one channel."""
+    """One domain's auto-encoder. It has 15.007 M parameters in the published configuration with one channel.
+
+    Parameters
+    ----------
+    width, downsamplings, residual_blocks, style_size, mlp_width : int
+        See `ContentEncoder`, `StyleEncoder` and `Decoder`.
+    """
 
     def __init__(self, width: int, downsamplings: int, residual_blocks: int, style_size: int, mlp_width: int) -> None:
         super().__init__()
@@ -126,7 +189,19 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """The same small network at several scales. 8.265 M parameters in the published configuration with one channel."""
+    """A small network, once for each scale. It has 8.265 M parameters in the published configuration with one channel.
+
+    It maps images to one map of scores per scale, high for real images. Each scale halves the image.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first convolution; each layer doubles them.
+    layers : int
+        Number of convolutions that halve the image.
+    scales : int
+        Number of scales.
+    """
 
     def __init__(self, width: int, layers: int, scales: int) -> None:
         super().__init__()
@@ -144,32 +219,70 @@ class Discriminator(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        judged = []
+        scores = []
         for scale in self.scales:
-            judged.append(at_least_float32(scale(image)))
+            scores.append(at_least_float32(scale(image)))
             image = F.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
-        return judged
+        return scores
 
 
 def discriminator_loss(real: list[Tensor], fake: list[Tensor]) -> Tensor:
-    """Least squares (Mao et al. 2017): real to 1, fake to 0, summed over the scales."""
+    """Compute the discriminator's least-squares loss: real images to 1, fake ones to 0.
+
+    Parameters
+    ----------
+    real, fake : list of Tensor
+        Scores at each scale, see `Discriminator`.
+
+    Returns
+    -------
+    Tensor, shape ()
+        Sum over the scales.
+
+    References
+    ----------
+    X. Mao et al.: Least squares generative adversarial networks, ICCV 2017.
+    """
     return torch.stack([(a - 1).square().mean() + b.square().mean() for a, b in zip(real, fake, strict=True)]).sum()
 
 
 def generator_loss(fake: list[Tensor]) -> Tensor:
-    """Least squares: fake to 1, summed over the scales."""
-    return torch.stack([(judged - 1).square().mean() for judged in fake]).sum()
+    """Compute the generator's least-squares loss: fake images to 1; see `discriminator_loss`.
+
+    Parameters
+    ----------
+    fake : list of Tensor
+        Scores at each scale.
+
+    Returns
+    -------
+    Tensor, shape ()
+        Sum over the scales.
+    """
+    return torch.stack([(scores - 1).square().mean() for scores in fake]).sum()
 
 
 class Styles(NamedTuple):
-    """Random styles of both domains (n, style_size) for one update."""
+    """Random styles of both domains for one update.
+
+    Attributes
+    ----------
+    source, target : Tensor, shape (n, style_size)
+        Style codes drawn from N(0, I).
+    """
 
     source: Tensor
     target: Tensor
 
 
 class Munit(nn.Module):
-    """Both domains' generators and discriminators."""
+    """Both domains' generators and discriminators.
+
+    Parameters
+    ----------
+    generator, discriminator : mapping of str to int
+        The arguments of `Generator` and `Discriminator`.
+    """
 
     def __init__(self, generator: Mapping[str, int], discriminator: Mapping[str, int]) -> None:
         super().__init__()
@@ -184,7 +297,15 @@ class Munit(nn.Module):
 
 
 class Codes(NamedTuple):
-    """Content and style of real images of one domain."""
+    """Content and style of real images of one domain.
+
+    Attributes
+    ----------
+    content : Tensor, shape (n, channels, y, x)
+        Content codes.
+    style : Tensor, shape (n, style_size)
+        Style codes.
+    """
 
     content: Tensor
     style: Tensor
@@ -210,32 +331,28 @@ def step(
         The networks, changed in place.
     optimise_generators, optimise_discriminators : torch.optim.Optimizer
         See `optimisers`.
-    source, target : Tensor
-        Real images (n, 1, y, x) in [-1, 1].
+    source, target : Tensor, shape (n, 1, y, x)
+        Real images in [-1, 1].
     styles : tuple of Styles
         The random styles of the two updates.
     weights : mapping of str to float
-        Of the losses: `adversarial`, `image`, `style`, `content`, `cycle`.
+        Weights of the losses `adversarial`, `image`, `style`, `content` and `cycle`.
     precision : str
-        Of the forward passes, see `core.precision`.
+        Precision of the forward passes, see `core.precision`.
 
     Returns
     -------
     dict of str to Tensor
         The losses, detached: `discriminator`, `generator` (the weighted sum) and its terms.
-
-    References
-    ----------
-    Huang et al., Multimodal unsupervised image-to-image translation, ECCV 2018.
     """
     forward = partial(forward_pass, precision, source.device)
     with forward():
         of_source = Codes(munit.source.content(source), munit.source.style(source))
         of_target = Codes(munit.target.content(target), munit.target.style(target))
 
-    judgement = _discriminators_loss(munit, source, target, of_source, of_target, styles[0], forward)
+    discriminator = _discriminators_loss(munit, source, target, of_source, of_target, styles[0], forward)
     optimise_discriminators.zero_grad(set_to_none=True)
-    (weights["adversarial"] * judgement).backward()
+    (weights["adversarial"] * discriminator).backward()
     optimise_discriminators.step()
 
     losses = _generators_losses(munit, source, target, of_source, of_target, styles[1], forward, bool(weights["cycle"]))
@@ -244,7 +361,7 @@ def step(
     total.backward()
     optimise_generators.step()
     return {
-        "discriminator": judgement.detach(),
+        "discriminator": discriminator.detach(),
         "generator": total.detach(),
         **{name: loss.detach() for name, loss in losses.items()},
     }
@@ -259,7 +376,7 @@ def _discriminators_loss(
     styles: Styles,
     forward: Callable[[], AbstractContextManager[Any]],
 ) -> Tensor:
-    """How badly both discriminators tell real images from translated ones; no gradient of the generators."""
+    """How badly both discriminators tell real images from translated ones. The generators get no gradient."""
     with torch.no_grad(), forward():
         fake_source = munit.source.decode(of_target.content, styles.source)
         fake_target = munit.target.decode(of_source.content, styles.target)
@@ -279,7 +396,7 @@ def _generators_losses(
     forward: Callable[[], AbstractContextManager[Any]],
     cycle: bool,
 ) -> dict[str, Tensor]:
-    """What the generators lose, by term; `cycle` only where asked for. No gradient of the discriminators' weights."""
+    """The generators' losses by term, `cycle` only where asked for. The discriminators' weights get no gradient."""
     count = len(source)
     frozen = munit.discriminators()
     for parameter in frozen:
@@ -293,17 +410,17 @@ def _generators_losses(
             torch.cat([of_target.content, of_source.content]), torch.cat([of_target.style, styles.target])
         )
         recon_target, fake_target = decoded[:count], decoded[count:]
-        # The content of a translated image is that of the other domain's real image.
+        # A translated image has the content of the other domain's real image.
         content_target_again, style_source_again = munit.source.content(fake_source), munit.source.style(fake_source)
         content_source_again, style_target_again = munit.target.content(fake_target), munit.target.style(fake_target)
-        judged_source, judged_target = munit.judge_source(fake_source), munit.judge_target(fake_target)
+        scores_source, scores_target = munit.judge_source(fake_source), munit.judge_target(fake_target)
         if cycle:
             cycle_source = munit.source.decode(content_source_again, of_source.style)
             cycle_target = munit.target.decode(content_target_again, of_target.style)
     for parameter in frozen:
         parameter.requires_grad_(True)
     losses = {
-        "adversarial": generator_loss(judged_source) + generator_loss(judged_target),
+        "adversarial": generator_loss(scores_source) + generator_loss(scores_target),
         "image": F.l1_loss(recon_source, source) + F.l1_loss(recon_target, target),
         "style": F.l1_loss(style_source_again, styles.source) + F.l1_loss(style_target_again, styles.target),
         "content": F.l1_loss(content_source_again, of_source.content)
@@ -315,7 +432,20 @@ def _generators_losses(
 
 
 def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.Adam, torch.optim.Adam]:
-    """Adam for the generators and for the discriminators, weight decay in the gradient, as published."""
+    """Make the optimisers as published: Adam, with the weight decay in the gradient.
+
+    Parameters
+    ----------
+    munit : Munit
+        The networks.
+    settings : mapping
+        `learning_rate`, `betas` and `weight_decay` of the configuration's `translation`.
+
+    Returns
+    -------
+    generators, discriminators : torch.optim.Adam
+        The optimisers of both domains' generators and of both discriminators.
+    """
 
     def adam(parameters: list[nn.Parameter]) -> torch.optim.Adam:
         betas = (settings["betas"][0], settings["betas"][1])
@@ -327,6 +457,7 @@ def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.A
 
 
 def _judge(judge: Discriminator, real: Tensor, fake: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Scores of real and of fake images, computed together."""
     both = judge(torch.cat([real, fake]))
     return [scores[: len(real)] for scores in both], [scores[len(real) :] for scores in both]
 

@@ -20,14 +20,33 @@ def train(
     settings: Mapping[str, Any],
     run: training_loop.Run,
 ) -> tuple[munit.Munit, list[dict[str, float]]]:
-    """Train MUNIT between the slices of two sets of volumes (z, y, x) in [-1, 1].
+    """Train MUNIT between the slices of two sets of volumes.
 
-    settings: `generator`, `discriminator`, `weights`, `iterations`, `batch_size`, `learning_rate`, `betas`,
-    `weight_decay`, `decay`, `decay_every`, `precision` (see the module), and two that the published training does not
-    have: `shared_start` gives both generators the same initial weights, so that their content codes agree from the
-    beginning (a short training may otherwise settle on translations of inverted contrast); `averaging`, see
-    `training_loop.running_average`. Returns the networks, averaged, and the losses' history. Resumes from
-    the run's state, see `training_loop.train`.
+    The training resumes from the run's state, see `training_loop.train`.
+
+    Parameters
+    ----------
+    source, target : sequence of ndarray, shape (z, y, x)
+        The volumes of each domain, float32 in [-1, 1]. They are not paired.
+    settings : mapping
+        The configuration's `translation`. Two of its settings are not in the published training: `shared_start` gives
+        both generators the same initial weights, so that their content codes agree from the beginning (otherwise a
+        short training may settle on translations of inverted contrast), and `averaging` averages the weights, see
+        `training_loop.running_average`.
+    run : Run
+        Name, seed, device and state of the training.
+
+    Returns
+    -------
+    network : Munit
+        The networks, averaged where `averaging` says so.
+    history : list of dict
+        The losses of `munit.step` as they were recorded during the training.
+
+    Raises
+    ------
+    Preempted, FloatingPointError, InputError
+        See `training_loop.train`.
     """
     device = run.device
     torch.manual_seed(derive(run.seed, run.name, "weights"))
@@ -74,7 +93,25 @@ def train(
 
 
 def load(settings: Mapping[str, Any], path: Path | str) -> munit.Munit:
-    """Read the networks of `generator` and `discriminator` from a file. Raises InputError where these do not fit."""
+    """Read trained networks from a file.
+
+    Parameters
+    ----------
+    settings : mapping
+        `generator` and `discriminator` of the configuration's `translation`.
+    path : Path or str
+        The file.
+
+    Returns
+    -------
+    Munit
+        The networks.
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged, or its weights do not fit the settings.
+    """
     network = munit.Munit(settings["generator"], settings["discriminator"])
     checkpoints.load_weights(path, network)
     return network
@@ -83,9 +120,25 @@ def load(settings: Mapping[str, Any], path: Path | str) -> munit.Munit:
 @torch.no_grad()
 @precision.products("float32")
 def synthesise(network: munit.Munit, images: np.ndarray, styles: np.ndarray, device: torch.device) -> np.ndarray:
-    """Render source slices (z, y, x) in [-1, 1] in the target's look: D_l(c_b, s_l), for each style (n, style_size).
+    """Render a source volume in the target's look, once for each style.
 
-    Returns (n, z, y, x).
+    The target's generator decodes the content of each source slice with the style.
+
+    Parameters
+    ----------
+    network : Munit
+        The trained networks.
+    images : ndarray of float32, shape (z, y, x)
+        The source volume in [-1, 1].
+    styles : ndarray of float32, shape (n, style_size)
+        Style codes of the target, as from `sample_styles`.
+    device : torch.device
+        Where the networks compute.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, z, y, x)
+        The synthetic volumes in [-1, 1].
     """
     network = network.to(device).eval()
     codes = torch.from_numpy(styles).to(device)
@@ -97,7 +150,24 @@ def synthesise(network: munit.Munit, images: np.ndarray, styles: np.ndarray, dev
 
 
 def sample_styles(network: munit.Munit, seed: int, patient: str, samples: int) -> np.ndarray:
-    """Draw style codes (samples, style_size) from N(0, I) for the synthetic images of a patient's source volume."""
+    """Draw style codes from N(0, I) for the synthetic images of a patient's source volume.
+
+    Parameters
+    ----------
+    network : Munit
+        The networks, which know the length of a style code.
+    seed : int
+        The seed of the synthetic set.
+    patient : str
+        The patient's name.
+    samples : int
+        Number of synthetic volumes.
+
+    Returns
+    -------
+    ndarray of float32, shape (samples, style_size)
+        One code per sample. Each depends on seed, patient and its number alone.
+    """
     generators = [np.random.default_rng(derive(seed, "synthesis", patient, 1 + sample)) for sample in range(samples)]
     codes = [generator.standard_normal(network.target.style_size) for generator in generators]
     return np.stack(codes).astype(np.float32)
