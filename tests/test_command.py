@@ -24,7 +24,7 @@ from trained import write_results
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
-    """Images of two patients, and a file that is none."""
+    """Images of two patients, and a file that is no image."""
     folder = tmp_path_factory.mktemp("cohort")
     for patient in (60, 61):
         heart.write_patient(folder / "release", patient, seed=1, matrix_scale=0.25)
@@ -42,9 +42,9 @@ def segment(results, out, *arguments):
     return command.main(["segment", *map(str, arguments), "--model", str(results), "--out", str(out)])
 
 
-def test_what_is_written(cohort, results, tmp_path):
+def test_each_image_gets_mask_uncertainty_picture_and_row(cohort, results, tmp_path):
     out = tmp_path / "out"
-    # Networks that learnt nothing are looked at.
+    # The networks learnt nothing, so that their results are to be reviewed.
     assert segment(results, out, cohort / "60.nii.gz", cohort / "61.nii.gz", "--device", "cpu") == command.REVIEW
     files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert files == [
@@ -89,7 +89,7 @@ def test_one_bad_image_does_not_stop_the_others(cohort, results, tmp_path, capsy
     assert "1 segmented, 1 of them to be checked, 1 failed" in told.out
 
 
-def test_bar_on_a_terminal_alone(capsys, monkeypatch):
+def test_progress_bar_is_shown_only_on_a_terminal(capsys, monkeypatch):
     batch._bar(1, 4, 10.0)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -103,14 +103,14 @@ def test_bar_on_a_terminal_alone(capsys, monkeypatch):
     ("arguments", "expected"),
     [(["nowhere.nii"], "nowhere.nii: no such file"), (["60.nii.gz", "--device", "cuda:7"], "no GPU")],
 )
-def test_faults_are_told_before_anything_is_written(cohort, results, tmp_path, capsys, arguments, expected):
+def test_bad_arguments_are_refused_before_anything_is_written(cohort, results, tmp_path, capsys, arguments, expected):
     image, *options = arguments
     assert segment(results, tmp_path / "out", cohort / image, *options) == command.FAILED
     assert expected in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_no_model(cohort, tmp_path, capsys):
+def test_missing_model_is_refused(cohort, tmp_path, capsys):
     assert segment(tmp_path / "model.pt", tmp_path / "out", cohort / "60.nii.gz") == command.FAILED
     assert "no such model" in capsys.readouterr().err
 
@@ -147,7 +147,7 @@ def test_second_call_adds_to_the_tables(cohort, results, tmp_path):
 
 
 def test_images_of_one_name_are_kept_apart(cohort, results, tmp_path):
-    """As a loop over patients' folders calls the command."""
+    """Each call is for the folder of one patient."""
     out, images = tmp_path / "out", [cohort / "60.nii.gz", cohort / "61.nii.gz"]
     for patient, image in zip(("anna", "bert"), images, strict=True):
         (tmp_path / patient).mkdir()
@@ -181,7 +181,7 @@ def test_mended_image_takes_the_place_of_its_failure(cohort, results, tmp_path):
     assert (list(masks), len(names)) == (["patient.nii.gz"], 2)
 
 
-def test_what_lies_below_the_folder_to_write_to_is_no_input(cohort, results, tmp_path, capsys):
+def test_files_in_the_output_folder_are_no_input(cohort, results, tmp_path, capsys):
     data = tmp_path / "data"
     data.mkdir()
     shutil.copy(cohort / "60.nii.gz", data)
@@ -219,13 +219,13 @@ def test_damaged_table_is_not_replaced(cohort, results, tmp_path, capsys, conten
     assert (tmp_path / "results.json").read_text() == content
 
 
-def test_folder_to_write_to_that_is_a_file(cohort, results, tmp_path, capsys):
+def test_output_folder_that_is_a_file_is_refused(cohort, results, tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     assert segment(results, tmp_path / "out", cohort / "60.nii.gz") == command.FAILED
     assert "is not a folder" in capsys.readouterr().err
 
 
-def test_calls_at_one_time_wait_for_each_other(tmp_path):
+def test_calls_with_the_same_output_folder_wait_for_each_other(tmp_path):
     about = {"model": "m", "model_sha256": "1"}
     with results_folder.opened(tmp_path, about):
         call = [sys.executable, "-c", WRITE_AN_ENTRY, str(tmp_path)]
@@ -248,7 +248,7 @@ with results.opened(Path(sys.argv[1]), {"model": "m", "model_sha256": "1"}) as k
 
 
 @pytest.mark.parametrize("error", [KeyError("a"), RuntimeError("out of\nmemory"), MemoryError(), OSError("odd")])
-def test_error_that_nobody_foresaw_does_not_stop_the_others(cohort, results, tmp_path, monkeypatch, capsys, error):
+def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results, tmp_path, monkeypatch, capsys, error):
     of_60 = nib.load(cohort / "60.nii.gz").shape[::-1]
     found = trained_model.segment
 
@@ -275,7 +275,7 @@ def test_error_that_nobody_foresaw_does_not_stop_the_others(cohort, results, tmp
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", b"a" * 248, "é".encode() * 124, b".", b"..", b"", b"\xff"])
-def test_names_that_files_of_results_cannot_have(cohort, results, tmp_path, name, capsys):
+def test_image_with_an_unusable_name_gets_a_usable_one(cohort, results, tmp_path, name, capsys):
     image = os.fsencode(tmp_path) + b"/data/" + name + b".nii.gz"
     (tmp_path / "data").mkdir()
     shutil.copy(cohort / "60.nii.gz", image)
@@ -300,7 +300,7 @@ def test_closed_pipe_does_not_end_the_batch(cohort, results, tmp_path):
     assert results_of(tmp_path)[1] == ["60", "61"]
 
 
-def test_path_that_goes_up_leads_to_no_file_outside(cohort, results, tmp_path, monkeypatch):
+def test_paths_with_parent_folders_write_nothing_outside_the_output_folder(cohort, results, tmp_path, monkeypatch):
     (tmp_path / "here" / "deep").mkdir(parents=True)
     for folder, image in (("other", "60"), ("here", "61")):
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -311,7 +311,7 @@ def test_path_that_goes_up_leads_to_no_file_outside(cohort, results, tmp_path, m
 
 
 @pytest.mark.parametrize("device", ["meta", "mps", "xpu", "vulkan", "nonsense", "", "cuda:99", "mkldnn"])
-def test_device_that_cannot_serve(cohort, results, tmp_path, device, capsys):
+def test_unusable_device_is_refused(cohort, results, tmp_path, device, capsys):
     assert segment(results, tmp_path / "out", cohort / "60.nii.gz", "--device", device) == command.FAILED
     said = capsys.readouterr().err
     assert said.startswith(f"Error: --device: {device}")
@@ -319,8 +319,8 @@ def test_device_that_cannot_serve(cohort, results, tmp_path, device, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_full_disk_is_told_and_leaves_nothing_half(cohort, results, tmp_path, monkeypatch, capsys):
-    """The first image fits, of the second some files; with more room the same command does the rest."""
+def test_full_disk_is_reported_and_leaves_no_partial_result(cohort, results, tmp_path, monkeypatch, capsys):
+    """All files of the first image fit, and some of the second. With more room the same command does the rest."""
     write, room = volumes.write_bytes, 3
 
     def write_little(path, content):
@@ -353,7 +353,7 @@ def test_full_disk_is_told_and_leaves_nothing_half(cohort, results, tmp_path, mo
         ["segment", "a.nii", "--model", "m", "--out", "o", "--threads", "9" * 9],
     ],
 )
-def test_wrong_usage(arguments, capsys):
+def test_wrong_usage_prints_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         command.main(arguments)
     assert ended.value.code == 2
@@ -378,8 +378,8 @@ def test_exported_ensemble_gives_the_same_masks(cohort, results, tmp_path):
 
 
 @pytest.mark.parametrize("renewed", ["segmentation/seed2/unet_finetuned.pt", "localisation/network.pt", "metrics.csv"])
-def test_results_that_were_renewed_in_part_are_refused(cohort, results, tmp_path, capsys, renewed):
-    """As where one network was trained again under other settings; the model is of before."""
+def test_results_newer_than_their_model_are_refused(cohort, results, tmp_path, capsys, renewed):
+    """A network was trained again under other settings after the model was written."""
     folder = tmp_path / "renamed"
     shutil.copytree(results, folder)
     assert segment(folder, tmp_path / "whole", cohort / "60.nii.gz") == command.REVIEW
@@ -408,14 +408,14 @@ def test_export_does_not_replace_the_model(results, tmp_path, capsys):
     assert (tmp_path / "results" / "model" / "ensemble.pt").read_bytes() == before
 
 
-def test_version(capsys):
+def test_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit) as stopped:
         command.main(["--version"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out == f"cardioseg {metadata.version('cardioseg')}\n"
 
 
-def test_export_without_a_model(tmp_path, capsys):
+def test_export_without_a_model_is_refused(tmp_path, capsys):
     assert export(tmp_path / "nowhere", tmp_path / "out") == command.FAILED
     assert "nowhere: no such model" in capsys.readouterr().err
     assert export(tmp_path, tmp_path / "out") == command.FAILED
@@ -423,7 +423,7 @@ def test_export_without_a_model(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_export_as_onnx_without_its_packages(cohort, results, tmp_path, capsys, monkeypatch):
+def test_onnx_export_without_its_packages_is_refused(cohort, results, tmp_path, capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "cardioseg.model.onnx_export", raising=False)
     monkeypatch.delattr("cardioseg.model.onnx_export", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

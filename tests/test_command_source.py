@@ -16,7 +16,7 @@ from trained import write_results
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
-    """Folders lge and c0 with the images of two patients, called alike."""
+    """Folders LGE and bSSFP with the images of two patients, with the same file names."""
     folder = tmp_path_factory.mktemp("cohort")
     for modality in ("LGE", "bSSFP"):
         (folder / modality).mkdir()
@@ -40,7 +40,7 @@ def segment(results, out, images, sources):
 
 
 @pytest.mark.slow
-def test_source_is_used_and_told(cohort, results, tmp_path):
+def test_source_image_changes_the_mask_and_is_named_in_the_table(cohort, results, tmp_path):
     images, sources = ([cohort / modality] for modality in ("LGE", "bSSFP"))
     assert segment(results, tmp_path / "with", images, sources) == command.REVIEW
     assert segment(results, tmp_path / "without", images, []) == command.REVIEW
@@ -53,7 +53,7 @@ def test_source_is_used_and_told(cohort, results, tmp_path):
     assert "source" not in pd.read_csv(tmp_path / "without" / "results.csv").columns
 
 
-def test_source_that_lies_elsewhere_is_left_aside_and_told(cohort, results, tmp_path, capsys):
+def test_source_image_of_another_place_is_not_used_and_the_user_is_told(cohort, results, tmp_path, capsys):
     image = nib.load(cohort / "bSSFP" / "60.nii.gz")
     moved = image.affine + np.pad([[900.0]], ((0, 3), (3, 0)))
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), moved), tmp_path / "moved.nii.gz")
@@ -65,7 +65,7 @@ def test_source_that_lies_elsewhere_is_left_aside_and_told(cohort, results, tmp_
     assert masks[0] == masks[1]
 
 
-def test_source_that_cannot_be_read_fails_its_image_alone(cohort, results, tmp_path, capsys):
+def test_unreadable_source_image_fails_only_its_own_image(cohort, results, tmp_path, capsys):
     (tmp_path / "c0").mkdir()
     (tmp_path / "c0" / "60.nii.gz").write_bytes(b"no image")
     shutil.copy(cohort / "bSSFP" / "61.nii.gz", tmp_path / "c0")
@@ -81,20 +81,20 @@ def refused(results, tmp_path, capsys, images, sources):
     return capsys.readouterr().err
 
 
-def test_refused_where_it_is_not_plain_what_belongs_together(cohort, results, tmp_path, capsys):
+def test_sources_that_cannot_be_paired_with_the_images_are_refused(cohort, results, tmp_path, capsys):
     images, source = [cohort / "LGE"], cohort / "bSSFP" / "60.nii.gz"
     assert "1 for 2 images; expected one source for each image" in refused(results, tmp_path, capsys, images, [source])
     assert "no such file" in refused(results, tmp_path, capsys, images, [tmp_path / "nowhere.nii"])
 
 
-def test_refused_by_a_model_that_takes_no_source(cohort, tmp_path, capsys):
+def test_source_is_refused_by_a_model_that_takes_none(cohort, tmp_path, capsys):
     plain = write_results(tmp_path / "results", nib.load(cohort / "LGE" / "60.nii.gz").affine)
     told = refused(plain, tmp_path, capsys, [cohort / "LGE"], [cohort / "bSSFP"])
     assert "this model cannot use bSSFP images of new patients" in told
     assert "`fusion.labels` has `predicted`" in told
 
 
-def test_refused_without_elastix(cohort, results, tmp_path, capsys, monkeypatch):
+def test_source_is_refused_without_elastix(cohort, results, tmp_path, capsys, monkeypatch):
     elastix._itk.cache_clear()
     monkeypatch.setitem(sys.modules, "itk", None)
     told = refused(results, tmp_path, capsys, [cohort / "LGE"], [cohort / "bSSFP"])

@@ -24,27 +24,27 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_files_are_named_by_their_names(folder):
+def test_images_are_named_by_their_files(folder):
     found = inputs.find([folder / "one" / "lge.nii.gz", folder / "other.nii.gz"])
     assert found == {"lge": folder / "one" / "lge.nii.gz", "other": folder / "other.nii.gz"}
 
 
-def test_files_of_one_name_are_named_by_their_folders(folder):
+def test_images_with_the_same_file_name_are_named_by_their_folders_too(folder):
     assert list(inputs.find([folder])) == ["one/lge", "other", "two/deep/lge"]
 
 
-def test_named_twice_is_found_once(folder, monkeypatch):
+def test_image_given_twice_is_found_once(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert inputs.find(["one", "one/lge.nii.gz", folder / "one"]) == {"lge": folder / "one" / "lge.nii.gz"}
 
 
-def test_compressed_and_not(folder):
+def test_image_that_is_there_compressed_and_uncompressed_is_refused(folder):
     (folder / "other.nii").touch()
     with pytest.raises(InputError, match=r"other\.nii exists twice"):
         inputs.find([folder])
 
 
-def test_nothing_there(folder):
+def test_missing_file_and_empty_folder_are_refused(folder):
     with pytest.raises(InputError, match="three: no such file or folder"):
         inputs.find([folder / "three"])
     (folder / "empty").mkdir()
@@ -52,8 +52,8 @@ def test_nothing_there(folder):
         inputs.find([folder / "one", folder / "empty"])
 
 
-def test_written_in_the_images_own_geometry(tmp_path):
-    """Slices along the file's second axis, an oblique affine: the mask and the map lie on the image's voxels."""
+def test_mask_and_map_are_written_in_the_geometry_of_the_image(tmp_path):
+    """The slices lie along the file's second axis, and the affine is oblique."""
     stored = np.random.default_rng(0).integers(0, 99, (40, 6, 36)).astype(np.int16)
     affine = np.array([[0, -6.4, 0.9, 9], [1.2, 0, 0, 3], [0, 4.8, 1.2, 1], [0, 0, 0, 1]])
     nib.save(nib.Nifti1Image(stored, affine), tmp_path / "lge.nii")
@@ -69,7 +69,7 @@ def test_written_in_the_images_own_geometry(tmp_path):
 
 
 def test_no_image_is_skipped(tmp_path):
-    """Behind links, with suffixes in capitals, of formats that are not read: all are found, to be read or named."""
+    """Files behind links, with suffixes in capitals, or of formats that cannot be read are found too."""
     for name in ("a/one.NII.GZ", "a/two.nii", "a/three.nrrd", "a/four.hdr", "linked/five.Nii"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -90,7 +90,7 @@ def test_folder_that_cannot_be_read_is_named():
         (folder / "lge.nii.gz").touch()
         (folder / "deep").mkdir()
         (folder / "deep").chmod(0)
-        importlib.import_module("cardioseg.cohort.dicom")  # which nobody may not be allowed to read
+        importlib.import_module("cardioseg.cohort.dicom")  # its files may be out of reach without rights
         with without_rights():
             found = inputs.find([folder])
             assert list(found) == ["deep", "lge"]
@@ -98,7 +98,7 @@ def test_folder_that_cannot_be_read_is_named():
                 inputs.read(found["deep"])
 
 
-def test_folder_named_like_a_file(folder):
+def test_folder_may_be_named_like_a_file(folder):
     (folder / "three.nii.gz").mkdir()
     (folder / "three.nii.gz" / "lge.nii.gz").touch()
     assert "three.nii.gz/lge" in inputs.find([folder])
@@ -129,7 +129,7 @@ def test_breath_holds_named_file_by_file_are_one_image(tmp_path):
     assert len(inputs.find(files[1:])) == 4
 
 
-def test_series_that_no_segmentation_can_refer_to(tmp_path):
+def test_series_without_a_frame_of_reference_gets_no_dicom_segmentation(tmp_path):
     *_, files = phantom_series(tmp_path / "a")
     for path in files:
         header = pydicom.dcmread(path)
@@ -148,7 +148,7 @@ def phantom_series(folder):
     return stored, affine, dicom_files.write_series(folder, stored, affine)
 
 
-def test_folder_of_a_series_is_an_image(tmp_path):
+def test_folder_of_a_dicom_series_is_one_image(tmp_path):
     stored, affine, files = phantom_series(tmp_path / "patient.7" / "deep")
     (tmp_path / "patient.7" / "notes.txt").write_text("none of it")
     assert inputs.find([tmp_path / "patient.7"]) == {"patient.7": tmp_path / "patient.7"}
@@ -175,14 +175,14 @@ def test_folder_with_nifti_and_dicom_is_refused(tmp_path):
     assert list(inputs.find([tmp_path / "both"], out=tmp_path / "both" / "series")) == ["lge"]
 
 
-def test_nifti_has_no_archive(folder, tmp_path):
+def test_nifti_image_gets_no_dicom_segmentation(folder, tmp_path):
     image = inputs.Image(folder / "other.nii.gz", volumes.Volume(np.ones((4, 40, 44)), np.eye(4)))
     inputs.write_for_archive(tmp_path / "archive", np.ones((4, 40, 44), np.uint8), ["LV"], image)
     assert not (tmp_path / "archive.dcm").exists()
 
 
 @pytest.mark.parametrize("package", ["pydicom", "highdicom"])
-def test_dicom_without_its_packages(tmp_path, monkeypatch, package):
+def test_dicom_without_its_packages_is_refused(tmp_path, monkeypatch, package):
     phantom_series(tmp_path / "patient")
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "cardioseg.cohort.dicom", raising=False)

@@ -8,7 +8,7 @@ from cardioseg.core.volumes import read_image, read_labels
 from cardioseg.phantoms import brain
 
 
-def test_spin_echo_by_hand():
+def test_spin_echo_signal_equals_its_value_by_hand():
     # Half has recovered since the last excitation, of which a quarter is left at the echo.
     times = {"repetition_time": 1000 * math.log(2), "echo_time": 50 * math.log(4)}
     assert brain.spin_echo_signal(2, 1000, 50, **times) == pytest.approx(2 / 2 / 4)
@@ -28,7 +28,7 @@ def test_tissues_fill_the_head_without_overlap():
     assert brain.fractions(head._replace(parts=[]), grid, grid, 10.0, 2.0)["white matter"][60, 60] == 1
 
 
-def test_an_ellipsoid_has_its_volume():
+def test_an_ellipsoid_covers_its_volume():
     parts = [brain.Part("nuclei", (5.0, -3.0, 2.0), (12.0, 20.0, 15.0), 0.4)]
     head = brain.draw_head(np.random.default_rng(1))._replace(parts=parts)
     grid = np.arange(-40, 40, 1.0)
@@ -38,7 +38,7 @@ def test_an_ellipsoid_has_its_volume():
     np.testing.assert_allclose((x, y, z), (5, -3, 2), atol=0.05)
 
 
-def test_contrast_turns_round_between_the_sequences():
+def test_contrast_is_opposite_in_t1_and_t2():
     for image, labels in brain.draw(1, seed=0).values():
         assert image.array.shape == labels.array.shape
         assert set(np.unique(labels.array)) == {0, *brain.CODES.values()}

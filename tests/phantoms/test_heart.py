@@ -15,7 +15,7 @@ LV, MYO, RV = LV_CODE, MYO_CODE, RV_CODE
 
 
 def measure(volume: Drawn) -> dict[str, float]:
-    """The quantities of a volume to which the phantom is calibrated; intensities over the LV blood pool's mean."""
+    """The quantities to which the phantom is calibrated. Intensities are relative to the LV blood pool's mean."""
     intensity = volume.image / volume.image[volume.labels == LV].mean()
     near = np.zeros(volume.labels.shape, bool)
     for index in np.flatnonzero(volume.labels.any(axis=(1, 2))):
@@ -151,7 +151,7 @@ def test_impossible_requests_are_refused(tmp_path: Path) -> None:
         heart.draw_patient(1, seed=0, matrix_scale=50.0)
 
 
-def test_contrast_of_a_few_patients() -> None:
+def test_contrast_of_a_few_patients_is_as_in_real_images() -> None:
     measured = mean_measures(range(1, 7), matrix_scale=0.4)
     assert measured["bSSFP"]["MYO mean"] == pytest.approx(0.46, abs=0.08)
     assert measured["bSSFP"]["RV mean"] == pytest.approx(0.80, abs=0.13)
@@ -166,7 +166,7 @@ def test_contrast_of_a_few_patients() -> None:
 
 
 @pytest.mark.slow
-def test_calibration_to_real_volumes() -> None:
+def test_means_over_a_cohort_are_near_those_of_real_volumes() -> None:
     """Means over a cohort against those of MS-CMRSeg 2019."""
     measured = mean_measures(range(1, 25), 1.0, ("bSSFP", "LGE"))
     bssfp, lge = measured["bSSFP"], measured["LGE"]

@@ -7,7 +7,7 @@ from cardioseg.core.errors import InputError
 from cardioseg.phantoms import anatomy, scanner
 
 
-def test_acquisition_keeps_a_constant_and_drops_what_k_space_does_not_hold() -> None:
+def test_acquisition_keeps_a_constant_and_drops_frequencies_beyond_k_space() -> None:
     constant = np.full((32, 48), 3, np.float32)
     rng = np.random.default_rng(0)
     np.testing.assert_allclose(scanner.acquire_slice(rng, constant, 1.0, 1.5, 0.0), constant, rtol=1e-5)

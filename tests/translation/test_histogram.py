@@ -36,7 +36,7 @@ def test_matched_volume_has_the_targets_histogram():
     np.testing.assert_allclose(np.sort(matched.ravel()), np.sort(target.ravel()), atol=2e-3)
 
 
-def test_agrees_with_simpleitk():
+def test_match_agrees_with_simpleitk():
     source, target = 0.6 * noise(6, 6) + 0.3 * noise(6, 6) ** 2, 0.5 * noise(5, 7) + 0.2
     images = [sitk.GetImageFromArray(volume) for volume in (source, target)]
     expected = sitk.GetArrayFromImage(sitk.HistogramMatching(*images, 1024, 255, thresholdAtMeanIntensity=False))
@@ -44,7 +44,7 @@ def test_agrees_with_simpleitk():
     np.testing.assert_allclose(matched, expected, atol=0.01)
 
 
-def test_padding_neither_counts_nor_changes():
+def test_padding_is_neither_counted_nor_changed():
     source, target = noise(3, 4), 0.5 * noise(3, 5) + 0.2
     padded = [np.pad(volume, ((0, 0), (20, 0), (0, 50)), constant_values=-1) for volume in (source, target)]
     quantiles = histogram.intensity_quantiles(padded[1])
@@ -99,7 +99,7 @@ def test_styles_depend_on_seed_patient_and_sample_alone(tmp_path):
     assert len(orders) > 10
 
 
-def test_every_target_volume_is_drawn_alike(tmp_path):
+def test_every_target_volume_is_drawn_equally_often(tmp_path):
     network = trained(tmp_path)[0]
     first = [histogram.sample_styles(network, 1, str(patient), 1)[0, 0] for patient in range(400)]
     _, counts = np.unique(first, return_counts=True)
@@ -107,7 +107,7 @@ def test_every_target_volume_is_drawn_alike(tmp_path):
     assert counts.min() > 70
 
 
-def test_more_samples_than_target_volumes_begin_anew(tmp_path):
+def test_target_volumes_repeat_once_all_are_drawn(tmp_path):
     styles = histogram.sample_styles(trained(tmp_path, VOLUMES[:2])[0], 1, "7", 5)
     np.testing.assert_array_equal(styles[2:4], styles[:2])
     np.testing.assert_array_equal(styles[4], styles[0])

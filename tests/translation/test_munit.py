@@ -54,13 +54,13 @@ def same_networks(network, plain):
             assert difference < 1e-5 * ADAM["learning_rate"], name
 
 
-def test_published_parameter_counts():
+def test_parameter_counts_are_the_published_ones():
     assert round(count(munit.Generator(**PUBLISHED_GENERATOR)) / 1e6, 3) == 15.007
     assert round(count(munit.Discriminator(**PUBLISHED_DISCRIMINATOR)) / 1e6, 3) == 8.265
 
 
 @torch.no_grad()
-def test_shapes_at_192_pixels():
+def test_images_of_192_pixels_give_codes_and_scores_of_the_published_shapes():
     image = torch.rand(1, 1, 192, 192) * 2 - 1
     generator = munit.Generator(**PUBLISHED_GENERATOR)
     content, style = generator.content(image), generator.style(image)
@@ -73,7 +73,7 @@ def test_shapes_at_192_pixels():
     assert [tuple(score.shape) for score in scores] == [(1, 1, 12, 12), (1, 1, 6, 6), (1, 1, 3, 3)]
 
 
-def test_published_initialisation():
+def test_initial_weights_have_the_published_distributions():
     torch.manual_seed(0)
     generator, discriminator = munit.Generator(**PUBLISHED_GENERATOR), munit.Discriminator(**PUBLISHED_DISCRIMINATOR)
     for module in generator.modules():
@@ -91,7 +91,7 @@ def test_published_initialisation():
     assert gain.mean().item() == pytest.approx(0.5, abs=0.1)
 
 
-def test_layer_norm_by_hand():
+def test_layer_norm_equals_its_formula():
     norm = munit.LayerNorm(2).double()
     norm.gain.data = torch.tensor([1.0, 10.0], dtype=torch.float64)
     norm.shift.data = torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -103,8 +103,8 @@ def test_layer_norm_by_hand():
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 5), (2, 2, 3, 3)])
-def test_gradients_of_the_norms(shape):
-    """Against finite differences, of the features, the scales and the shifts."""
+def test_gradients_of_the_norms_equal_finite_differences(shape):
+    """Gradients of the features, the scales and the shifts."""
     generator = torch.Generator().manual_seed(0)
     features = 3 + torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
     adain = torch.randn(shape[0], 2, shape[1], generator=generator, dtype=torch.float64, requires_grad=True)
@@ -116,7 +116,7 @@ def test_gradients_of_the_norms(shape):
 
 @pytest.mark.parametrize("layer", [False, True])
 def test_norms_are_the_same_on_every_device(layer):
-    """GPUs do not take the form that is fast on a CPU."""
+    """GPUs compute them in another form than CPUs."""
     features = 3 + 2 * torch.randn(2, 5, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     features = features.contiguous(memory_format=torch.channels_last)
     for here, elsewhere in zip(
@@ -164,7 +164,7 @@ def test_networks_are_those_of_the_paper():
         same(ours, expected)
 
 
-def test_adversarial_losses_by_hand():
+def test_adversarial_losses_equal_values_by_hand():
     real, fake = [torch.tensor([1.0, 0.5]), torch.tensor([2.0])], [torch.tensor([0.0, 1.0]), torch.tensor([-2.0])]
     assert munit.discriminator_loss(real, fake) == pytest.approx(0.125 + 0.5 + 1 + 4)
     assert munit.generator_loss(fake) == pytest.approx(0.5 + 9)
@@ -209,7 +209,7 @@ def test_each_loss_moves_the_generators_as_its_equation_says(name):
     assert moved == {"source", "target"} | ({"judge_source", "judge_target"} if name == "adversarial" else set())
 
 
-def test_published_optimiser():
+def test_optimiser_is_the_published_one():
     network = small()
     generators, discriminators = munit.optimisers(network, ADAM | {"learning_rate": 1e-4, "weight_decay": 1e-4})
     for optimiser in (generators, discriminators):
@@ -236,7 +236,7 @@ def test_steps_in_float32_stay_near_the_equations():
 
 
 def test_bfloat16_stays_near_float32():
-    """A product's factors keep 8 bits, so that a loss, a mean over many pixels, should keep two digits."""
+    """The factors of a product keep 8 bits. A loss is a mean over many pixels and so keeps two digits."""
     histories = {}
     for precision in ("float32", "bfloat16"):
         network = small().float().to(memory_format=torch.channels_last)
@@ -261,7 +261,7 @@ def test_bfloat16_stays_near_float32():
 
 
 def test_every_weight_learns_in_bfloat16():
-    """A weight that autocast rounded without gradients would stay as it is."""
+    """A weight whose rounded copy was made without gradients would not change."""
     network = small().float()
     before = [parameter.clone() for parameter in network.parameters()]
     images, styles = draws(50)
@@ -280,8 +280,8 @@ def test_every_weight_learns_in_bfloat16():
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 10), (2, 5, 2, 3), (1, 2, 7, 7)])
-def test_convolution_of_the_enlargement(shape):
-    """As the enlargement, padded and convolved; with its gradients."""
+def test_convolving_the_enlargement_equals_enlarging_first(shape):
+    """The gradients are equal, too."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
     convolution = nn.Conv2d(shape[1], 4, 5, dtype=torch.float64)

@@ -39,7 +39,7 @@ def watched(monkeypatch):
     return calls
 
 
-def test_history(tmp_path):
+def test_history_records_every_loss(tmp_path):
     history = train(tmp_path)[1]
     assert [row["iteration"] for row in history] == [1, 2, 3]
     losses = {"discriminator", "generator", "adversarial", "image", "style", "content", "cycle"}
@@ -50,7 +50,7 @@ def test_history(tmp_path):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_shared_start(tmp_path, watched, shared):
+def test_generators_start_equal_only_if_the_start_is_shared(tmp_path, watched, shared):
     train(tmp_path, shared_start=shared)
     first, last = watched[0]["weights"], watched[-1]["weights"]
     names = [name.removeprefix("source.") for name in first if name.startswith("source.") and "weight" in name]
@@ -59,7 +59,7 @@ def test_shared_start(tmp_path, watched, shared):
     assert not torch.equal(last["source.decode.head.weight"], last["target.decode.head.weight"])
 
 
-def test_average_of_the_weights(tmp_path, watched):
+def test_returned_weights_are_the_running_average(tmp_path, watched):
     averaged = train(tmp_path / "averaged", averaging=0.75)[0].state_dict()
     final = train(tmp_path / "plain")[0].state_dict()
     after = [watched[1]["weights"], watched[2]["weights"], final]
@@ -69,14 +69,14 @@ def test_average_of_the_weights(tmp_path, watched):
     assert not torch.equal(averaged["target.decode.head.weight"], final["target.decode.head.weight"])
 
 
-def test_same_twice_and_not_with_another_seed(tmp_path):
+def test_same_seed_gives_the_same_network_and_another_does_not(tmp_path):
     networks = [train(tmp_path / str(index), seed)[0] for index, seed in enumerate((1, 1, 2))]
     assert weights(networks[0]) == weights(networks[1])
     assert weights(networks[0])["source.content.stem.weight"] != weights(networks[2])["source.content.stem.weight"]
 
 
 @pytest.mark.parametrize(("iteration", "precision"), [(0, "float32"), (1, "float32"), (1, "bfloat16")])
-def test_resumed_is_uninterrupted(tmp_path, monkeypatch, iteration, precision):
+def test_resumed_training_equals_an_uninterrupted_one(tmp_path, monkeypatch, iteration, precision):
     expected, expected_history = train(tmp_path / "uninterrupted", averaging=0.5, precision=precision)
     step, calls = munit.step, []
 

@@ -63,15 +63,15 @@ def value(table, measure, images, structure, seed="", column="value"):
 # Edges
 
 
-def test_steep_edge_on_a_ramp_by_hand():
-    """A step of 1 along the labels' boundary, which the sampled derivative sees as STEP, on a ramp of slope 0.01."""
+def test_edge_ratio_of_a_step_on_a_ramp_equals_its_value_by_hand():
+    """The step is 1 and lies along the labels' boundary; its sampled derivative is STEP. The ramp's slope is 0.01."""
     x = np.arange(64)
     image = np.broadcast_to(0.01 * x + (x >= 32) - 1, (2, 64, 64))
     mask = np.broadcast_to(x >= 32, (2, 64, 64))
     assert quality.edge_ratios(volume(image), [mask]) == pytest.approx([(0.01 + STEP) / 0.01], rel=0.04)
 
 
-def test_edges_that_ignore_the_labels():
+def test_edge_ratio_is_one_where_edges_ignore_the_labels():
     ramp = np.broadcast_to(np.linspace(-1, 1, 64), (3, 64, 64))
     masks = [heart() == 1, heart() == 2]
     inner = volume(ramp[:, 2:-2, 2:-2])
@@ -90,14 +90,14 @@ def test_moved_anatomy_lowers_the_edge_ratio():
 
 @settings(max_examples=10)
 @given(st.floats(0.1, 1), st.floats(-0.2, 0.2))
-def test_edge_ratio_is_of_shape_not_of_contrast(gain, offset):
+def test_edge_ratio_does_not_depend_on_brightness_or_contrast(gain, offset):
     masks = [heart() == 1, heart() == 2]
     image = rendered(heart(), seed=1)
     changed = volume(0.7 * gain * image.array + offset)
     assert quality.edge_ratios(changed, masks) == pytest.approx(quality.edge_ratios(image, masks), rel=1e-3)
 
 
-def test_edge_ratio_not_available():
+def test_edge_ratio_without_a_boundary_is_not_available():
     labels = heart()
     flat, image = volume(np.zeros(labels.shape)), rendered(labels)
     nothing = np.zeros(labels.shape, bool)
@@ -106,7 +106,7 @@ def test_edge_ratio_not_available():
     assert list(np.isnan(quality.edge_ratios(image, [labels == 1, nothing]))) == [False, True]
 
 
-def test_end_of_the_crop_is_no_boundary():
+def test_edge_of_the_crop_is_no_boundary():
     mask = np.zeros((1, 32, 32), bool)
     mask[:, :, 16:] = True
     image = volume(np.broadcast_to(np.where(np.arange(32) < 16, -0.5, 0.5) + 0.01 * np.arange(32), (1, 32, 32)))
@@ -116,7 +116,7 @@ def test_end_of_the_crop_is_no_boundary():
 # Consistency
 
 
-def test_consistency_of_what_is_seen_with_what_is_labelled():
+def test_unet_dice_compares_what_a_network_sees_with_the_labels():
     labels = heart()
     image = rendered(labels, noise=0).array
     assert quality.consistency(image, labels, 2, [Brightness()], CPU) == pytest.approx([1, 1])
@@ -134,7 +134,7 @@ def test_consistency_of_what_is_seen_with_what_is_labelled():
     assert quality.consistency(image, labels, 2, [Brightness(), blind], CPU) == pytest.approx([0.5, 0.5])
 
 
-def test_consistency_without_labels_or_networks_is_not_available():
+def test_unet_dice_without_labels_or_networks_is_not_available():
     labels = heart()
     image = rendered(labels).array
     assert np.isnan(quality.consistency(image, np.zeros_like(labels), 2, [Brightness()], CPU)).all()
@@ -148,7 +148,7 @@ def gaussian(mean, spread, count=200_000):
     return stats.norm(mean, spread).ppf((np.arange(count) + 0.5) / count)
 
 
-def test_wasserstein_of_gaussians():
+def test_wasserstein_distance_of_gaussians_is_the_known_one():
     first = quality.histogram(gaussian(-0.2, 0.1))
     assert quality.wasserstein(first, first) == 0
     assert quality.wasserstein(first, quality.histogram(gaussian(0.1, 0.1))) == pytest.approx(0.3, abs=1e-3)
@@ -157,7 +157,7 @@ def test_wasserstein_of_gaussians():
 
 
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 40))
-def test_wasserstein_is_scipys(seed, first, second):
+def test_wasserstein_distance_agrees_with_scipy(seed, first, second):
     generator = np.random.default_rng(seed)
     samples = generator.uniform(-1, 1, first), generator.uniform(-1, 1, second) ** 3
     histograms = [quality.histogram(sample) for sample in samples]
@@ -167,7 +167,7 @@ def test_wasserstein_is_scipys(seed, first, second):
     assert quality.wasserstein(3 * histograms[0], histograms[1]) == pytest.approx(distance)
 
 
-def test_ends_of_the_scale_count():
+def test_wasserstein_distance_counts_the_ends_of_the_scale():
     assert quality.wasserstein(quality.histogram([-1.0]), quality.histogram([1.0])) == pytest.approx(
         2, abs=1.01 * 2 / quality.BINS
     )
@@ -182,7 +182,7 @@ def sample(mean, covariance, count=50, seed=0):
     return points @ np.linalg.cholesky(np.asarray(covariance, float)).T + mean
 
 
-def test_frechet_distance_of_known_gaussians():
+def test_frechet_distance_of_gaussians_is_the_known_one():
     first, second = sample([0, 0, 0], np.diag([1, 4, 9])), sample([1, 0, 2], np.diag([4, 4, 1]), seed=1)
     assert quality.frechet_distance(first, first) == pytest.approx(0, abs=1e-9)
     assert quality.frechet_distance(first, first + np.array([3, 0, 4])) == pytest.approx(25)
@@ -195,7 +195,7 @@ def test_frechet_distance_of_known_gaussians():
     )
 
 
-def test_frechet_distance_of_few_samples():
+def test_frechet_distance_of_few_samples_is_finite():
     points = sample([0, 1, 2], np.eye(3))
     assert quality.frechet_distance(points[:2], points[:2]) == pytest.approx(0, abs=1e-6)
     assert math.isnan(quality.frechet_distance(points[:1], points))
@@ -205,7 +205,7 @@ def test_frechet_distance_of_few_samples():
 # Features
 
 
-def test_features_of_white_noise():
+def test_features_of_white_noise_are_the_known_ones():
     noise = np.random.default_rng(0).normal(0, 0.1, (4, 128, 128))
     found = quality.features(noise)
     assert found.shape == (4, 11)
@@ -227,7 +227,7 @@ def test_few_sharp_edges_are_sparse():
     assert quality.features(image)[0, 4] < quality.features(noise)[0, 4] - 0.5
 
 
-def test_features_know_no_place():
+def test_features_do_not_depend_on_position():
     image = rendered(heart(), seed=4).array
     found = quality.features(image)
     np.testing.assert_allclose(quality.features(image[:, ::-1]), found, atol=1e-5)
@@ -239,7 +239,7 @@ def test_features_know_no_place():
 
 
 @pytest.mark.parametrize("count", range(8))
-def test_halves(count):
+def test_halves_are_disjoint_and_complete(count):
     volumes = [described(rendered(heart(), seed=seed), heart()) for seed in range(count)]
     cuts = quality.halves(volumes)
     assert bool(cuts) == (count > 1)
@@ -250,8 +250,8 @@ def test_halves(count):
     assert len({frozenset(map(id, first)) for first, _ in cuts}) == len(cuts)
 
 
-def test_nothing_translated_and_perfectly_translated():
-    """Synthetic images that are the source's have its values; those that are the target's have distance 0."""
+def test_untranslated_images_score_as_the_source_and_perfect_ones_as_the_target():
+    """Untranslated images have the source's values; images of the target have distance 0 to it."""
     shifts = [-2, 0, 2]
     anatomies = [heart(shift=shift) for shift in shifts]
     source = [
@@ -283,8 +283,8 @@ def test_nothing_translated_and_perfectly_translated():
         assert value(table, measure, "synthetic MR", structure) == pytest.approx(np.mean(both))
 
 
-def test_diversity_by_hand():
-    """Three samples of one anatomy that differ in the cavity's brightness alone, by 0.1, 0.2 and 0.3."""
+def test_diversity_equals_its_value_by_hand():
+    """Three samples of one anatomy differ only in the cavity's brightness, by 0.1, 0.2 and 0.3."""
     labels = heart()
     samples = quality.describe(
         [rendered(labels, cavity, noise=0) for cavity in (0.4, 0.5, 0.7)], labels, 2, [Brightness()], CPU
@@ -305,8 +305,8 @@ def test_diversity_by_hand():
     assert (table["value"] >= 0).sum() == table["value"].notna().sum()
 
 
-def test_features_are_compared_on_one_scale():
-    """A feature in other units, as all are, changes no distance."""
+def test_feature_distance_does_not_depend_on_a_features_unit():
+    """All features have different units."""
     anatomies = [heart(shift=shift) for shift in (-2, 0, 2)]
     sets = [
         [
@@ -354,7 +354,7 @@ def test_networks_see_what_they_were_not_trained_on(caplog):
     assert "one seed" in caplog.text
 
 
-def test_target_without_labels():
+def test_target_without_labels_has_only_measures_that_need_none():
     labels = heart()
     source = [described(rendered(labels, seed=seed), labels, [Brightness()]) for seed in (1, 2)]
     target = [described(rendered(labels, seed=seed), 0 * labels, [Brightness()]) for seed in (3, 4)]
@@ -370,7 +370,7 @@ def test_target_without_labels():
     assert math.isfinite(value(table, "unet_dice", "synthetic MR", "AVG"))
 
 
-def test_one_sample_of_one_patient():
+def test_one_sample_of_one_patient_has_no_diversity():
     labels = heart()
     alone = described(rendered(labels), labels, [Brightness()])
     table = assess([alone], [alone], {1: [[alone]]})
@@ -397,7 +397,7 @@ def test_structure_that_a_volume_lacks_does_not_count():
     assert value(table, "distance_intensities", "synthetic MR", "wall", column="n") == 1
 
 
-def test_one_structure_needs_no_mean():
+def test_one_structure_has_no_average_row():
     labels = (heart() == 1).astype(np.uint8)
     volumes = quality.describe([rendered(labels)], labels, 1, [], CPU)
     table = quality.assess(volumes, volumes, {1: [volumes]}, ("CT", "MR"), ["cavity"])
@@ -408,6 +408,6 @@ def test_one_structure_needs_no_mean():
     ("image", "message"),
     [(np.zeros((3, 64, 60)), "shape"), (np.full((3, 64, 64), 1.5), "from -1 to 1"), (np.full((3, 64, 64), -2.0), "-2")],
 )
-def test_describe_refuses(image, message):
+def test_describe_refuses_bad_images(image, message):
     with pytest.raises(InputError, match=message):
         described(volume(image), heart())

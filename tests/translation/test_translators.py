@@ -13,12 +13,12 @@ from tiny_trainings import TRANSLATION as SETTINGS
 CPU = torch.device("cpu")
 
 
-def test_configuration_offers_them():
+def test_configuration_offers_every_registered_translator():
     assert SCHEMA["properties"]["translation"]["properties"]["method"]["enum"] == list(TRANSLATORS)
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)
-def test_synthetic_images_of_a_saved_network(name, tmp_path):
+def test_saved_network_gives_reproducible_synthetic_images_in_range(name, tmp_path):
     translator = TRANSLATORS[name]
     run = training_loop.Run("translation", 1, CPU, tmp_path / "state", "a")
     network, history = translator.train([SOURCE[:2], SOURCE[2:]], list(TARGET[:, None]), SETTINGS, run)
