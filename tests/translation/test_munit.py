@@ -125,6 +125,20 @@ def test_norms_are_the_same_on_every_device(layer):
         same(here, elsewhere)
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5), (2, 2, 3, 3)])
+@pytest.mark.parametrize("with_adain", [False, True])
+def test_instance_norm_of_a_gpu_is_that_of_a_cpu(shape, with_adain):
+    generator = torch.Generator().manual_seed(0)
+    features = 3 + torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    adain = torch.randn(shape[0], 2, shape[1], generator=generator, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn(shape, generator=generator, dtype=torch.float64)
+    norms = [norm(features, adain if with_adain else None) for norm in (kernels.instance_norm, kernels._by_batch_norm)]
+    same(*norms)
+    inputs = (features, adain) if with_adain else (features,)
+    for here, there in zip(*(torch.autograd.grad(norm, inputs, direction) for norm in norms), strict=True):
+        same(here, there)
+
+
 @torch.no_grad()
 def test_layer_norm_of_a_constant_is_its_shift():
     norm = munit.LayerNorm(2)
@@ -287,6 +301,7 @@ def test_convolving_the_enlargement_equals_enlarging_first(shape):
     convolution = nn.Conv2d(shape[1], 4, 5, dtype=torch.float64)
     enlarged = features.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     plain = convolution(nn.functional.pad(enlarged, [2] * 4, mode="reflect"))
+    same(kernels._convolve_plainly(features, *convolution.parameters()), plain)
     clever = kernels.convolve_enlarged(features, convolution)
     same(clever, plain)
     direction = torch.randn(plain.shape, generator=generator, dtype=torch.float64)
