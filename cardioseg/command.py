@@ -31,9 +31,14 @@ Written to the folder of --out:
   dicom/NAME.dcm            the structures for the archive, with the patient's name (for a DICOM series)
   uncertainty/NAME.nii.gz   entropy of the ensemble's mean probabilities, from 0 (certain) to 1, in the same geometry
   slices/NAME.png           all slices with contours
+  scar/NAME.nii.gz, .png    (if the model measures scar) 1 scar, 2 dark core in it, 3 remote myocardium; all slices
+                            with their contours
+  segments/NAME.png, .svg   (if the model has segments) the 17 segments as a bull's-eye
+  segments.csv              one row per image and segment: mass, thickness, intensity, scar, transmurality
   errors/NAME.txt           details of an unexpected error
-  results.csv results.json  one entry per image: volumes, mass and thickness of the wall (if the ensemble has one),
-                            agreement between the members, and whether and why a person should check the result
+  results.csv results.json  one entry per image: volumes, mass and thickness of the wall (if the ensemble has one), scar
+                            by two methods with their thresholds, agreement between the members, and whether and why a
+                            person should check the result
 
 Results of earlier calls remain in the folder and in its tables. If two images have the same name, the second one is
 called FOLDER/NAME. All results in a folder are of one model.

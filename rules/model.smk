@@ -22,7 +22,8 @@ rule export:
         "../envs/cardioseg.yaml"
     params:
         settings={
-            name: section(name) for name in ("resampling", "localisation", "cropping", "postprocessing", "clinical")
+            name: section(name)
+            for name in ("resampling", "localisation", "cropping", "postprocessing", "clinical", "scar", "segments")
         }
         | {"segmentation": prediction_settings()}
         | (

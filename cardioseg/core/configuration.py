@@ -286,3 +286,12 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
             yield f"clinical.{key}: {name} is not in {known}; or `clinical: null`."
     if clinical and clinical["cavity"] == clinical["myocardium"]:
         yield "clinical: cavity and myocardium are one structure; expected two."
+    for section in ("scar", "segments"):
+        if configuration[section] and not clinical:
+            yield f"{section}: needs `clinical`, which names the wall and its cavity; or `{section}: null`."
+    if configuration["segments"]:
+        name = configuration["segments"]["right_ventricle"]
+        if name not in codes:
+            yield f"segments.right_ventricle: {name} is not in {known}; or `segments: null`."
+        elif name in clinical.values():
+            yield f"segments.right_ventricle: {name} is cavity or myocardium of `clinical`; expected another structure."

@@ -10,14 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import torch
 
+from cardioseg.clinical import scar
+from cardioseg.clinical.examination import Examination
 from cardioseg.cohort import inputs
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
-from cardioseg.evaluation import clinical
-from cardioseg.figures import sheet, style
-from cardioseg.model import results, review, trained_model
+from cardioseg.figures import bulls_eye, scar_slices, sheet, style
+from cardioseg.model import assessment, results, trained_model
 from cardioseg.model.trained_model import TrainedModel
 
 BAR = 24
@@ -121,35 +123,36 @@ def _segment_one(
 ) -> dict[str, Any]:
     structures, volume = list(model.structures), image.volume
     found = trained_model.segment(volume, model, device, source.volume if source else None)
-    measured = clinical.measure(found.labels, volume.spacing, structures, model.settings["clinical"])
-    agreements = review.agreement(found.members, structures)
-    why = review.reasons(
-        {structure: measured[f"{structure}_volume_ml"] for structure in structures},
-        model.cohort["volumes_ml"],
-        agreements,
-        found.members,
-        found.location.found,
+    judged = assessment.assess(volume, found, model)
+    of_source = (
+        {"source": str(source.path), "source_agreement": found.witness.agreement} if source and found.witness else {}
     )
-    of_source = {}
-    if source and found.witness:
-        why += review.source_reasons(found.witness.agreement, found.witness.unused)
-        of_source = {"source": str(source.path), "source_agreement": found.witness.agreement}
     with kept.replacing(name) as aside:
         inputs.write_map(aside / "uncertainty" / name, found.entropy, image)
         picture = aside / "slices" / f"{name}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
-        style.save(sheet.figure(volume, found.labels, "\n".join([name, *why]), structures), [picture])
+        style.save(sheet.figure(volume, found.labels, "\n".join([name, *judged.reasons]), structures), [picture])
+        _write_examination(aside, name, judged.examined, found.labels, image)
         without = inputs.write_for_archive(aside / "dicom" / name, found.labels, structures, image)
         mask = inputs.write_labels(aside / "masks" / name, found.labels, model.structures, image)
     return {
-        "status": "review" if why else "ok",
-        "reasons": why,
+        **judged.entry(),
         "mask": str(kept.folder / mask.relative_to(aside)),
-        **measured,
-        **{f"{structure}_agreement": value for structure, value in agreements.items()},
         **of_source,
         "notes": [*volume.notes, *(["turned to the training cohort's orientation"] if found.turned else []), *without],
     }
+
+
+def _write_examination(folder: Path, name: str, examined: Examination, labels: np.ndarray, image: inputs.Image) -> None:
+    """Write the mask and the slices of the scar, and the bull's-eye of the segments, as far as there are any."""
+    if examined.scar:
+        inputs.write_labels(folder / "scar" / name, examined.scar.labels, scar.CODES, image)
+        drawn = scar_slices.figure(image.volume, labels, examined.scar.labels, "\n".join([name, *examined.scar_notes]))
+        style.save(drawn, [folder / "scar" / f"{name}.png"])
+    if examined.segments:
+        pictures = [folder / "segments" / f"{name}{suffix}" for suffix in (".png", ".svg")]
+        pictures[0].parent.mkdir(parents=True, exist_ok=True)
+        style.save(bulls_eye.figure(examined.segments, name), pictures)
 
 
 def _tell(row: Mapping[str, Any], structures: Sequence[str]) -> None:
@@ -157,10 +160,14 @@ def _tell(row: Mapping[str, Any], structures: Sequence[str]) -> None:
     if row["status"] == "failed":
         _say(f"{row['name']}  failed: {row['reasons'][0]}", sys.stderr)
         return
-    volumes = "  ".join(f"{structure} {row[f'{structure}_volume_ml']:.0f} ml" for structure in structures)
-    _say(f"{row['name']}  {volumes}  ({row['seconds']:.1f} s)", sys.stdout)
+    numbers = [f"{structure} {row[f'{structure}_volume_ml']:.0f} ml" for structure in structures]
+    if method := row.get("scar_method"):
+        numbers.append(f"scar {row[f'scar_{method}_mass_g']:.1f} g ({method})")
+    _say(f"{row['name']}  {'  '.join(numbers)}  ({row['seconds']:.1f} s)", sys.stdout)
     for reason in row["reasons"]:
         _say(f"  to be checked: {reason}", sys.stdout)
+    for note in row.get("scar_notes", []):
+        _say(f"  {'scar' if 'scar_method' in row else 'no scar measured'}: {note}", sys.stdout)
 
 
 def _say(text: str, stream: TextIO) -> None:

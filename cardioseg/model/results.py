@@ -21,9 +21,12 @@ from cardioseg.core import files
 from cardioseg.core.errors import InputError
 
 # Folders and suffixes of an image's files; the last one is for an unexpected error.
-KINDS = {"masks": ".nii.gz", "dicom": ".dcm", "uncertainty": ".nii.gz", "slices": ".png", "errors": ".txt"}
+KINDS = (
+    *(("masks", ".nii.gz"), ("dicom", ".dcm"), ("uncertainty", ".nii.gz"), ("slices", ".png")),
+    *(("scar", ".nii.gz"), ("scar", ".png"), ("segments", ".png"), ("segments", ".svg"), ("errors", ".txt")),
+)
 # Parts of an entry that only results.json has.
-OF_JSON_ALONE = ("voxels_sha256", "made_with")
+OF_JSON_ALONE = ("voxels_sha256", "made_with", "segments")
 # In bytes; leaves room for a suffix and for the name of an unfinished file.
 LONGEST_NAME = 200
 
@@ -80,6 +83,12 @@ class Results:
         flat = [{key: _in_a_cell(value) for key, value in row.items() if key not in OF_JSON_ALONE} for row in rows]
         table = pd.DataFrame(flat).to_csv(index=False, float_format="%.3f", na_rep="N/A")
         files.write_text(self.folder / "results.csv", table)
+        segments = [{"name": row["name"], **segment} for row in rows for segment in row.get("segments", [])]
+        if segments:
+            table = pd.DataFrame(segments).to_csv(index=False, float_format="%.3f", na_rep="N/A")
+            files.write_text(self.folder / "segments.csv", table)
+        else:
+            (self.folder / "segments.csv").unlink(missing_ok=True)
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
@@ -98,7 +107,7 @@ class Results:
             path.unlink(missing_ok=True)
 
     def _files(self, name: str) -> list[Path]:
-        return [self.folder / kind / f"{name}{suffix}" for kind, suffix in KINDS.items()]
+        return [self.folder / kind / f"{name}{suffix}" for kind, suffix in KINDS]
 
     def _is_free(self, name: str, path: Path, voxels: str | None) -> bool:
         entry = self.entries.get(name)
@@ -216,7 +225,9 @@ def _plain(value: Any) -> Any:
     """Return a value that JSON can hold: no NaN, and only characters in texts."""
     if isinstance(value, str):
         return readable(value)
-    if isinstance(value, Iterable) and not isinstance(value, Mapping):
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, Iterable):
         return [_plain(each) for each in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 

@@ -66,13 +66,7 @@ def reasons(
     """
     why = [] if found else ["no structures found: the crop is centred on the image"]
     for name, volume in volumes_ml.items():
-        least, most = known_ml[name]
-        if volume == 0:
-            why.append(f"{name} is missing")
-        elif not least / VOLUME_MARGIN <= volume <= most * VOLUME_MARGIN:
-            why.append(f"{name} of {volume:.0f} ml is implausible (trained on {least:.0f} to {most:.0f} ml)")
-        if agreements[name] < LEAST_AGREEMENT:
-            why.append(f"the ensemble disagrees on {name} (Dice {agreements[name]:.2f} between its members)")
+        why += doubts(name, volume, known_ml[name], agreements[name])
     if members[..., [0, -1], :].any() or members[..., [0, -1]].any():
         why.append("the segmentation reaches the edge of the crop")
     return why
@@ -96,6 +90,19 @@ def source_reasons(agreement: float, unused: str) -> list[str]:
     if agreement < LEAST_SOURCE_AGREEMENT:
         return [f"the source image disagrees (Dice {agreement:.2f} with the ensemble alone): of this patient?"]
     return []
+
+
+def doubts(name: str, volume_ml: float, known_ml: Sequence[float], agreement: float) -> list[str]:
+    """Why a person should look at one structure's outline. known_ml: the training cohort's smallest and largest."""
+    why = []
+    least, most = known_ml
+    if volume_ml == 0:
+        why.append(f"{name} is missing")
+    elif not least / VOLUME_MARGIN <= volume_ml <= most * VOLUME_MARGIN:
+        why.append(f"{name} of {volume_ml:.0f} ml is implausible (trained on {least:.0f} to {most:.0f} ml)")
+    if agreement < LEAST_AGREEMENT:
+        why.append(f"the ensemble disagrees on {name} (Dice {agreement:.2f} between its members)")
+    return why
 
 
 def _dice(one: np.ndarray, other: np.ndarray) -> float:

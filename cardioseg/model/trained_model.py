@@ -18,11 +18,11 @@ from cardioseg.preprocessing import localisation, resampling
 from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
 
-FORMAT = "cardioseg ensemble 3"
+FORMAT = "cardioseg ensemble 4"
 # The model file in a folder of results.
 FILE = Path("model", "ensemble.pt")
 # The sections of the configuration that say what is done to an image.
-SECTIONS = ("resampling", "localisation", "cropping", "segmentation", "postprocessing", "clinical")
+SECTIONS = ("resampling", "localisation", "cropping", "segmentation", "postprocessing", "clinical", "scar", "segments")
 # What is kept beside these for source images of new patients.
 OF_SOURCE = ("registration", "fusion", "seed")
 # Contents of the file other than weights.

@@ -752,6 +752,11 @@ def self_trained(
     return spoil
 
 
+def scarred(**changes: Any) -> dict[str, Any]:
+    """A sound `scar` but for changes."""
+    return {"method": "fwhm", "standard_deviations": 5, "smallest_ml": 0.2} | changes
+
+
 CONFIGURATIONS = [
     contradiction("a number that YAML takes for text", "translation.learning_rate", "1e-4", "write 1.0e-4 or 0.0001"),
     contradiction("a misspelt key", "cropping.sise", 192, "unknown key cropping.sise; did you mean size?"),
@@ -820,6 +825,15 @@ CONFIGURATIONS = [
         {"epochs": 1, "learning_rate": 0.001, "least_confidence": 2, "fused": False},
         "self_training.least_confidence: 2; expected 1 or less",
     ),
+    Case(
+        "segments without a wall",
+        lambda _, config: config.update(clinical=None, segments={"right_ventricle": "RV"}),
+        "segments: needs `clinical`",
+    ),
+    contradiction("segments by an unknown ventricle", "segments", {"right_ventricle": "RVC"}, "not in cohort"),
+    contradiction("segments by the cavity", "segments", {"right_ventricle": "LV"}, "expected another structure"),
+    contradiction("scar by an unknown method", "scar", scarred(method="otsu"), "scar.method: 'otsu'"),
+    contradiction("scar above no deviation", "scar", scarred(standard_deviations=0), "expected more than 0"),
     contradiction("device that does not exist", "compute.device", "gpu", "compute.device: 'gpu'"),
 ]
 
@@ -829,6 +843,8 @@ NULLABLE = (
     "resampling.bias_field_correction",
     "fusion",
     "self_training",
+    "scar",
+    "segments",
     "localisation.appearance",
     "segmentation.appearance",
     "segmentation.contraction",

@@ -1,0 +1,71 @@
+"""Scar and segments as `cardioseg segment` writes them, with masks that are known."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import rings
+from cardioseg.core import volumes
+from cardioseg.model import batch, trained_model
+from cardioseg.model.trained_model import Segmentation, TrainedModel
+from cardioseg.preprocessing.localisation import Location
+
+HEART = rings.heart((60, 120), 0.6)
+CODES = {"LV": 500, "MYO": 200, "RV": 600}
+
+
+def model(known_ml=(50.0, 400.0)):
+    cohort = {"volumes_ml": dict.fromkeys(CODES, known_ml)}
+    return TrainedModel(rings.SETTINGS, CODES, torch.nn.Identity(), {}, cohort, {}, {}, "")
+
+
+@pytest.fixture
+def image(tmp_path, monkeypatch):
+    """The file of an image whose mask, as the model finds it, is the true one."""
+    labels = HEART.mask.array.astype(np.uint8)
+    members = np.zeros_like(labels)[None]  # one member, which reaches no edge and disagrees with nobody
+    found = Segmentation(labels, np.zeros(labels.shape, np.float32), members, Location((0, 0), True), False, None)
+    monkeypatch.setattr(trained_model, "segment", lambda *_: found)
+    path = tmp_path / "heart.nii.gz"
+    volumes.write(path, HEART.image.array.astype(np.float32), HEART.image.affine)
+    return path
+
+
+def segment(image, out, **options):
+    about = {"model": "m", "model_sha256": "0"}
+    return batch.segment({"heart": image}, model(**options), torch.device("cpu"), out, about)
+
+
+def test_numbers_masks_and_pictures(image, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert segment(image, out) == ["ok"]
+    row = pd.read_csv(out / "results.csv").iloc[0]
+    true_g = 1.05 * HEART.scar.sum() * np.prod(rings.SPACING) / 1000
+    assert row["scar_fwhm_mass_g"] == pytest.approx(true_g, rel=0.02)
+    assert row["scar_method"] == "fwhm"
+    assert row["scar_fwhm_threshold"] == pytest.approx(550, abs=10)
+    stored = nib.load(out / "scar" / "heart.nii.gz")
+    np.testing.assert_allclose(stored.affine, HEART.image.affine, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(stored.dataobj).T == 1, HEART.scar)
+    table = pd.read_csv(out / "segments.csv")
+    assert list(table["segment"]) == list(range(1, 18))
+    assert table["scar_percent"].idxmax() == 0
+    for path in ("scar/heart.png", "segments/heart.png", "segments/heart.svg"):
+        assert (out / path).stat().st_size > 0
+    assert f"scar {true_g:.1f} g (fwhm)" in capsys.readouterr().out
+    assert json.loads((out / "results.json").read_text())["images"][0]["segments"][16]["note"] == ""
+
+
+def test_scar_is_withheld_where_the_outline_is_doubtful(image, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert segment(image, out, known_ml=(1000.0, 2000.0)) == ["review"]
+    row = pd.read_csv(out / "results.csv").iloc[0]
+    assert "MYO" in row["scar_notes"]
+    assert "scar_fwhm_mass_g" not in row
+    assert not (out / "scar").exists()
+    assert pd.read_csv(out / "segments.csv")["scar_percent"].isna().all()
+    assert "no scar measured: " in capsys.readouterr().out
