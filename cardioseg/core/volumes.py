@@ -5,7 +5,6 @@ coordinates in mm.
 """
 
 import gzip
-import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,14 +14,11 @@ import numpy as np
 
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
+from cardioseg.core.imports import hidden
 
-# If pydicom is installed, nibabel loads it for DICOM headers inside NIfTI, which nothing here reads. That costs every
-# job a quarter of a second, so pydicom is hidden while nibabel is imported.
-_PYDICOM = sys.modules.setdefault("pydicom", None)  # type: ignore[arg-type]
-import nibabel as nib  # noqa: E402
-
-if _PYDICOM is None:
-    del sys.modules["pydicom"]
+# nibabel loads pydicom for DICOM headers inside NIfTI, which nothing here reads. That costs a fifth of a second.
+with hidden("pydicom"):
+    import nibabel as nib
 
 MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01

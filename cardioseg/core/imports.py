@@ -1,0 +1,48 @@
+"""Imports that hide an optional dependency of what is imported."""
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+_CHANGING = threading.Lock()
+
+
+class _Hiding(MetaPathFinder):
+    """Tells one thread that a package is not installed."""
+
+    def __init__(self, package: str) -> None:
+        self._package, self._thread = package, threading.get_ident()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname == self._package and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"{fullname} is hidden", name=fullname)
+        return None
+
+
+@contextmanager
+def hidden(package: str) -> Iterator[None]:
+    """Hide a package from the imports of a block, as if it were not installed.
+
+    A package that is loaded already stays visible. So does the package in all other threads, and in this one after the
+    block.
+
+    Parameters
+    ----------
+    package : str
+        Name of the package.
+    """
+    hiding = _Hiding(package)
+    with _CHANGING:
+        # A list of its own: other threads may be going through the former one.
+        sys.meta_path = [hiding, *sys.meta_path]
+    try:
+        yield
+    finally:
+        with _CHANGING:
+            sys.meta_path = [finder for finder in sys.meta_path if finder is not hiding]
