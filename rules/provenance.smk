@@ -9,6 +9,7 @@ RESULTS = [
     "results/significance.csv",
     "results/clinical.csv",
     "results/bland_altman.csv",
+    *EXAMINATIONS,
     *expand("results/table1.{format}", format=["csv", "md", "html", "tex"]),
     *expand("results/figures/{figure}.{format}", figure=[*FIGURES, "bland_altman"], format=["png", "svg"]),
     *expand("results/uncertainty/{patient}.nii.gz", patient=SEGMENTED),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cardioseg.clinical import scar, segments
 from cardioseg.clinical.scar import Scar
@@ -97,3 +98,25 @@ def examine(
     except InputError as error:
         note, rows = str(error), segments.unavailable(str(error))
     return Examination(found, tuple(notes), tuple(rows), note)
+
+
+def tables(entries: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
+    """Lay the entries of many masks out as tables.
+
+    Parameters
+    ----------
+    entries : sequence of mapping
+        What a mask is called, as `patient` and `method`, and what `Examination.entry` returns of it.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        `scar` with a row a mask, `segments` with a row a segment of each mask.
+    """
+    masks, parts = [], []
+    for entry in entries:
+        mask = {name: value for name, value in entry.items() if name != "segments"}
+        masks.append({**mask, "scar_notes": "; ".join(entry.get("scar_notes", []))})
+        named = {"patient": entry["patient"], "method": entry["method"]}
+        parts += [{**named, **segment} for segment in entry.get("segments", [])]
+    return {"scar": pd.DataFrame(masks), "segments": pd.DataFrame(parts)}

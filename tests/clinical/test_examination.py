@@ -51,3 +51,17 @@ def test_what_the_settings_leave_out_is_left_out():
     assert "segments" not in examine(drawn.image, drawn.mask.array, segments=None).entry()
     assert examine(drawn.image, drawn.mask.array, clinical=None).entry() == {}
     assert examine(drawn.image, drawn.mask.array, ["doubtful"], scar=None).scar_notes == ()
+
+
+def test_tables_have_a_row_a_mask_and_a_row_a_segment():
+    drawn = heart()
+    entries = [
+        {"patient": "1", "method": method, **examine(drawn.image, drawn.mask.array, doubts).entry()}
+        for method, doubts in (("manual", []), ("ensemble", ["the wall is doubtful", "so is its cavity"]))
+    ]
+    tables = examination.tables(entries)
+    assert list(tables["scar"]["method"]) == ["manual", "ensemble"]
+    assert list(tables["scar"]["scar_notes"]) == ["", "the wall is doubtful; so is its cavity"]
+    assert list(tables["scar"]["scar_fwhm_mass_g"].isna()) == [False, True]
+    assert list(tables["segments"]["segment"]) == [*range(1, 18), *range(1, 18)]
+    assert set(tables["segments"]["patient"]) == {"1"}

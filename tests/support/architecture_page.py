@@ -28,7 +28,7 @@ DATA = {
     "segmentation/": ["self_training/", "probabilities/", "translation.csv", "model/ensemble.pt"],
     "self_training/": ["probabilities/", "model/ensemble.pt"],
     "probabilities/": ["masks/", "uncertainty/"],
-    "masks/": ["metrics.csv"],
+    "masks/": ["metrics.csv", "scar, segments"],
     "metrics.csv": ["table1", "clinical.csv", "model/ensemble.pt"],
     "model/ensemble.pt": ["cardioseg segment"],
 }
@@ -50,7 +50,7 @@ Every step is a file in `results/`, and every folder there is a stage. `rules/`,
 The manual masks join at `metrics.csv`, and the registration of a patient's own bSSFP labels at `masks/`. Figures and
 provenance, which show and record something of everything, are left out, and so are shortcuts of a longer way that
 add nothing.
-`self_training/` is there where the configuration has that section.
+`self_training/`, `scar` and `segments` are there where the configuration has these sections.
 [Outputs](outputs.md) explains each file.
 
 - **`rules/`** say which file is made from which. `common.smk` reads the configuration and the cohort once.
@@ -89,6 +89,7 @@ def stage(path: str) -> str:
     name, *rest = path.removeprefix("results/").split("/")
     stem = name.partition(".")[0]
     alone = {"metrics": "metrics.csv", "cohort": "cohort.csv", "model": "model/ensemble.pt", "table1": "table1"}
+    alone |= dict.fromkeys(("scar", "segments", "examinations"), "scar, segments")
     if stem in alone or stem in ASIDE:
         return alone.get(stem, stem)
     return f"{name}/" if rest else name

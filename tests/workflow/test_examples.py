@@ -19,6 +19,8 @@ SHORTER = """
 ensemble: [1]
 cohort: {splits: {labelled: [6], translation_source: [6], translation_target: [6]}}
 registration: {iterations: 20}
+scar: null
+segments: null
 """
 
 

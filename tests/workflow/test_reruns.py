@@ -166,8 +166,9 @@ def test_changed_raw_volume_of_a_patient_to_learn_translation_from(work: Path) -
 def test_changed_postprocessing(run: Path) -> None:
     jobs = planned(run, overlay="postprocessing: {crf: {bilateral_mm: 7}}")
     postprocessing, tables = {"postprocess", "postprocess_ensemble"}, {"table1", "clinical"}
+    scar = {"examine", "collect_examinations"}
     figures = {"figure_segmentations", "figure_distributions", "figure_worst"}
-    assert set(jobs) == {"evaluate", "metrics", "export", "provenance"} | postprocessing | tables | figures
+    assert set(jobs) == {"evaluate", "metrics", "export", "provenance"} | postprocessing | scar | tables | figures
 
 
 @pytest.mark.parametrize("change", ["weights: {image: 9}", "precision: bfloat16"])

@@ -158,6 +158,18 @@ def test_histogram_matching_in_the_place_of_munit(run: Path, tmp_path: Path) -> 
     assert table["dice"].between(0, 1).all()
 
 
+def test_scar_and_segments_of_every_patient(run: Path) -> None:
+    results = run / "results"
+    scar = pd.read_csv(results / "scar.csv", dtype={"patient": str}).set_index(["patient", "method"])
+    assert set(scar.index) == {(patient, method) for patient in ("1", "6") for method in ("manual", "ensemble_pp")}
+    assert scar.xs("manual", level="method")["scar_fwhm_mass_g"].notna().all()
+    segments = pd.read_csv(results / "segments.csv", dtype={"patient": str})
+    assert (segments.groupby(["patient", "method"]).size() == 17).all()
+    for patient in ("1", "6"):
+        image = nib.load(heart.release_files(results / "phantom", int(patient))["LGE"])
+        assert nib.load(results / "scar" / f"{patient}.nii.gz").shape == image.shape
+
+
 def test_masks_have_the_raw_geometry_and_codes(run: Path) -> None:
     for patient in ("1", "6"):
         raw = nib.load(heart.release_files(run / "results" / "phantom", int(patient))["LGE"])
