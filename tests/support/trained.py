@@ -35,7 +35,7 @@ def configuration() -> dict:
 
     def overlaid(below: dict, above: dict) -> dict:
         merged = {
-            key: overlaid(below[key], value) if isinstance(value, dict) and key in below else value
+            key: overlaid(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
             for key, value in above.items()
         }
         return below | merged
