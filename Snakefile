@@ -57,7 +57,7 @@ onsuccess:
         print("The same command with `tidy` as its target removes them, and nothing else.\n", flush=True)
     summary = Path("results/summary.txt")
     if summary.exists():
-        print(summary.read_text(), flush=True)
+        print(summary.read_text("utf-8"), flush=True)
 
 
 rule all:

@@ -170,7 +170,7 @@ def hardware(device: str) -> dict[str, Any]:
     if device == "cuda":
         name = torch.cuda.get_device_name()
     else:
-        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
         name = f"{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads"
     return {
         "device": name,

@@ -133,7 +133,7 @@ def repeated(name: str, work: Callable[[], None], count: int) -> dict[str, Any]:
     for _ in range(count):
         work()
     seconds = time.perf_counter() - began
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     row = {
         "stage": name,
         "patients": count,

@@ -158,7 +158,7 @@ def _logs(folder: Path) -> str:
 def _stop(pid_file: Path) -> None:
     """End the daemon of a pid file, by force if it does not end in ten seconds."""
     try:
-        pid = int(pid_file.read_text())
+        pid = int(pid_file.read_text(encoding="utf-8"))
         os.kill(pid, signal.SIGTERM)
         for _ in range(100):
             time.sleep(0.1)
@@ -188,7 +188,7 @@ class Slurm:
         return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=600)
 
     def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=file, stderr=file)
 
     def jobs(self, folder: Path) -> list[dict[str, str]]:

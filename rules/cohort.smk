@@ -32,7 +32,7 @@ rule cohort:
             for role, splits in ((SOURCE, cohorts.SPLITS_OF_SOURCE), (TARGET, cohorts.SPLITS_OF_TARGET))
         },
         notes=COHORT.notes,
-        structures=STRUCTURES,
+        codes=CODES,
         wall=config["clinical"],
         code=code("report_cohort.py"),
     script:

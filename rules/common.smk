@@ -1,4 +1,5 @@
 import sys
+from dataclasses import astuple
 
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
@@ -6,6 +7,7 @@ from snakemake.logging import logger
 
 sys.path.insert(0, str(workflow.basedir))
 
+from cardioseg.cohort import orientation
 from cardioseg.cohort import plan as cohorts
 from cardioseg.core import configuration
 from cardioseg.core.errors import InputError
@@ -57,6 +59,8 @@ SOURCE = config["cohort"]["source"]["name"]
 TARGET = config["cohort"]["target"]["name"]
 # In the order of the networks' classes.
 STRUCTURES = configuration.structures(config)
+# Values in label files that the user gives.
+CODES = {config["cohort"][role]["name"]: configuration.label_codes(config, role) for role in ("source", "target")}
 SEEDS = config["ensemble"]
 SPLITS = COHORT.splits
 SEGMENTED = [*SPLITS["validation"], *SPLITS["test"]]
@@ -87,6 +91,7 @@ MEMBER_WEIGHTS = (
     if config["self_training"]
     else "results/segmentation/seed{seed}/cascade_finetuned.pt"
 )
+KINDS = ("image", "labels")
 
 
 wildcard_constraints:
@@ -151,8 +156,22 @@ def models(patient):
     ]
 
 
+def volume(modality, patient):
+    """Files of a patient; of one whom the cohort does not have, what Snakemake then reports as missing."""
+    absent = cohorts.Files(
+        *(f"{kind} of {modality} of patient {patient}, whom the splits do not have" for kind in KINDS)
+    )
+    return COHORT.volumes.get((modality, patient), absent)
+
+
 def raw_image(wildcards):
-    return str(COHORT.volumes[getattr(wildcards, "modality", TARGET), wildcards.patient].image)
+    return str(volume(getattr(wildcards, "modality", TARGET), wildcards.patient).image)
+
+
+def turn(wildcards):
+    """How a raw image is turned in-plane, as the arguments of a Turn."""
+    key = wildcards.modality, wildcards.patient
+    return list(astuple(COHORT.turned.get(key, orientation.AS_STORED)))
 
 
 def crops(modality, patients):

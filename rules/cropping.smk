@@ -27,8 +27,8 @@ rule crop:
 rule crop_labels:
     input:
         image=f"results/cropped/{SOURCE}/{{patient}}.nii.gz",
-        raw=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].image,
-        labels=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].labels,
+        raw=lambda wildcards: volume(SOURCE, wildcards.patient).image,
+        labels=lambda wildcards: volume(SOURCE, wildcards.patient).labels,
     output:
         "results/cropped/labels/{patient}.nii.gz",
     log:
@@ -40,7 +40,7 @@ rule crop_labels:
     conda:
         "../envs/cardioseg.yaml"
     params:
-        structures=STRUCTURES,
+        codes=CODES[SOURCE],
         code=code("crop_labels.py"),
     script:
         "../workflow_scripts/crop_labels.py"

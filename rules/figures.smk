@@ -65,6 +65,7 @@ rule figure_appearance:
         source=SOURCE,
         target=TARGET,
         structures=STRUCTURES,
+        codes=CODES[TARGET],
         code=code("figure_appearance.py"),
     script:
         "../workflow_scripts/figure_appearance.py"
@@ -89,6 +90,7 @@ rule figure_segmentations:
         titles=[*(["manual"] if EVALUATED else []), *SHOWN_MODELS],
         reference="manual" if EVALUATED else FINAL.title,
         structures=STRUCTURES,
+        codes=CODES[TARGET],
         code=code("figure_segmentations.py"),
     script:
         "../workflow_scripts/figure_segmentations.py"
@@ -186,6 +188,7 @@ rule figure_worst:
         title=FINAL.title,
         worst=3,
         structures=STRUCTURES,
+        codes=CODES[TARGET],
         code=code("figure_worst.py"),
     script:
         "../workflow_scripts/figure_worst.py"
@@ -233,6 +236,7 @@ rule figure_uncertainty:
         members=len(SEEDS),
         title=methods.titles()["ensemble"],
         structures=STRUCTURES,
+        codes=CODES[TARGET],
         code=code("figure_uncertainty.py"),
     script:
         "../workflow_scripts/figure_uncertainty.py"

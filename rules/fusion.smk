@@ -6,7 +6,7 @@ if config["fusion"]:
     rule segment_source:
         input:
             image=f"results/cropped/{SOURCE}/{{patient}}.nii.gz",
-            raw=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].image,
+            raw=lambda wildcards: volume(SOURCE, wildcards.patient).image,
             networks=expand("results/segmentation/seed{seed}/unet_pretrained.pt", seed=SEEDS),
         output:
             f"results/predicted/{SOURCE}/{{patient}}.nii.gz",
@@ -30,7 +30,7 @@ if config["fusion"]:
     rule register_predicted:
         input:
             target=raw_image,
-            source=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].image,
+            source=lambda wildcards: volume(SOURCE, wildcards.patient).image,
             labels=f"results/predicted/{SOURCE}/{{patient}}.nii.gz",
         output:
             f"results/predicted/{TARGET}/{{patient}}.nii.gz",

@@ -19,6 +19,7 @@ rule train_localiser:
     params:
         settings=localiser_settings(),
         structures=STRUCTURES,
+        codes=CODES[SOURCE],
         seed=config["seed"],
         code=code("train_localiser.py"),
     script:

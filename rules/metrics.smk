@@ -2,7 +2,7 @@
 rule evaluate:
     input:
         raw=raw_image,
-        labels=lambda wildcards: COHORT.volumes[TARGET, wildcards.patient].labels,
+        labels=lambda wildcards: volume(TARGET, wildcards.patient).labels,
         masks=lambda wildcards: expand(
             "results/masks/{model}/{patient}.nii.gz", model=models(wildcards.patient), patient=wildcards.patient
         ),
@@ -21,6 +21,7 @@ rule evaluate:
         unavailable=lambda wildcards: [model for model in MODELS if model not in models(wildcards.patient)],
         split=lambda wildcards: "validation" if wildcards.patient in SPLITS["validation"] else "test",
         structures=STRUCTURES,
+        codes=CODES[TARGET],
         clinical=section("clinical"),
         code=code("evaluate.py"),
     script:

@@ -2,8 +2,8 @@
 rule register:
     input:
         target=raw_image,
-        source=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].image,
-        labels=lambda wildcards: COHORT.volumes[SOURCE, wildcards.patient].labels,
+        source=lambda wildcards: volume(SOURCE, wildcards.patient).image,
+        labels=lambda wildcards: volume(SOURCE, wildcards.patient).labels,
     output:
         masks=expand("results/masks/{model}/{{patient}}.nii.gz", model=REGISTRATIONS),
     log:
@@ -19,6 +19,7 @@ rule register:
     params:
         settings=section("registration"),
         structures=STRUCTURES,
+        codes=CODES[SOURCE],
         seed=config["seed"],
         code=code("register.py"),
     script:

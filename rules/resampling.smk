@@ -1,4 +1,4 @@
-# Resampling in-plane to the paper's pixel size. Slices stay as they are.
+# Resampling in-plane to the paper's pixel size, stored the way round that most images are. Slices stay as they are.
 rule resample:
     input:
         raw_image,
@@ -14,6 +14,7 @@ rule resample:
         "../envs/cardioseg.yaml"
     params:
         settings=section("resampling"),
+        turn=turn,
         code=code("resample.py"),
     script:
         "../workflow_scripts/resample.py"

@@ -36,6 +36,7 @@ rule translation_quality:
         settings=network_settings(),
         modalities=[SOURCE, TARGET],
         structures=STRUCTURES,
+        codes=CODES[TARGET],
         seeds=SEEDS,
         samples=config["synthesis"]["samples"],
         code=code("translation_quality.py"),

@@ -11,5 +11,6 @@ with job(snakemake):
     table.to_csv(snakemake.output.metrics, index=False, float_format="%.6f", na_rep="N/A")
     Path(snakemake.output.summary).write_text(
         "Mean over patients (standard deviation), in the raw geometry; AVG: over the structures of a patient\n\n"
-        f"{summary.by_method(table)}\n"
+        f"{summary.by_method(table)}\n",
+        "utf-8",
     )

@@ -8,7 +8,7 @@ from support.job import job
 with job(snakemake):
     params = snakemake.params
     raw = volumes.read_image(snakemake.input.raw)
-    truth = volumes.read_labels(snakemake.input.labels, params.structures, raw)
+    truth = volumes.read_labels(snakemake.input.labels, params.codes, raw)
     missing = ((folder, None) for folder in params.unavailable)
     made = (
         (folder, volumes.read_labels(path, params.structures, raw).array)

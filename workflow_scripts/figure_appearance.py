@@ -14,7 +14,7 @@ with job(snakemake):
     synthetic_labels = (labels for labels in source_labels for _ in range(samples))
     synthetic = zip(map(volumes.read, given.synthetic), synthetic_labels, strict=True)
     target = (
-        (crop, resampling.read_labels_on_grid(labels, raw, crop, structures) if labels else None)
+        (crop, resampling.read_labels_on_grid(labels, raw, crop, params.codes) if labels else None)
         for path, labels, raw in zip_longest(given.target, given.target_labels, given.target_raw)
         for crop in [volumes.read(path)]
     )

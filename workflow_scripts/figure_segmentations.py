@@ -14,6 +14,7 @@ with job(snakemake):
         patient: (image, {}) for patient, image in images.items()
     }
     for (patient, title), path in zip(snakemake.params.labels, snakemake.input.labels, strict=True):
-        patients[patient][1][title] = volumes.read_labels(path, structures, images[patient]).array
+        codes = snakemake.params.codes if title == "manual" else structures
+        patients[patient][1][title] = volumes.read_labels(path, codes, images[patient]).array
     figure = segmentations.figure(patients, snakemake.params.titles, snakemake.params.reference, list(structures))
     style.save(figure, snakemake.output)

@@ -12,7 +12,9 @@ with job(snakemake):
         image = volumes.read(given.images[index])
         labels = {}
         if given.get("labels"):
-            labels["manual"] = resampling.read_labels_on_grid(given.labels[index], given.raw[index], image, structures)
+            labels["manual"] = resampling.read_labels_on_grid(
+                given.labels[index], given.raw[index], image, params.codes
+            )
         labels[params.title] = volumes.read(given.probabilities[index]).array.argmax(axis=0)
         maps = dict(zip(MEASURES, volumes.read(given.maps[index]).array, strict=True))
         # One member alone disagrees with nobody.

@@ -14,7 +14,7 @@ with job(snakemake):
         patients[patient] = (
             image,
             {
-                "manual": volumes.read_labels(snakemake.input.labels[index], structures, image).array,
+                "manual": volumes.read_labels(snakemake.input.labels[index], snakemake.params.codes, image).array,
                 snakemake.params.title: volumes.read_labels(snakemake.input.masks[index], structures, image).array,
             },
         )

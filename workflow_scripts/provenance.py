@@ -19,7 +19,7 @@ with job(snakemake):
         "configuration": config,
         "inputs": {raw_files.given(path): content for path, content in contents.items()},
     }
-    Path(snakemake.output.record).write_text(json.dumps(record, indent=2) + "\n")
+    Path(snakemake.output.record).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     table = provenance.resources("results/benchmarks")
     table.to_csv(snakemake.output.resources, index=False, float_format="%.1f", na_rep="N/A")
-    Path(snakemake.output.configuration).write_text(yaml.safe_dump(config, sort_keys=False))
+    Path(snakemake.output.configuration).write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")

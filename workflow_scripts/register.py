@@ -5,7 +5,7 @@ from support.job import job, naming
 with job(snakemake):
     structures = snakemake.params.structures
     target, source = volumes.read_image(snakemake.input.target), volumes.read_image(snakemake.input.source)
-    labels = volumes.read_labels(snakemake.input.labels, structures, source)
+    labels = volumes.read_labels(snakemake.input.labels, snakemake.params.codes, source)
     seed = randomness.derive(snakemake.params.seed, "registration", snakemake.wildcards.patient)
     with naming(f"{snakemake.input.labels} to {snakemake.input.target}"):
         carried = elastix.propagate(target, source, labels, snakemake.params.settings, seed)

@@ -8,8 +8,8 @@ with job(snakemake):
     published = snakemake.params.published
     numbers = {"index": False, "float_format": "%.6f", "na_rep": "N/A"}
     tables.table1(metrics, published).to_csv(snakemake.output.table, **numbers)
-    Path(snakemake.output.markdown).write_text(tables.markdown(metrics, published))
-    Path(snakemake.output.html).write_text(tables.html(metrics, published))
-    Path(snakemake.output.latex).write_text(tables.latex(metrics, published))
+    Path(snakemake.output.markdown).write_text(tables.markdown(metrics, published), "utf-8")
+    Path(snakemake.output.html).write_text(tables.html(metrics, published), "utf-8")
+    Path(snakemake.output.latex).write_text(tables.latex(metrics, published), "utf-8")
     significance = tables.comparisons(tables.values(metrics))
     significance.to_csv(snakemake.output.significance, index=False, float_format="%.6g", na_rep="N/A")

@@ -11,7 +11,7 @@ with job(snakemake):
     settings, structures, seed = snakemake.params.settings, snakemake.params.structures, snakemake.params.seed
     images = [volumes.read(path) for path in snakemake.input.images]
     labels = [
-        volumes.read_labels(path, structures, volumes.read_image(raw))
+        volumes.read_labels(path, snakemake.params.codes, volumes.read_image(raw))
         for path, raw in zip(snakemake.input.labels, snakemake.input.raw, strict=True)
     ]
     torch.manual_seed(derive(seed, "localisation", "weights"))

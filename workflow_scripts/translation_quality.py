@@ -15,7 +15,7 @@ with job(snakemake):
     source_labels = [volumes.read(path).array for path in given.source_labels]
     source = zip(map(volumes.read, given.source), source_labels, strict=True)
     target = (
-        (crop, resampling.read_labels_on_grid(labels, raw, crop, structures) if labels else None)
+        (crop, resampling.read_labels_on_grid(labels, raw, crop, params.codes) if labels else None)
         for path, labels, raw in zip_longest(given.target, given.target_labels, given.target_raw)
         for crop in [volumes.read(path)]
     )

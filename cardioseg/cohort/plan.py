@@ -3,7 +3,6 @@
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +13,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from scipy import ndimage
 
-from cardioseg.core import checksums, volumes
+from cardioseg.cohort import orientation
+from cardioseg.cohort.folders import walk
+from cardioseg.core import checksums, configuration, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 
@@ -22,8 +23,7 @@ SPLITS_OF_SOURCE = ("labelled", "translation_source")
 SPLITS_OF_TARGET = ("translation_target", "validation", "test")
 LONGEST_RANGE = 10_000
 MAXIMAL_TURN_DEGREES = 60.0
-# The direction of the apex as a unit vector; NIfTI's axes point right, anterior and superior.
-LEFT_ANTERIOR_INFERIOR = np.array([-1.0, 1.0, -1.0]) / np.sqrt(3)
+MINIMAL_DISTANCE_MM = 5.0
 IN_SLICE_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
 PLACEHOLDERS = {"{patient}": r"(?P<patient>[^/]+?)", "**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*"}
 
@@ -60,6 +60,8 @@ class Cohort:
         Remarks on the splits that need no action.
     oddities : list of str
         Remarks on files that this check read. Files that an earlier check read are left out.
+    turned : dict of (str, str) to Turn
+        By modality and patient, how images are turned in-plane that are not used as they are stored.
     """
 
     volumes: dict[tuple[str, str], Files]
@@ -67,6 +69,7 @@ class Cohort:
     partners: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)
+    turned: dict[tuple[str, str], orientation.Turn] = field(default_factory=dict)
 
     def patients(self, modality: str) -> list[str]:
         """Return the patients with an image of a modality."""
@@ -77,7 +80,7 @@ class Cohort:
         return [patient for patient in self.patients(modality) if self.volumes[modality, patient].labels]
 
 
-def relative_files(folder: Path | str) -> list[str]:
+def relative_files(folder: Path | str, without: Path | None = None) -> list[str]:
     """List all files below a folder; hidden files and folders are left out.
 
     Links to folders are followed. A folder that is reached twice counts once.
@@ -86,6 +89,8 @@ def relative_files(folder: Path | str) -> list[str]:
     ----------
     folder : Path or str
         The folder.
+    without : Path, optional
+        A folder below it to leave out.
 
     Returns
     -------
@@ -102,17 +107,8 @@ def relative_files(folder: Path | str) -> list[str]:
         raise InputError(
             f"data: {folder} is not a folder; expected the folder of the unzipped release or of your cohort."
         )
-    found = []
-    visited: set[str] = set()
-    for parent, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
-        if os.path.realpath(parent) in visited:
-            folders.clear()
-            continue
-        visited.add(os.path.realpath(parent))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        # macOS puts a hidden file "._name" beside every file of an archive.
-        found += [(Path(parent) / name).relative_to(folder).as_posix() for name in names if not name.startswith(".")]
-    return sorted(found)
+    below = walk(folder, _unreadable, without)
+    return sorted((parent / name).relative_to(folder).as_posix() for parent, names in below for name in names)
 
 
 def _unreadable(error: OSError) -> NoReturn:
@@ -174,14 +170,14 @@ def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any], pr
     return Cohort({key: files for key, files in found.items() if key in used}, splits, partners, notes)
 
 
-def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str] | None = None) -> list[str]:
+def check_volume(files: Files, codes: volumes.Codes, wall: Mapping[str, str] | None = None) -> list[str]:
     """Read the image and labels of a volume and check that they can be used.
 
     Parameters
     ----------
     files : Files
         The files.
-    codes : mapping of str to int
+    codes : mapping of str to int or sequence of int
         The value of each structure in the labels' file.
     wall : mapping of str to str, optional
         The names of the `cavity` and of the `myocardium` around it.
@@ -201,14 +197,15 @@ def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str]
     if files.labels is not None:
         labels = volumes.read_labels(files.labels, codes, image)
         notes += [f"{files.labels}: {note}" for note in labels.notes]
-        missing = [name for index, name in enumerate(codes, start=1) if not (labels.array == index).any()]
-        if len(missing) == len(codes):
+        names = volumes.structures(codes)
+        missing = [name for index, name in enumerate(names, start=1) if not (labels.array == index).any()]
+        if len(missing) == len(names):
             raise InputError(
-                f"{files.labels}: has no structure at all; expected {', '.join(codes)}. Correct or remove the file."
+                f"{files.labels}: has no structure at all; expected {', '.join(names)}. Correct or remove the file."
             )
         if missing:
             notes.append(f"{files.labels}: no {', '.join(missing)}")
-        enclosed = _most_enclosed(labels.array, list(codes), wall) if wall else None
+        enclosed = _most_enclosed(labels.array, names, wall) if wall else None
         if wall and enclosed != wall["cavity"]:
             notes.append(
                 f"{files.labels}: {wall['myocardium']} encloses {enclosed} rather than {wall['cavity']}; the codes "
@@ -217,14 +214,14 @@ def check_volume(files: Files, codes: Mapping[str, int], wall: Mapping[str, str]
     return notes
 
 
-def check_pair(source: Files, target: Files, codes: Mapping[str, int]) -> list[str]:
+def check_pair(source: Files, target: Files, codes: volumes.Codes) -> list[str]:
     """Check that a patient's source labels, or image without labels, overlap the target image in scanner coordinates.
 
     Parameters
     ----------
     source, target : Files
         The patient's files.
-    codes : mapping of str to int
+    codes : mapping of str to int or sequence of int
         The value of each structure in the labels' file.
 
     Returns
@@ -290,11 +287,29 @@ def check_repetitions(images: Iterable[Path]) -> list[str]:
     return []
 
 
-def check_orientation(images: Iterable[Path]) -> list[str]:
-    """Find images that are stored mirrored or turned against most of the others.
+def turns(images: Iterable[Path]) -> dict[Path, orientation.Turn | None]:
+    """Find how each image is to be turned in-plane so that all are stored as most are: networks see the stored pixels.
 
-    Networks see images as they are stored. The affine says how an image is stored when viewed towards the apex, which
-    lies left, anterior and inferior in every patient. An image with neither sform nor qform is left out.
+    Parameters
+    ----------
+    images : iterable of Path
+        The images' files.
+
+    Returns
+    -------
+    dict of Path to Turn or None
+        See `orientation.by_header`; None where the header does not tell.
+    """
+    affines = {path: volumes.stored_affine(path) for path in images}
+    wanted = orientation.usual([affine for affine in affines.values() if affine is not None])
+    return {
+        path: orientation.AS_STORED if wanted is None else orientation.by_header(affine, wanted)
+        for path, affine in affines.items()
+    }
+
+
+def check_orientation(images: Iterable[Path]) -> list[str]:
+    """Find images that are stored another way round than most, or whose headers do not tell.
 
     Parameters
     ----------
@@ -304,22 +319,65 @@ def check_orientation(images: Iterable[Path]) -> list[str]:
     Returns
     -------
     list of str
-        A remark for each image that is mirrored, or turned by more than `MAXIMAL_TURN_DEGREES`.
+        A remark for each of them.
     """
-    views = {path: view for path in images if (view := _view(volumes.stored_affine(path))) is not None}
-    if not views:
-        return []
-    usual = Counter(mirrored for mirrored, _ in views.values()).most_common(1)[0][0]
-    mean = sum(right for mirrored, right in views.values() if mirrored == usual)
     notes = []
-    for path, (mirrored, right) in views.items():
-        degrees = abs(float(np.degrees(np.angle(right * np.conj(mean)))))
-        if mirrored != usual or degrees > MAXIMAL_TURN_DEGREES:
-            how = "mirrored" if mirrored != usual else f"turned by {degrees:.0f} degrees"
+    for path, turn in turns(images).items():
+        if turn is None:
             notes.append(
-                f"{path}: stored {how} compared with most images. Networks see images as stored: store all alike"
+                f"{path}: {orientation.UNTOLD}: it is taken as stored. Make sure that it lies as the others do"
             )
+        elif turn != orientation.AS_STORED:
+            notes.append(f"{path}: {turn} for the networks, since it is stored another way round than most images")
     return notes
+
+
+def check_sides(labelled: Iterable[Files], codes: volumes.Codes, wall: Mapping[str, str]) -> list[str]:
+    """Find labelled images in which the heart lies turned against most others, whatever their headers say.
+
+    Images are turned as their headers ask. What is compared then is the direction, in the plane of the pixels, from the
+    cavity to the structures that are neither cavity nor wall.
+
+    Parameters
+    ----------
+    labelled : iterable of Files
+        Images with labels.
+    codes : mapping of str to int or sequence of int
+        See `volumes.read_labels`.
+    wall : mapping of str to str
+        The names of the `myocardium` and of the `cavity` in it.
+
+    Returns
+    -------
+    list of str
+        A remark for each image that is turned by more than `MAXIMAL_TURN_DEGREES`; none where no structure lies beside
+        cavity and wall.
+    """
+    others = [index for index, name in enumerate(volumes.structures(codes), start=1) if name not in wall.values()]
+    cavity = 1 + volumes.structures(codes).index(wall["cavity"])
+    labelled = list(labelled)
+    turned = turns(files.image for files in labelled)
+    sides: dict[Path, complex] = {}
+    for files in labelled:
+        assert files.labels is not None
+        stored = volumes.read_labels(files.labels, codes, volumes.read_image(files.image))
+        labels = (turned[files.image] or orientation.AS_STORED).apply(stored)
+        beside, inside = np.isin(labels.array, others), labels.array == cavity
+        if beside.any() and inside.any():
+            away = (np.argwhere(beside).mean(axis=0) - np.argwhere(inside).mean(axis=0)) * labels.spacing
+            if np.hypot(*away[1:]) > MINIMAL_DISTANCE_MM:
+                sides[files.image] = complex(away[2], away[1]) / np.hypot(*away[1:])
+    if not sides:
+        return []
+    # That which most others are near to: a mean of two halves that are opposed would be no direction.
+    mean = max(sides.values(), key=lambda side: sum((side * np.conj(other)).real > 0.5 for other in sides.values()))
+    degrees = {path: abs(float(np.degrees(np.angle(side * np.conj(mean))))) for path, side in sides.items()}
+    return [
+        f"{path}: its labels lie turned by {angle:.0f} degrees against those of most images, though its header does "
+        "not say so; networks see it as it is stored. Store all images alike"
+        for path, angle in degrees.items()
+        if angle > MAXIMAL_TURN_DEGREES
+    ]
 
 
 def check_volumes(
@@ -351,16 +409,28 @@ def check_volumes(
     InputError
         Files cannot be used; the error lists all of them.
     """
-    codes = settings["structures"]
+    codes_of = {
+        settings[role]["name"]: configuration.label_codes({"cohort": settings}, role) for role in ("source", "target")
+    }
+    codes = codes_of[settings["source"]["name"]]
     alone = [
-        Check(f"volume {codes} {wall}", (files.image, files.labels), partial(check_volume, files, codes, wall))
-        for files in cohort.volumes.values()
+        Check(
+            f"volume {codes_of[modality]} {wall}",
+            (files.image, files.labels),
+            partial(check_volume, files, codes_of[modality], wall),
+        )
+        for (modality, _), files in cohort.volumes.items()
     ]
     images = [files.image for files in cohort.volumes.values()]
     together = [
         Check("repetitions", images, partial(check_repetitions, images)),
         Check("orientation", images, partial(check_orientation, images)),
     ]
+    source_name = settings["source"]["name"]
+    labelled = [cohort.volumes[source_name, patient] for patient in cohort.splits.get("labelled", [])]
+    if wall and labelled:
+        paths_of = [path for files in labelled for path in (files.image, files.labels)]
+        together.append(Check(f"sides {codes} {wall}", paths_of, partial(check_sides, labelled, codes, wall)))
     for patient in cohort.partners:
         source, target = (cohort.volumes[settings[role]["name"], patient] for role in ("source", "target"))
         paths = (source.image, source.labels, target.image)
@@ -436,27 +506,6 @@ def _most_enclosed(labels: np.ndarray, names: Sequence[str], wall: Mapping[str, 
         outline = ndimage.binary_dilation(mask, IN_SLICE_NEIGHBOURS) & ~mask
         shares[name] = myocardium[outline].mean() if outline.any() else 0.0
     return max(shares, key=lambda name: shares[name])
-
-
-def _view(affine: np.ndarray | None) -> tuple[bool, complex] | None:
-    """Describe how a short-axis image appears when viewed towards the apex.
-
-    Returns
-    -------
-    tuple of (bool, complex) or None
-        Whether it appears mirrored, and the direction in which its rows run as a complex number: 1 is the patient's
-        left. None where the affine does not tell.
-    """
-    if affine is None:
-        return None
-    along_rows, along_columns, normal = (affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)).T
-    to_apex = normal * np.sign(normal @ LEFT_ANTERIOR_INFERIOR)
-    left = np.array([-1.0, 0.0, 0.0]) - to_apex * -to_apex[0]
-    if abs(normal @ LEFT_ANTERIOR_INFERIOR) < 0.3 or np.linalg.norm(left) < 0.3:
-        return None
-    left /= np.linalg.norm(left)
-    mirrored = np.cross(along_rows, along_columns) @ to_apex < 0
-    return bool(mirrored), complex(along_rows @ left, along_rows @ np.cross(to_apex, left))
 
 
 def _match(data: Path, names: Sequence[str], pattern: str, key: str) -> dict[str, Path]:
@@ -546,7 +595,7 @@ def expand(entry: str | int) -> list[str]:
     >>> expand("anna")
     ['anna']
     """
-    limits = re.fullmatch(r"(\d+)-(\d+)", str(entry))
+    limits = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", str(entry))
     if not limits:
         return [str(entry)]
     first, last = int(limits[1]), int(limits[2])
@@ -560,12 +609,16 @@ def expand(entry: str | int) -> list[str]:
 def _named(entry: str | int, names: Sequence[str]) -> list[str]:
     """Return the patients of an entry.
 
-    The entry is a patient's name ("01-002") if there is such a patient. Otherwise it is expanded to numbers, which are
-    padded with zeros as the patients' names are.
+    The entry is a patient's name ("01-002") if there is such a patient. With "*" it stands for the patients whose names
+    it fits, * for any part of a name. Otherwise it is expanded to numbers, which are padded with zeros as the patients'
+    names are.
     """
     name = unicodedata.normalize("NFC", str(entry))
     if name in names:
         return [name]
+    if "*" in name:
+        fitting = re.compile(".*".join(map(re.escape, name.split("*"))))
+        return [patient for patient in names if fitting.fullmatch(patient)]
     padded = {str(int(name)): name for name in sorted(names, key=len, reverse=True) if name.isdecimal()}
     return [padded.get(number, number) for number in expand(entry)]
 

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 def rows(
     entries: Sequence[Entry],
     splits: Mapping[str, Mapping[str, Sequence[str]]],
-    codes: Mapping[str, int],
+    codes: Mapping[str, volumes.Codes],
     wall: Mapping[str, str] | None,
 ) -> list[dict[str, str | int]]:
     """Describe every volume of a cohort: its splits, geometry, oddities, and whether its heart was found.
@@ -47,7 +47,9 @@ def rows(
         The volumes.
     splits : mapping of str to mapping of str to sequence of str
         By modality and split, the patients.
-    codes, wall : mapping
+    codes
+        By modality, as for `plan.check_volume`.
+    wall
         As for `plan.check_volume`.
 
     Returns
@@ -61,20 +63,30 @@ def rows(
         A file cannot be used.
     """
     orientation = plan.check_orientation([entry.image for entry in entries])
-    return [_row(entry, splits[entry.modality], codes, wall, orientation) for entry in entries]
+    for modality in codes:
+        labelled = [
+            plan.Files(entry.image, entry.labels)
+            for entry in entries
+            if entry.modality == modality and entry.patient in splits[modality].get("labelled", ())
+        ]
+        orientation += plan.check_sides(labelled, codes[modality], wall) if wall and labelled else []
+    return [_row(entry, splits[entry.modality], codes[entry.modality], wall, orientation) for entry in entries]
 
 
 def _row(
     entry: Entry,
     splits: Mapping[str, Sequence[str]],
-    codes: Mapping[str, int],
+    codes: volumes.Codes,
     wall: Mapping[str, str] | None,
     orientation: Sequence[str],
 ) -> dict[str, str | int]:
     notes = plan.check_volume(plan.Files(entry.image, entry.labels), codes, wall)
     notes += [note for note in orientation if note.startswith(f"{entry.image}: ")]
     volume = volumes.read_image(entry.image)
-    found = json.loads(entry.location.read_text())["found"] if entry.location else None
+    located = json.loads(entry.location.read_text("utf-8")) if entry.location else {}
+    found = located.get("found")
+    if located.get("doubt"):
+        notes.append(f"{entry.image}: {located['doubt']}")
     if found is False:
         notes.append("no structures found: the crop is centred on the image")
     return {

@@ -54,7 +54,9 @@ def load(path: Path | str) -> dict[str, Any]:
     try:
         # PyTorch does not compare the checksums, so a damaged byte would change a weight without notice.
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+            # torch.save compresses nothing; what is compressed may be far larger than its file.
+            compressed = any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
+            damaged = compressed or archive.testzip()
         content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a file of this package.") from error

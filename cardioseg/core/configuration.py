@@ -1,5 +1,6 @@
 """The configuration: one schema for its form, and the rules between keys that a schema cannot say."""
 
+import datetime
 import difflib
 import math
 import re
@@ -11,9 +12,16 @@ import jsonschema
 import yaml
 
 from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import BACKGROUND
 
-SCHEMA = yaml.safe_load(Path(__file__).with_name("configuration.schema.yaml").read_text())
-BACKGROUND = "background"
+SCHEMA = yaml.safe_load(Path(__file__).with_name("configuration.schema.yaml").read_text("utf-8"))
+# Where names that YAML takes for something else need another spelling.
+OTHER_SPELLINGS = {
+    "data": "Write a folder with such a name as ./NAME.",
+    "cohort.splits": "YAML takes some names for a number, a date or a truth value: put quotes around them.",
+}
+# Of each other, aliases can stand for more than any memory holds.
+MOST_ALIASES = 20
 TYPES = {
     "object": "a section of keys",
     "array": "a list",
@@ -81,6 +89,31 @@ def fused_labels(configuration: Mapping[str, Any]) -> list[str]:
     return configuration["fusion"]["labels"] if configuration["fusion"] else []
 
 
+def label_codes(configuration: Mapping[str, Any], role: str) -> dict[str, list[int]]:
+    """Return the values in a modality's label files.
+
+    Parameters
+    ----------
+    configuration : mapping
+        All sections, or at least `cohort`.
+    role : {'source', 'target'}
+        The modality.
+
+    Returns
+    -------
+    dict of str to list of int
+        The values of each structure, in the order of the networks' classes, then those that are background as 0 is,
+        under that name.
+    """
+    own = configuration["cohort"][role].get("codes") or {}
+    values = {**structures(configuration), BACKGROUND: []} | own
+    return {
+        name: [value] if isinstance(value, int) else list(value)
+        for name, value in values.items()
+        if name in (*structures(configuration), BACKGROUND)
+    }
+
+
 def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any] | None:
     """Return the settings `appearance` of a section, with the numbers of classes in place of the structures' names.
 
@@ -129,18 +162,53 @@ def check_file(path: Path | str) -> None:
     ------
     InputError
         A key is given twice, of which YAML takes the last; or a whole number is not written in plain decimal (YAML
-        reads 010 as 8 and 1:30 as 90).
+        reads 010 as 8 and 1:30 as 90); or the file is no YAML or not in UTF-8, or aliases in it could stand for so
+        much that reading it would not end.
     """
-    node = yaml.compose(Path(path).read_text(), Loader=yaml.SafeLoader)
-    repeated = list(_repeated(node))
+    try:
+        text = Path(path).read_text("utf-8")
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
+        if aliases > MOST_ALIASES:
+            raise InputError(f"{path}: has {aliases} aliases (*name); expected at most {MOST_ALIASES}.")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        repeated, mistakable = list(_repeated(node)), list(_mistakable(node))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not in UTF-8 (byte {error.start}). Save it as UTF-8.") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: is no YAML ({reason}). Mend it, or begin with a copy of an example.") from error
     if repeated:
         raise InputError(f"{path}: key {', '.join(repeated)} is given twice; expected each key once.")
-    mistakable = list(_mistakable(node))
     if mistakable:
         raise InputError(
             f"{path}: YAML reads another number than is written in {', '.join(mistakable)}; expected plain decimal "
             'without leading zeros, or quotes around a name (["010"]).'
         )
+
+
+def check_settings(sections: Mapping[str, Any]) -> None:
+    """Refuse settings that no configuration can have.
+
+    Parameters
+    ----------
+    sections : mapping of str to Any
+        Sections of a configuration by name. A section may lack keys, and have others than this version knows.
+
+    Raises
+    ------
+    InputError
+        A value is not of its type or out of its bounds.
+    """
+    for name, section in sections.items():
+        own = {
+            key: rule
+            for key, rule in SCHEMA["properties"][name].items()
+            if key not in ("required", "additionalProperties")
+        }
+        schema = {"$defs": SCHEMA["$defs"], **own}
+        problems = [problem for error in Validator(schema).iter_errors(section) for problem in _explain(error)]
+        if problems:
+            raise InputError(f"section {name}: {problems[0]}")
 
 
 def _mistakable(node: yaml.Node | None, name: str = "") -> Iterator[str]:
@@ -183,7 +251,10 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
     elif error.validator == "type":
         expected = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
         advice = " YAML takes 1e-4 for text: write 1.0e-4 or 0.0001." if _is_number_as_text(error.instance) else ""
-        yield f"{path()}: {error.instance!r} is not {' or '.join(TYPES[name] for name in expected)}.{advice}"
+        if not isinstance(error.instance, list | dict):
+            advice += "".join(f" {other}" for key, other in OTHER_SPELLINGS.items() if path().startswith(key))
+        shown = error.instance if isinstance(error.instance, datetime.date) else repr(error.instance)
+        yield f"{path()}: {shown} is not {' or '.join(TYPES[name] for name in expected)}.{advice}"
     elif error.validator in EXPECTED:
         expected = EXPECTED[error.validator].format(error.validator_value, error.schema.get("description"))
         yield f"{path()}: {error.instance!r}; expected {expected}."
@@ -203,12 +274,22 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
     known = f"cohort.structures ({', '.join(codes)})"
     if not codes:
         yield "cohort.structures: no structure has a code; expected at least one that has."
+    if BACKGROUND in codes:
+        yield f"cohort.structures: {BACKGROUND} is the name of what is no structure; expected another."
     if len(set(codes.values())) < len(codes):
         yield f"{known}: two structures share a code; expected one code each, or null to leave a structure out."
     if configuration["cohort"]["source"]["name"] == configuration["cohort"]["target"]["name"]:
         yield "cohort.source.name and cohort.target.name are equal; expected two modalities."
     patterns: dict[str, str] = {}
     for role in ("source", "target"):
+        unknown = [
+            name for name in configuration["cohort"][role].get("codes") or {} if name not in (BACKGROUND, *codes)
+        ]
+        if unknown:
+            yield f"cohort.{role}.codes: {unknown[0]} is neither {BACKGROUND} nor in {known}."
+        values = [value for listed in label_codes(configuration, role).values() for value in listed]
+        if configuration["cohort"][role].get("codes") and len(set(values)) < len(values):
+            yield f"cohort.{role}.codes: a value stands for two of {known}; expected each value once."
         if configuration["cohort"][role]["name"] == "labels":
             yield f"cohort.{role}.name: 'labels' is the name of a folder of results; expected another."
         for key in ("image", "labels"):

@@ -185,7 +185,7 @@ def train(
 def remove_state(state_folder: Path) -> None:
     """Remove a finished training's state, unless another process continues it and will remove it in the end."""
     if state_folder.exists():
-        with (state_folder / "lock").open("w") as file:
+        with (state_folder / "lock").open("wb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -195,7 +195,7 @@ def remove_state(state_folder: Path) -> None:
 
 def write_history(path: Path | str, history: list[dict[str, float]]) -> None:
     """Write a history as CSV, one row per report."""
-    with Path(path).open("w", newline="") as file:
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["iteration"])
         writer.writeheader()
         writer.writerows(history)
@@ -222,7 +222,7 @@ def _only_process(folder: Path) -> Iterator[None]:
     path = folder / "lock"
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
+        with path.open("w", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -6,9 +6,10 @@ coordinates in mm.
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,8 @@ SPACING_TOLERANCE = 0.01
 MINIMAL_GREY_VALUES = 16
 # Far more than any stack of short-axis slices has; what is larger would fill the memory.
 MAXIMAL_VOXELS = 2**26
+# What may follow the voxels in a compressed file.
+MAXIMAL_REST = 2**20
 # Beyond this distance from the scanner's centre, single precision cannot place slices exactly enough.
 MAXIMAL_DISTANCE_MM = 10_000
 GEOMETRY_FIELDS = (
@@ -38,6 +41,9 @@ UNREADABLE = (
     *(OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError),
 )
 NO_GEOMETRY = "neither sform nor qform set: geometry from the voxel sizes alone"
+BACKGROUND = "background"
+# Values in a label file by structure, in the order of the networks' classes; see `read_labels`.
+Codes = Mapping[str, int | Sequence[int]]
 # Labels stored as scaled integers differ from their codes by less than this.
 CODE_TOLERANCE = 0.01
 
@@ -116,7 +122,7 @@ def read_image(path: Path | str) -> Volume:
     return Volume(array, affine, tuple(notes))
 
 
-def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None = None) -> Volume:
+def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> Volume:
     """Read a label map.
 
     Where its affine differs from the image's, two cases are told apart, and both are noted. If the labels' own affine
@@ -127,8 +133,9 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
     ----------
     path : Path or str
         A NIfTI file.
-    codes : mapping of str to int
-        The value of each structure in the file; 0 is background.
+    codes : mapping of str to int or sequence of int
+        The value, or the values, of each structure in the file; 0 is background, and so are the values of `BACKGROUND`,
+        which may come last.
     image : Volume, optional
         The image that the labels belong to. They must have its shape and spacing.
 
@@ -150,17 +157,19 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
     # Only the foreground is sorted, because most of a label volume is background.
     foreground = stored != 0
     values, inverse = np.unique(stored[foreground], return_inverse=True)
-    known = np.array([0, *codes.values()])
+    pairs = [(value, label, name) for label, name in enumerate(codes, start=1) for value in _listed(codes[name])]
+    known = np.array([0, *(value for value, _, _ in pairs)])
+    labels_of = np.array([0, *(0 if name == BACKGROUND else label for _, label, name in pairs)], np.uint8)
     nearest = np.abs(values.astype(float)[:, None] - known).argmin(axis=1)
     unexpected = values[~(np.abs(values - known[nearest]) < CODE_TOLERANCE)].tolist()
     if unexpected:
         shown = ", ".join(f"{value:g}" for value in unexpected[:5])
-        expected = ", ".join(["0 (background)"] + [f"{code} ({name})" for name, code in codes.items()])
+        expected = ", ".join(["0 (background)"] + [f"{value} ({name})" for value, _, name in pairs])
         raise InputError(
             f"{path}: label value {shown} is not expected; expected {expected}. Correct the file or cohort.structures."
         )
     labels = np.zeros(stored.shape, np.uint8)
-    labels[foreground] = nearest[inverse]
+    labels[foreground] = labels_of[nearest][inverse]
     array, affine = _slices_first(path, labels, _affine(path, stored_image))
     if image is None:
         return Volume(array, affine)
@@ -185,6 +194,15 @@ def read_labels(path: Path | str, codes: Mapping[str, int], image: Volume | None
     return Volume(array, image.affine, tuple(notes))
 
 
+def structures(codes: Codes) -> list[str]:
+    """Return the names of the structures that have codes, in the order of the networks' classes."""
+    return [name for name in codes if name != BACKGROUND]
+
+
+def _listed(value: int | Sequence[int]) -> Sequence[int]:
+    return [value] if isinstance(value, int) else value
+
+
 def stored_affine(path: Path | str) -> np.ndarray | None:
     """Read the affine of a file's header.
 
@@ -196,7 +214,7 @@ def stored_affine(path: Path | str) -> np.ndarray | None:
     image = _open(Path(path))
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         return None
-    return image.affine[:, _columns(image.shape[::-1])]
+    return image.affine[:, _columns(image.shape[2::-1])]
 
 
 def read(path: Path | str) -> Volume:
@@ -300,11 +318,12 @@ def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> Non
         The original cannot be read, or its shape is another.
     """
     source = _open(Path(original))
-    stored = np.moveaxis(array, 0, _slice_axis(source.shape[::-1])).T
-    if stored.shape != source.shape:
+    stored = np.moveaxis(array, 0, _slice_axis(source.shape[2::-1])).T
+    if stored.shape != source.shape[:3]:
         raise InputError(
             f"{original}: its shape {source.shape} is not that of the labels, {stored.shape}; expected the same."
         )
+    stored = stored.reshape(source.shape)
     # The version of NIfTI is the original's, because NIfTI-2 holds geometry in double precision.
     image = type(source)(stored, source.affine)
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
@@ -368,7 +387,8 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Im
         raise InputError(f"{path}: cannot be read as NIfTI ({error}). Download or export the file again.") from error
     if not isinstance(image, nib.nifti1.Nifti1Image):
         raise InputError(f"{path}: is {type(image).__name__}; expected NIfTI (.nii or .nii.gz). Convert the file.")
-    if image.ndim not in dimensions:
+    # (x, y, z, 1), as converters write it, is as clear as (x, y, z).
+    if len(_trimmed(image.shape)) not in dimensions:
         raise InputError(
             f"{path}: has {image.ndim} dimensions {image.shape}; expected one 3-D stack of short-axis slices."
         )
@@ -376,23 +396,44 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Im
         raise InputError(
             f"{path}: has no voxels, its shape is {image.shape}; expected a stack of slices. Export the file again."
         )
+    if np.prod(image.shape, dtype=float) > MAXIMAL_VOXELS * (1 if dimensions == (3,) else 64):
+        raise InputError(
+            f"{path}: has {np.prod(image.shape, dtype=float):.3g} voxels by its header, its shape is {image.shape}; "
+            f"expected at most {MAXIMAL_VOXELS}, or the file is damaged."
+        )
     return image
 
 
 def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
     """Return the scaled voxels (z, y, x) as the file orders them."""
     try:
-        if path.suffix == ".gz":
+        if path.suffix.lower() == ".gz":
             # nibabel stops before the checksum at the file's end, and only that checksum reveals damaged voxels.
             with gzip.open(path) as stream:
-                image = type(image).from_bytes(stream.read())
+                content = stream.read(_length(image))
+                if len(stream.read(MAXIMAL_REST + 1)) > MAXIMAL_REST:
+                    raise ValueError("more data than its header tells of")
+            image = type(image).from_bytes(content)
         array = np.asanyarray(image.dataobj)
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or "more voxels than memory holds"
         raise InputError(
             f"{path}: voxels cannot be read, the file is truncated or damaged ({reason}). Download it again."
         ) from error
-    return array.T
+    return array.reshape(_trimmed(array.shape)).T
+
+
+def _length(image: nib.nifti1.Nifti1Image) -> int:
+    """Bytes of a file, uncompressed, up to the end of its voxels."""
+    stored: Any = image.dataobj
+    if not 0 <= stored.offset <= MAXIMAL_REST:
+        raise ValueError(f"voxels that begin at byte {stored.offset}")
+    return int(stored.offset + np.prod(image.shape, dtype=float) * stored.dtype.itemsize)
+
+
+def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A file's shape without the sizes of 1 that follow the third."""
+    return shape[:3] + tuple(size for size in shape[3:] if size != 1)
 
 
 def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
@@ -442,7 +483,7 @@ def _forms_agree(image: nib.nifti1.Nifti1Image) -> bool:
         difference = image.get_sform() - image.get_qform()
     except ValueError:  # a quaternion that is no rotation
         return False
-    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*image.shape, 1]
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*image.shape[:3], 1]
     return bool(np.abs(corners @ difference.T).max() < 1)
 
 

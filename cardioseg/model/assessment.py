@@ -64,7 +64,9 @@ def assess(image: Volume, found: Segmentation, model: TrainedModel) -> Assessmen
         for each in (wall or {}).values()
         for reason in review.doubts(each, volumes_ml[each], known_ml[each], agreements[each])
     ]
-    reasons = review.reasons(volumes_ml, known_ml, agreements, found.members, found.location.found)
+    reasons = review.reasons(
+        volumes_ml, known_ml, agreements, found.members, found.location.found, found.orientation.doubt
+    )
     if found.witness:
         reasons += review.source_reasons(found.witness.agreement, found.witness.unused)
     return Assessment(

@@ -15,7 +15,7 @@ import torch
 
 from cardioseg.clinical import scar
 from cardioseg.clinical.examination import Examination
-from cardioseg.cohort import inputs
+from cardioseg.cohort import inputs, orientation
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
 from cardioseg.figures import bulls_eye, scar_slices, sheet, style
@@ -139,8 +139,12 @@ def _segment_one(
         **judged.entry(),
         "mask": str(kept.folder / mask.relative_to(aside)),
         **of_source,
-        "notes": [*volume.notes, *(["turned to the training cohort's orientation"] if found.turned else []), *without],
+        "notes": [*volume.notes, *_turning(found.orientation.turn), *without],
     }
+
+
+def _turning(turn: orientation.Turn) -> list[str]:
+    return [] if turn == orientation.AS_STORED else [f"{turn} for the networks, to the training cohort's orientation"]
 
 
 def _write_examination(folder: Path, name: str, examined: Examination, labels: np.ndarray, image: inputs.Image) -> None:

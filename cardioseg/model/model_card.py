@@ -72,7 +72,8 @@ def text(model: TrainedModel, onnx: str | None) -> str:
         "## What is flagged",
         "A person should check results with no structures found; with a structure that is missing, whose volume is "
         f"beyond those of the labels by more than a factor of {VOLUME_MARGIN:g}, or on which the members disagree "
-        f"(mean Dice between them below {LEAST_AGREEMENT:g}); and with a segmentation that reaches the crop's edge.",
+        f"(mean Dice between them below {LEAST_AGREEMENT:g}); with a segmentation that reaches the crop's edge; and "
+        "with doubt which way round the image is stored.",
         "## What is done to an image",
         f"```yaml\n{yaml.safe_dump(model.settings, sort_keys=False, default_flow_style=None)}```",
         "## Versions",
@@ -90,11 +91,15 @@ def text(model: TrainedModel, onnx: str | None) -> str:
 
 def _orientation(directions: Sequence[Sequence[float]] | None) -> str:
     if directions is None:
-        return "The training images' headers have no common orientation, so images are used as they are stored."
+        return (
+            "The training images' headers do not tell their orientation, so an image is used as it is stored unless "
+            "the networks recognise it another way round."
+        )
     x, y = ("(" + ", ".join(f"{part:.2f}" for part in direction) + ")" for direction in directions)
     return (
         f"Columns of the training images run towards {x}, rows towards {y} (right, anterior, superior), on average. "
-        "An image that is stored another way round is turned for inference, and its mask is turned back."
+        "An image that is stored another way round, by its header, is turned for inference, and its mask is turned "
+        "back. A header that cannot be believed, or that the networks contradict, is a reason to check the result."
     )
 
 

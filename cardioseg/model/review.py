@@ -43,6 +43,7 @@ def reasons(
     agreements: Mapping[str, float],
     members: np.ndarray,
     found: bool,
+    orientation: str,
 ) -> list[str]:
     """List the reasons why a person should check a result.
 
@@ -58,6 +59,8 @@ def reasons(
         Labels of each member on the grid of the crop.
     found : bool
         Whether the heart was found.
+    orientation : str
+        What is in doubt about the way round that the image is stored; empty if nothing is.
 
     Returns
     -------
@@ -65,6 +68,7 @@ def reasons(
         The reasons; empty for an unsuspicious result.
     """
     why = [] if found else ["no structures found: the crop is centred on the image"]
+    why += [orientation] if orientation else []
     for name, volume in volumes_ml.items():
         why += doubts(name, volume, known_ml[name], agreements[name])
     if members[..., [0, -1], :].any() or members[..., [0, -1]].any():

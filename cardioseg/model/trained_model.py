@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cardioseg.core import checkpoints, checksums, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.inference import fusion, postprocessing, raw_labels, uncertainty, views
+from cardioseg.model import model_file
 from cardioseg.preprocessing import localisation, resampling
 from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
@@ -101,8 +103,8 @@ class Segmentation:
         Labels of each member alone, on the grid of the crop.
     location : Location
         Where the heart was found.
-    turned : bool
-        Whether the image was turned for inference.
+    orientation : Decision
+        How the image was turned for inference, and what is in doubt about that.
     witness : Witness or None
         What the source image gave, if there was one.
     """
@@ -111,7 +113,7 @@ class Segmentation:
     entropy: np.ndarray
     members: np.ndarray
     location: Location
-    turned: bool
+    orientation: orientation.Decision
     witness: Witness | None
 
 
@@ -266,36 +268,36 @@ def segment(image: Volume, model: TrainedModel, device: torch.device, source: Vo
         The intensities cannot be normalised.
     """
     settings = model.settings
-    turn = _turn(image, model.cohort["directions"])
-    raw = turn.apply(image)
-    location, crop = _crop(raw, model, device)
+    decision, location, crop = _crop(image, model, device)
     members = _predict(model.members, crop, settings, device)
     mean = Volume(raw_labels.mean_probabilities(members), crop.affine)
     witness = None
     if source is not None:
-        mean, witness = _with_source(mean, raw, source, model, device)
+        mean, witness = _with_source(mean, image, source, model, device)
     refinement = postprocessing.Settings.of(settings["postprocessing"], list(model.structures))
-    labels = postprocessing.postprocess(mean, crop, raw, refinement, ["both"])["both"]
     beliefs = members if witness is None else [mean.array]
     entropy = Volume(uncertainty.predictive_entropy(beliefs)[np.newaxis], crop.affine)
     return Segmentation(
-        labels=turn.undo(labels),
-        entropy=turn.undo(resampling.on_grid(entropy, raw.array.shape, raw.affine)[0]),
+        labels=postprocessing.postprocess(mean, crop, image, refinement, ["both"])["both"],
+        entropy=resampling.on_grid(entropy, image.array.shape, image.affine)[0],
         members=np.stack([member.argmax(axis=0) for member in members]),
         location=location,
-        turned=turn != orientation.Turn(),
+        orientation=decision,
         witness=witness,
     )
 
 
-def _crop(raw: Volume, model: TrainedModel, device: torch.device) -> tuple[Location, Volume]:
-    """Where the heart is in a raw image, of either modality, and its normalised crop."""
+def _crop(image: Volume, model: TrainedModel, device: torch.device) -> tuple[orientation.Decision, Location, Volume]:
+    """How a raw image, of either modality, is turned, where its heart is, and its normalised crop."""
     settings = model.settings
-    resampled = volumes.as_stored(resampling.to_common_pixels(raw, settings["resampling"]))
+    resampled = resampling.to_common_pixels(image, settings["resampling"])
+    decision = _orient(image, resampled, model, device)
+    if decision.turn != orientation.AS_STORED:
+        resampled = resampling.to_common_pixels(decision.turn.apply(image), settings["resampling"])
     location, crop = localisation.crop_heart(
-        resampled, model.localiser, settings["localisation"], settings["cropping"], device
+        volumes.as_stored(resampled), model.localiser, settings["localisation"], settings["cropping"], device
     )
-    return location, volumes.as_stored(crop)
+    return decision, location, volumes.as_stored(crop)
 
 
 def _predict(
@@ -314,13 +316,12 @@ def _with_source(
     try:
         if volumes.NO_GEOMETRY in (*raw.notes, *source.notes):
             raise InputError("without sform and qform in both headers it is not known where the images lie.")
-        stored = _turn(source, model.cohort["directions"]).apply(source)
-        _, crop = _crop(stored, model, device)
+        _, _, crop = _crop(source, model, device)
         members = _predict(model.source_networks, crop, settings, device)
         refinement = postprocessing.Settings.of(settings["postprocessing"], list(model.structures))
-        labels = fusion.predicted_labels(members, crop, stored, refinement)
+        labels = fusion.predicted_labels(members, crop, source, refinement)
         carried = fusion.carry(
-            raw, stored, labels, settings["registration"], settings["fusion"]["stage"], settings["seed"]
+            raw, source, labels, settings["registration"], settings["fusion"]["stage"], settings["seed"]
         )
     except InputError as error:
         return probabilities, Witness(float("nan"), str(error))
@@ -336,10 +337,17 @@ def _agreement(witness: np.ndarray, alone: np.ndarray) -> float:
     return 2 * np.count_nonzero(witness & alone) / total if total else 0.0
 
 
-def _turn(image: Volume, directions: list[list[float]] | None) -> orientation.Turn:
-    if directions is None or volumes.NO_GEOMETRY in image.notes:
-        return orientation.Turn()
-    return orientation.nearest(image.affine, np.array(directions))
+def _orient(image: Volume, resampled: Volume, model: TrainedModel, device: torch.device) -> orientation.Decision:
+    usual = model.cohort["directions"]
+    affine = None if volumes.NO_GEOMETRY in image.notes else image.affine
+    header = orientation.AS_STORED if usual is None else orientation.by_header(affine, np.array(usual))
+    likeness = partial(
+        localisation.likeness,
+        localiser=model.localiser,
+        settings=model.settings["localisation"],
+        device=device,
+    )
+    return orientation.decide(header, resampled, likeness)
 
 
 def _from_file(path: Path) -> TrainedModel:
@@ -348,17 +356,23 @@ def _from_file(path: Path) -> TrainedModel:
         if content["format"] != FORMAT:
             raise KeyError(content["format"])
         about, weights = content["about"], content["weights"]
+        model_file.check_about(about, SECTIONS)
         classes = 1 + len(about["structures"])
-        localiser, members = _networks(about["settings"], classes, list(weights["members"]))
-        localiser.load_state_dict(weights["localiser"])
+        # Without memory, of which a damaged file could ask for any amount.
+        with torch.device("meta"):
+            localiser, members = _networks(about["settings"], classes, list(weights["members"]))
+            source_networks = {
+                seed: cascade.first_network(about["settings"]["segmentation"], classes)
+                for seed in weights.get("source", {})
+            }
+        model_file.fill(localiser, weights["localiser"])
         for seed, member in members.items():
-            member.load_state_dict(weights["members"][seed])
-        source_networks = {}
-        for seed, state in weights.get("source", {}).items():
-            source_networks[seed] = cascade.first_network(about["settings"]["segmentation"], classes)
-            source_networks[seed].load_state_dict(state)
-        return TrainedModel(localiser=localiser, members=dict(members), source_networks=source_networks, **about)
-    except (KeyError, TypeError, RuntimeError) as error:
+            model_file.fill(member, weights["members"][seed])
+        for seed, network in source_networks.items():
+            model_file.fill(network, weights["source"][seed])
+        kept = {name: about[name] for name in ABOUT}
+        return TrainedModel(localiser=localiser, members=dict(members), source_networks=source_networks, **kept)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{path}: is not a model of this version of cardioseg ({FORMAT!r}). Run the workflow again: it "
             "writes the model anew."
@@ -389,6 +403,8 @@ def _networks(
 ) -> tuple[nn.Module, dict[int, cascade.Cascade]]:
     """Make the localiser, and one cascade per seed, untrained, as the settings say."""
     of_cascade = settings["segmentation"]
+    if not seeds:
+        raise ValueError("no members")
     return localisation.network(settings["localisation"], classes), {
         seed: cascade.Cascade(cascade.first_network(of_cascade, classes), cascade.second_network(of_cascade, classes))
         for seed in seeds

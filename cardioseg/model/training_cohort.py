@@ -43,9 +43,7 @@ def summarise(
         - `seen`: the number of test patients whose labelled source images were used in training.
         - `slices`, `spacing_mm`: least and greatest among the target's images, the spacing as (z, y, x).
         - `volumes_ml`: least and greatest of each structure in the training labels.
-        - `directions`: common directions of the labelled images (see `orientation.common`); None if they differ or are
-        not
-          known.
+        - `directions`: directions of the labelled images (see `orientation.usual`); None if no header tells them.
         - `dice`: by structure, mean and standard deviation over the test patients with labels, and the number of these.
     """
     rows = pd.read_csv(table, dtype=str, keep_default_na=False)
@@ -56,8 +54,8 @@ def summarise(
     tested = set(targets.loc[splits[targets.index].map(lambda own: "test" in own), "patient"])
     masks = [volumes.read(labels[patient]) for patient in labelled["patient"]]
     measured = pd.DataFrame([clinical.measure(volume.array, volume.spacing, structures, None) for volume in masks])
-    unknown = labelled["notes"].str.contains(volumes.NO_GEOMETRY, regex=False).any()
-    directions = None if unknown else orientation.common([volume.affine for volume in masks])
+    known = ~labelled["notes"].str.contains(volumes.NO_GEOMETRY, regex=False)
+    directions = orientation.usual([volume.affine for volume, told in zip(masks, known, strict=True) if told])
     return {
         "source": source,
         "target": target,

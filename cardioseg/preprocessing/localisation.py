@@ -168,6 +168,34 @@ def locate(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], de
     return Location((float(mapping[1, 1] * y + mapping[1, 3]), float(mapping[0, 0] * x + mapping[0, 3])), found=True)
 
 
+def likeness(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], device: torch.device) -> float:
+    """Measure how much a volume looks like what the network learnt.
+
+    The measure is the mean Dice, over the structures, between the network's probabilities and the voxels where they are
+    largest.
+
+    Parameters
+    ----------
+    volume
+        Resampled image (z, y, x).
+    localiser, settings, device
+        As for `locate`.
+
+    Returns
+    -------
+    float
+        From 0, where the network finds nothing, to 1, where it is sure of all that it finds.
+    """
+    coarse = prepare(volume, settings, int(localiser.stride))  # type: ignore[arg-type]
+    probabilities = predict(localiser, coarse.array, device)
+    most = probabilities.argmax(axis=0)
+    scores = []
+    for label, probability in enumerate(probabilities[1:], start=1):
+        mask = most == label
+        scores.append(2 * probability[mask].sum() / (probability.sum() + mask.sum()) if mask.any() else 0.0)
+    return float(np.mean(scores))
+
+
 def crop_heart(
     resampled: Volume,
     localiser: nn.Module,

@@ -36,8 +36,8 @@ def to_common_pixels(raw: Volume, settings: Mapping[str, Any]) -> Volume:
 def interpolation_matrix(inputs: int, outputs: int, scale: float, offset: float) -> np.ndarray:
     """Make the matrix of linear interpolation along one axis.
 
-    Output i lies at the input index offset + scale * i. If scale > 1, the triangular kernel is wider by this factor, so
-    that nothing aliases.
+    Output i lies at the input index offset + scale * i; a negative scale runs backwards. If abs(scale) > 1, the
+    triangular kernel is wider by this factor, so that nothing aliases.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def interpolation_matrix(inputs: int, outputs: int, scale: float, offset: float)
         Rows that sum to 1, or are all 0 for outputs beyond the field of view.
     """
     position = offset + scale * np.arange(outputs)
-    distance = np.abs(position[:, None] - np.arange(inputs)[None, :]) / max(1.0, scale)
+    distance = np.abs(position[:, None] - np.arange(inputs)[None, :]) / max(1.0, abs(scale))
     weights = np.clip(1.0 - distance, 0.0, None)
     weights[(position < -0.5 - 1e-6) | (position > inputs - 0.5 + 1e-6)] = 0.0
     total = weights.sum(axis=1, keepdims=True)
@@ -104,7 +104,7 @@ def labels_on_grid(labels: Volume, grid: Volume, classes: int) -> np.ndarray:
     return most_probable(Volume(one_hot(labels.array, classes), labels.affine), grid.array.shape[-3:], grid.affine)
 
 
-def read_labels_on_grid(labels: Path | str, image: Path | str, grid: Volume, codes: Mapping[str, int]) -> np.ndarray:
+def read_labels_on_grid(labels: Path | str, image: Path | str, grid: Volume, codes: volumes.Codes) -> np.ndarray:
     """Read the labels of a raw image and resample them onto the grid of a volume that was made from it.
 
     Parameters
@@ -113,8 +113,8 @@ def read_labels_on_grid(labels: Path | str, image: Path | str, grid: Volume, cod
         Files of the labels and of the raw image.
     grid : Volume
         A resampled or cropped volume (z, y, x).
-    codes : mapping of str to int
-        The file's value for each structure.
+    codes : mapping of str to int or sequence of int
+        The file's values for each structure, see `volumes.read_labels`.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def read_labels_on_grid(labels: Path | str, image: Path | str, grid: Volume, cod
         If a file cannot be used, see `volumes.read_labels`, or is of another image than the grid.
     """
     raw = volumes.read_labels(labels, codes, volumes.read_image(image))
-    return labels_on_grid(raw, grid, 1 + len(codes))
+    return labels_on_grid(raw, grid, 1 + len(volumes.structures(codes)))
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -166,6 +166,8 @@ def most_probable(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray)
 def on_grid(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
     """Resample maps in-plane onto a grid.
 
+    The grid's rows may run along the maps' columns, and either backwards.
+
     Parameters
     ----------
     maps : Volume, shape (channels, z, y, x)
@@ -193,17 +195,19 @@ def on_grid(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np
 
 def _onto(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> tuple[np.ndarray, slice, slice]:
     """Resample maps onto the rows and columns of a grid that they reach: a crop reaches a small part of an image."""
-    mapping = np.linalg.inv(maps.affine) @ affine
+    array, mapping = maps.array.astype(np.float32), np.linalg.inv(maps.affine) @ affine
+    if abs(mapping[1, 0]) > abs(mapping[0, 0]):  # the one's rows are the other's columns
+        array, mapping = array.swapaxes(-1, -2), mapping[[1, 0, 2, 3]]
     scale_x, scale_y, scale_z = np.diag(mapping)[:3]
     straight = np.allclose(mapping[:3, :3], np.diag([scale_x, scale_y, scale_z]), atol=1e-3)
-    if not straight or abs(scale_z - 1) > 1e-3 or abs(mapping[2, 3]) > 1e-2 or maps.array.shape[1] != shape[0]:
+    if not straight or abs(scale_z - 1) > 1e-3 or abs(mapping[2, 3]) > 1e-2 or array.shape[1] != shape[0]:
         raise InputError(
             "the two grids do not share their slices: the volume was not made from this image. Make it again."
         )
-    vertical = interpolation_matrix(maps.array.shape[-2], shape[1], mapping[1, 1], mapping[1, 3])
-    horizontal = interpolation_matrix(maps.array.shape[-1], shape[2], mapping[0, 0], mapping[0, 3])
+    vertical = interpolation_matrix(array.shape[-2], shape[1], scale_y, mapping[1, 3])
+    horizontal = interpolation_matrix(array.shape[-1], shape[2], scale_x, mapping[0, 3])
     rows, columns = _reached(vertical), _reached(horizontal)
-    return vertical[rows] @ maps.array.astype(np.float32) @ horizontal[columns].T, rows, columns
+    return vertical[rows] @ array @ horizontal[columns].T, rows, columns
 
 
 def _reached(matrix: np.ndarray) -> slice:

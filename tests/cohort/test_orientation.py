@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardioseg.cohort import orientation
-from cardioseg.cohort.orientation import TURNS, Turn
+from cardioseg.cohort.orientation import AS_STORED, TURNS, Turn
 from cardioseg.core.volumes import Volume
 
 # A short axis as it is often stored, oblique to all of the body's axes; spacing 1.5, 1.25 and 8 mm.
@@ -40,13 +40,6 @@ def test_voxels_keep_their_place_in_the_scanner(turn):
         assert at(turned, point) == volume.array[z, y, x]
 
 
-@pytest.mark.parametrize("turn", TURNS)
-@pytest.mark.parametrize("shape", [(2, 5, 7), (3, 2, 5, 7)])
-def test_undo_reverses_a_turn(turn, shape):
-    volume = image(shape)
-    np.testing.assert_array_equal(turn.undo(turn.apply(volume).array), volume.array)
-
-
 def test_turn_by_hand():
     volume = Volume(np.array([[[1, 2, 3], [4, 5, 6]]]), np.eye(4))
     turned = Turn(swap=True, reverse_rows=True, reverse_columns=False).apply(volume)
@@ -79,14 +72,95 @@ def test_slices_from_the_other_end_are_the_same_pictures():
     assert orientation.nearest(affine, orientation.directions(AFFINE)) == Turn()
 
 
-def test_common_directions():
+def test_usual_directions():
     """The orientation codes of these three differ, but the pictures look alike."""
     affines = [rotated(AFFINE, degrees, (0, 0, 1)) for degrees in (-10, 0, 10)]
-    mean = orientation.common(affines)
-    assert mean is not None
-    np.testing.assert_allclose(mean, orientation.directions(AFFINE), atol=0.02)
+    np.testing.assert_allclose(orientation.usual(affines), orientation.directions(AFFINE), atol=0.02)
 
 
 @pytest.mark.parametrize("turn", TURNS[1:])
-def test_no_common_directions(turn):
-    assert orientation.common([AFFINE, turn.apply(image()).affine, turn.apply(image()).affine]) is None
+def test_usual_directions_are_those_of_most(turn):
+    affines = [turn.apply(image()).affine, AFFINE, AFFINE]
+    np.testing.assert_allclose(orientation.usual(affines), orientation.directions(AFFINE))
+
+
+def test_bare_headers_do_not_outvote_others():
+    assert orientation.usual([]) is None
+    np.testing.assert_allclose(orientation.usual([BARE, BARE, AFFINE]), orientation.directions(AFFINE))
+    np.testing.assert_allclose(orientation.usual([BARE, BARE]), orientation.directions(BARE))
+
+
+# What scripts leave of a header: the spacing, in the axes of NIfTI or of ITK, slices on any axis.
+BARE = np.diag([1.5, 1.25, 8, 1])
+AXES = [BARE, np.diag([-1, -1, 1, 1]) @ BARE, BARE[[2, 0, 1, 3]], BARE[[1, 2, 0, 3]]]
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_bare_header_is_not_believed(axes):
+    assert orientation.by_header(axes, orientation.directions(AFFINE)) is None
+    assert orientation.by_header(AFFINE, orientation.directions(axes)) is None
+    assert orientation.by_header(None, orientation.directions(AFFINE)) is None
+
+
+def test_bare_header_is_believed_where_all_are_alike():
+    assert orientation.by_header(BARE, orientation.directions(BARE)) == AS_STORED
+    assert orientation.by_header(np.diag([-1, -1, 1, 1]) @ BARE, orientation.directions(BARE)) is None
+
+
+@given(turn=st.sampled_from(TURNS), degrees=st.floats(-25, 25), flip=st.sampled_from([1, -1]))
+def test_clinical_header_is_believed(turn, degrees, flip):
+    """Hearts lie at other angles, and a stack may begin at either end."""
+    stored = turn.apply(image(affine=rotated(AFFINE, degrees, (0.3, -1, 0.5)) @ np.diag([1, 1, flip, 1])))
+    told = orientation.by_header(stored.affine, orientation.directions(AFFINE))
+    np.testing.assert_array_equal(told.apply(stored).array, image().array)
+
+
+def test_header_of_another_view_is_not_believed():
+    assert orientation.by_header(rotated(AFFINE, 90, AFFINE[:3, 0]), orientation.directions(AFFINE)) is None
+
+
+def liking(wanted, otherwise=0.0):
+    """Networks that know an image as `wanted`, and give `otherwise` to any other."""
+    return lambda volume: 0.7 if np.array_equal(volume.array, wanted) else otherwise
+
+
+HALF = Turn(False, True, True)
+
+
+@pytest.mark.parametrize("header", [AS_STORED, HALF])
+def test_header_and_networks_agree(header):
+    stored = header.apply(image())
+    assert orientation.decide(header, stored, liking(image().array)) == orientation.Decision(header, "")
+
+
+@pytest.mark.parametrize("header", [AS_STORED, Turn(True, False, True), None])
+def test_networks_overrule(header):
+    stored = HALF.apply(image())
+    decision = orientation.decide(header, stored, liking(image().array))
+    assert decision.turn == HALF
+    assert "the networks know it turned by 180 degrees" in decision.doubt
+    assert ("header does not tell" in decision.doubt) is (header is None)
+
+
+@pytest.mark.parametrize("header", [AS_STORED, HALF, None])
+def test_networks_that_are_not_sure_do_not_overrule(header):
+    decision = orientation.decide(header, Turn(True, True, True).apply(image()), liking(image().array, 0.5))
+    assert decision.turn == (header or AS_STORED)
+    assert decision.doubt == ("" if header else f"{orientation.UNTOLD}: it is taken as stored")
+
+
+@pytest.mark.parametrize(
+    ("turn", "by_hand"),
+    [
+        (HALF, lambda array: np.rot90(array, 2, (1, 2))),
+        (Turn(True, True, False), lambda array: np.rot90(array, 1, (1, 2))),
+        (Turn(True, False, True), lambda array: np.rot90(array, -1, (1, 2))),
+        (Turn(False, True, False), lambda array: array[:, ::-1]),
+        (Turn(False, False, True), lambda array: array[:, :, ::-1]),
+    ],
+)
+def test_turns_do_what_they_are_called(turn, by_hand):
+    words = {2: "turned by 180 degrees", 1: "turned by 90 degrees"}
+    np.testing.assert_array_equal(turn.apply(image()).array, by_hand(image().array))
+    mirrored = "mirrored top to bottom" if turn.reverse_rows else "mirrored left to right"
+    assert str(turn) == (words[1] if turn.swap else words[2] if turn == HALF else mirrored)

@@ -4,9 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cardioseg.cohort import plan
+from cardioseg.cohort import orientation, plan
 from cardioseg.cohort.plan import Files
 from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Volume
 
 CODES = {"LV": 500, "MYO": 200, "RV": 600}
 AFFINE = np.diag([1.25, 1.25, 8.0, 1.0])
@@ -283,6 +284,13 @@ def test_relative_files(tmp_path):
     assert plan.relative_files(tmp_path) == ["a.nii.gz", "b/c d/é.nii.gz"]
 
 
+def test_a_folder_is_left_out(tmp_path):
+    for name in ("a/x.nii", "results/a/x.nii", "b/results/x.nii"):
+        touch(tmp_path / name)
+    (tmp_path / "link").symlink_to(tmp_path / "results")
+    assert plan.relative_files(tmp_path, tmp_path / "results") == ["a/x.nii", "b/results/x.nii"]
+
+
 def test_links_are_followed_once(tmp_path):
     touch(tmp_path / "elsewhere/x/patient6_C0.nii.gz")
     touch(tmp_path / "data/own.nii.gz")
@@ -400,3 +408,58 @@ def test_remembered_file_that_is_gone(files):
     files.labels.unlink()
     with pytest.raises(InputError, match=r"patient6_C0_manual.nii.gz: no such file"):
         plan.check_volumes(cohort_of(files), configured(), memory)
+
+
+# Which way round images are stored
+
+OBLIQUE = np.array([[-0.67, -0.43, 0.6, 0], [-0.72, 0.2, -0.65, 0], [-0.17, 0.88, 0.45, 0], [0, 0, 0, 1]]) @ AFFINE
+CORE = np.zeros((3, 40, 40), np.int16)
+CORE[:, 15:25, 20:30], CORE[:, 17:23, 22:28], CORE[:, 15:25, 8:19] = 200, 500, 600
+WALL = {"cavity": "LV", "myocardium": "MYO"}
+HALF = orientation.Turn(False, True, True)
+
+
+def stored_another_way(folder, name, turn, affine, header=True):
+    """Write an image and its labels turned in-plane; header: whether their affine says so."""
+    noise = np.random.default_rng(len(name)).integers(0, 999, CORE.shape).astype(np.int16)
+    for suffix, array in (("", noise), ("_labels", CORE)):
+        turned = turn.apply(Volume(array, affine))
+        write(folder / f"{name}{suffix}.nii.gz", turned.array, turned.affine if header else affine)
+    return Files(folder / f"{name}.nii.gz", folder / f"{name}_labels.nii.gz")
+
+
+@pytest.fixture
+def alike(tmp_path):
+    return [stored_another_way(tmp_path, name * 3, orientation.AS_STORED, OBLIQUE) for name in "abc"]
+
+
+def test_image_stored_another_way_round_is_turned(tmp_path, alike):
+    other = stored_another_way(tmp_path, "other", HALF, OBLIQUE)
+    images = [files.image for files in (*alike, other)]
+    assert plan.turns(images) == dict.fromkeys(images, orientation.AS_STORED) | {other.image: HALF}
+    (note,) = plan.check_orientation(images)
+    assert note.startswith(f"{other.image}: turned by 180 degrees for the networks")
+    assert plan.check_sides([*alike, other], CODES, WALL) == []
+
+
+def test_header_that_tells_nothing_is_noted(tmp_path, alike):
+    bare = stored_another_way(tmp_path, "bare", orientation.AS_STORED, AFFINE)
+    (note,) = plan.check_orientation([files.image for files in (*alike, bare)])
+    assert note.startswith(f"{bare.image}: {orientation.UNTOLD}")
+
+
+@pytest.mark.parametrize("affine", [OBLIQUE, AFFINE])
+def test_labels_tell_what_a_header_does_not(tmp_path, affine):
+    """Headers that are all alike over pixels that are not: labels of the heart are turned with them."""
+    others = [stored_another_way(tmp_path, name * 3, orientation.AS_STORED, affine) for name in "abc"]
+    lying = stored_another_way(tmp_path, "lying", HALF, affine, header=False)
+    assert plan.check_orientation([files.image for files in (*others, lying)]) == []
+    (note,) = plan.check_sides([*others, lying], CODES, WALL)
+    assert note.startswith(f"{lying.image}: its labels lie turned by 180 degrees")
+
+
+def test_labels_without_anything_beside_the_wall_have_no_side(tmp_path, alike):
+    alone = [Files(files.image, tmp_path / f"{index}.nii.gz") for index, files in enumerate(alike)]
+    for files in alone:
+        write(files.labels, np.where(CORE == 600, 0, CORE), OBLIQUE)
+    assert plan.check_sides(alone, CODES, WALL) == []

@@ -18,7 +18,7 @@ def image(tmp_path_factory):
 
 
 def row(image, location):
-    (found,) = report.rows([report.Entry("LGE", "60", image, None, location)], SPLITS, CODES, None)
+    (found,) = report.rows([report.Entry("LGE", "60", image, None, location)], SPLITS, {"LGE": CODES}, None)
     return found
 
 

@@ -274,7 +274,7 @@ def test_key_given_twice(tmp_path):
         configuration.check_file(path)
 
 
-@pytest.mark.parametrize("written", ["010", "0o10", "0x1F", "0b11", "1_000", "1:30", "-07"])
+@pytest.mark.parametrize("written", ["010", "0o10", "0x1F", "0b11", "1_000", "1:30", "12:30:15", "-07"])
 def test_numbers_that_yaml_reads_differently_are_refused(tmp_path, written):
     path = tmp_path / "overlay.yaml"
     path.write_text(f"cohort:\n  splits: {{test: [1, {written}]}}\n")
@@ -285,9 +285,78 @@ def test_numbers_that_yaml_reads_differently_are_refused(tmp_path, written):
         configuration.check_file(path)
 
 
+SPELLINGS = [
+    "2020-01-01",
+    "2020-01-01 12:30:00",
+    "~",
+    "null",
+    "NULL",
+    "",
+    "true",
+    "NO",
+    "on",
+    "1.50",
+    "1.0e+5",
+    ".nan",
+    ".inf",
+]
+
+
+@pytest.mark.parametrize("written", SPELLINGS)
+def test_names_that_yaml_takes_for_something_else_are_refused(written):
+    splits = yaml.safe_load(f"test: [1, {written or '~'}]")
+    message = failure(PAPER | {"cohort": PAPER["cohort"] | {"splits": PAPER["cohort"]["splits"] | splits}})
+    assert "cohort.splits.test.1: " in message
+    assert "put quotes around them" in message
+
+
+@pytest.mark.parametrize(
+    "written", [*[f"'{name}'" for name in SPELLINGS if name], "NA", "nan", "None", "1e5", "n", "12:60x"]
+)
+def test_names_that_are_text_are_taken(tmp_path, written):
+    path = tmp_path / "overlay.yaml"
+    path.write_text(f"cohort: {{splits: {{test: [{written}]}}}}")
+    configuration.check_file(path)
+    splits = PAPER["cohort"]["splits"] | yaml.safe_load(path.read_text())["cohort"]["splits"]
+    configuration.check(PAPER | {"cohort": PAPER["cohort"] | {"splits": splits}})
+    assert splits["test"] == [written.strip("'")]
+
+
+@pytest.mark.parametrize("given", [2019, 1.5, True])
+def test_folder_that_is_called_like_a_number(given):
+    assert "as ./NAME" in failure(PAPER | {"data": given})
+
+
 def test_quoted_names_and_plain_numbers_are_taken(tmp_path):
     path = tmp_path / "overlay.yaml"
     path.write_text("seed: 0\ncohort: {splits: {test: ['010', \"0x1F\", 1-30, 10, 1.50]}}\n")
+    configuration.check_file(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("# Größe\n".encode("latin-1"), "overlay.yaml: is not in UTF-8"),
+        ("seed: 1\n".encode("utf-16"), "overlay.yaml: is not in UTF-8"),
+        (b"seed: [1", "overlay.yaml: is no YAML"),
+        (b"a: &a [*a]\n", "overlay.yaml: is no YAML"),
+        (b"[" * 5000, "overlay.yaml: is no YAML"),
+        (
+            b"a0: &a0 [1]\n" + b"".join(b"a%d: &a%d [%s]\n" % (n + 1, n + 1, b"*a%d," % n * 9) for n in range(11)),
+            "99 al",
+        ),
+    ],
+)
+def test_files_that_cannot_be_read_are_refused(tmp_path, content, message):
+    path = tmp_path / "overlay.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        configuration.check_file(path)
+
+
+def test_aliases_and_the_line_ends_and_mark_of_windows_are_taken(tmp_path):
+    path = tmp_path / "overlay.yaml"
+    path.write_bytes(b"\xef\xbb\xbfcohort:\r\n  splits: {labelled: &all [1-9], translation_source: *all}\r\n")
     configuration.check_file(path)
 
 

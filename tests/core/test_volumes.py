@@ -227,7 +227,7 @@ def test_other_formats(tmp_path):
     assert "expected NIfTI" in message
 
 
-@pytest.mark.parametrize("shape", [(2, *SHAPE), SHAPE[1:], (1, *SHAPE), (40,)])
+@pytest.mark.parametrize("shape", [(2, *SHAPE), SHAPE[1:], (1, 2, *SHAPE), (40,)])
 def test_wrong_number_of_dimensions(path, shape):
     message = failure(volumes.read_image, save(path, intensities(shape)))
     assert str(path) in message

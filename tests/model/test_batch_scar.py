@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import rings
+from cardioseg.cohort.orientation import AS_STORED, Decision
 from cardioseg.core import volumes
 from cardioseg.model import batch, trained_model
 from cardioseg.model.trained_model import Segmentation, TrainedModel
@@ -28,7 +29,8 @@ def image(tmp_path, monkeypatch):
     """The file of an image whose mask, as the model finds it, is the true one."""
     labels = HEART.mask.array.astype(np.uint8)
     members = np.zeros_like(labels)[None]  # one member, which reaches no edge and disagrees with nobody
-    found = Segmentation(labels, np.zeros(labels.shape, np.float32), members, Location((0, 0), True), False, None)
+    entropy, as_stored = np.zeros(labels.shape, np.float32), Decision(AS_STORED, "")
+    found = Segmentation(labels, entropy, members, Location((0, 0), True), as_stored, None)
     monkeypatch.setattr(trained_model, "segment", lambda *_: found)
     path = tmp_path / "heart.nii.gz"
     volumes.write(path, HEART.image.array.astype(np.float32), HEART.image.affine)

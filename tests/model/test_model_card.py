@@ -43,4 +43,4 @@ def test_card_without_what_is_not_known(model):
     unknown = dataclasses.replace(model, cohort=model.cohort | {"dice": {}, "directions": None})
     text = model_card.text(unknown, None)
     assert "Not measured" in text
-    assert "images are used as they are stored" in text
+    assert "an image is used as it is stored" in text

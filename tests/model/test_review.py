@@ -16,7 +16,8 @@ def members(*widths):
 
 
 def reasons(**changes):
-    given = {"volumes_ml": {"LV": 120.0, "RV": 150.0}, "agreements": CERTAIN, "members": members(4, 4), "found": True}
+    given = {"volumes_ml": {"LV": 120.0, "RV": 150.0}, "agreements": CERTAIN, "members": members(4, 4)}
+    given |= {"found": True, "orientation": ""}
     return review.reasons(known_ml=KNOWN, **given | changes)
 
 
@@ -43,6 +44,7 @@ def test_plausible_result_needs_no_review():
     ("changes", "expected"),
     [
         ({"found": False}, "no structures found: the crop is centred on the image"),
+        ({"orientation": "mirrored?"}, "mirrored?"),
         ({"volumes_ml": {"LV": 0.0, "RV": 150.0}}, "LV is missing"),
         ({"volumes_ml": {"LV": 39.0, "RV": 150.0}}, "LV of 39 ml is implausible (trained on 60 to 240 ml)"),
         ({"volumes_ml": {"LV": 120.0, "RV": 301.0}}, "RV of 301 ml is implausible (trained on 100 to 200 ml)"),

@@ -111,7 +111,7 @@ def elsewhere(volume):
     [
         (elsewhere, "outside of the other image in scanner coordinates"),
         (lambda volume: Volume(volume.array, volume.affine, (volumes.NO_GEOMETRY,)), "not known where the images lie"),
-        (lambda volume: Volume(np.full_like(volume.array, 5), volume.affine), "single grey value"),
+        (lambda volume: Volume(np.full_like(volume.array, 5), volume.affine), "intensities are constant"),
     ],
     ids=["elsewhere", "no geometry", "one grey value"],
 )

@@ -92,6 +92,36 @@ def test_the_images_centre_stands_in():
     assert np.array_equal(cropping.crop(image, location.centre, 60, 0).array, image.array[:, 45:105, 30:90])
 
 
+class Hesitant(nn.Module):
+    """Gives bright pixels to the first structure by a score of `score` more than to the background; nothing else."""
+
+    stride = 4
+
+    def __init__(self, score, structures=1):
+        super().__init__()
+        self.score, self.structures = score, structures
+
+    def forward(self, image):
+        bright = image > 0.2
+        first = torch.where(bright, self.score, -50.0)
+        return torch.cat([torch.zeros_like(first), first, *[first * 0 - 50] * (self.structures - 1)], dim=1)
+
+
+@pytest.mark.parametrize(("score", "probability"), [(1.0, 0.7311), (50.0, 1.0)])
+def test_likeness_by_hand(score, probability):
+    """The Dice between n pixels and their probability p is 2 p n / (p n + n)."""
+    image = volume([(slice(1, 5), (50.0, 60.0), 15.0)])
+    expected = 2 * probability / (1 + probability)
+    assert localisation.likeness(image, Hesitant(score), SETTINGS, CPU) == pytest.approx(expected, abs=1e-4)
+    # A structure that is not found is not like anything.
+    assert localisation.likeness(image, Hesitant(score, 2), SETTINGS, CPU) == pytest.approx(expected / 2, abs=1e-4)
+
+
+def test_what_is_found_nowhere_is_not_like_anything():
+    image = volume([(slice(1, 5), (50.0, 60.0), 15.0)])
+    assert localisation.likeness(image, Hesitant(-1.0), SETTINGS, CPU) == 0
+
+
 def test_prepared_image_suits_the_network():
     image = volume([(slice(1, 5), (50.0, 60.0), 15.0)])
     prepared = localisation.prepare(image, SETTINGS, 16)

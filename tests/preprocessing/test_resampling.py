@@ -4,6 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from cardioseg.cohort.orientation import TURNS
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
@@ -297,10 +298,20 @@ def test_maps_on_a_finer_grid():
     np.testing.assert_allclose(found[0, 1, 2], [0, 0.5, 1, 1.5, 2, 2.5, 3, 3, *4 * [0]])
 
 
+@pytest.mark.parametrize("turn", TURNS)
+def test_labels_come_back_to_a_grid_that_is_stored_another_way_round(turn):
+    stored = heart((3, 60, 70), (8.0, 1.25, 1.5))
+    turned = turn.apply(stored)
+    assert turned.array.any()
+    np.testing.assert_array_equal(resampling.labels_on_grid(turned, stored, 4), stored.array)
+    np.testing.assert_array_equal(resampling.labels_on_grid(stored, turned, 4), turned.array)
+
+
 def test_grids_that_do_not_share_slices():
     volume = grid((3, 40, 40), (8.0, 1.25, 1.25))
     maps = Volume(resampling.one_hot(volume.array, 2), volume.affine)
-    turned = volume.affine @ np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    cosine, sine = np.cos(0.1), np.sin(0.1)
+    turned = volume.affine @ np.array([[cosine, -sine, 0, 0], [sine, cosine, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
     moved = volume.affine + np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4.0] + [0] * 4).reshape(4, 4)
     thicker = volume.affine @ np.diag([1, 1, 1.5, 1])
     for shape, affine in [

@@ -207,6 +207,10 @@ NO_FORM = (CODES_OF_FORMS, "2h", (0, 0))
 QFORM_ALONE = (CODES_OF_FORMS, "2h", (1, 0))
 
 
+def with_more(count: int) -> Callable[[bytes], bytes]:
+    return lambda stored: gzip.compress(gzip.decompress(stored) + bytes(count))
+
+
 def flipped_byte(stored: bytes) -> bytes:
     middle = len(stored) // 2
     return stored[:middle] + bytes([stored[middle] ^ 0xFF]) + stored[middle + 1 :]
@@ -300,14 +304,16 @@ IMAGES = [
     image("unknown magic string", header((344, "4s", (b"nope",))), UNREADABLE),
     image("magic string of a header with a separate .img", header((344, "4s", (b"ni1",))), right=unchanged),
     image("header that promises more voxels than there are", header((46, "h", (9,))), DAMAGED),
-    image("header that promises 70 TB", header((42, "3h", (32767,) * 3)), DAMAGED),
+    image("header that promises 70 TB", header((42, "3h", (32767,) * 3)), "expected at most 67108864"),
+    image("8 MB of zeros behind the voxels", content(with_more(2**23)), DAMAGED),
     image("negative number of slices", header((46, "h", (-4,))), "has no voxels"),
     image("no slices", header((46, "h", (0,))), "has no voxels"),
     image("unknown type of voxels", header((70, "h", (1234,))), UNREADABLE),
     image("voxels that begin beyond the file", header((108, "f", (1e9,))), DAMAGED),
     image("2-D", array(voxels=SOUND[0]), "2 dimensions"),
     image("4-D, cine", array(voxels=np.stack([SOUND] * 3)), "4 dimensions"),
-    image("4-D, of one frame", array(voxels=SOUND[None]), "4 dimensions"),
+    image("4-D, of one frame", array(voxels=SOUND[None]), right=unchanged),
+    image("5-D, of one frame and channel", array(voxels=SOUND[None, None]), right=unchanged),
     image("one slice", array(voxels=SOUND[:1]), right=lambda volume: volume.array.shape == (1, 36, 40)),
     image("slices of 16 x 16 pixels", array(voxels=SOUND[:, :16, :16]), "at least 32 x 32"),
     image("slices of a narrow strip", array(voxels=np.tile(SOUND, (1, 1, 4))), "36 x 160 pixels"),
@@ -338,9 +344,14 @@ IMAGES = [
     image("slices on the file's first axis", reoriented((1, 2, 0), (1, 1, 1)), right=in_place),
     image("slices on the file's second axis", reoriented((0, 2, 1), (1, 1, 1)), right=in_place),
     image("slices from base to apex", reoriented((0, 1, 2), (1, 1, -1)), right=in_place),
-    image("rows and columns exchanged", reoriented((1, 0, 2), (1, 1, 1)), notes="stored", right=in_place),
-    image("rows from right to left", reoriented((0, 1, 2), (-1, 1, 1)), notes="stored", right=in_place),
-    image("turned by 180 degrees", reoriented((0, 1, 2), (-1, -1, 1)), notes="stored", right=in_place),
+    image("rows and columns exchanged", reoriented((1, 0, 2), (1, 1, 1)), notes="mirrored", right=in_place),
+    image("rows from right to left", reoriented((0, 1, 2), (-1, 1, 1)), notes="mirrored left", right=in_place),
+    image("turned by 180 degrees", reoriented((0, 1, 2), (-1, -1, 1)), notes="turned by 180", right=in_place),
+    image(
+        "a header of spacing alone, as scripts leave it",
+        array(matrix=np.diag([1.25, 1.25, 8, 1])),
+        notes="taken as stored",
+    ),
     image("some NaN (T2 of MS-CMRSeg)", array(voxels=with_values(np.nan, 90)), notes="90 voxels NaN"),
     image("some infinite", array(voxels=with_values(-np.inf, 90)), notes="90 voxels NaN or infinite"),
     image("mostly NaN", array(voxels=with_values(np.nan, 4000)), "4000 of 5760 voxels are NaN"),
@@ -473,7 +484,8 @@ LABEL_FILES = [
     labels("empty", labels_array(fill(heart(), 0)), "has no structure at all; expected LV, MYO, RV"),
     labels("a structure missing", labels_array(np.where(heart() == CODES["RV"], 0, heart())), notes="no RV"),
     labels("apical slices without heart", labels_array(np.where(np.arange(4)[:, None, None] < 2, 0, heart()))),
-    labels("4-D", labels_array(heart()[None]), "4 dimensions"),
+    labels("4-D, of one frame", labels_array(heart()[None]), right=rightly_read),
+    labels("4-D", labels_array(np.stack([heart()] * 2)), "4 dimensions"),
     labels("RGB", labels_array(colours(heart())), "expected numbers"),
     labels("cut off half way", content(lambda stored: stored[: len(stored) // 2]), DAMAGED),
     labels(
@@ -769,6 +781,8 @@ CONFIGURATIONS = [
     contradiction("one seed twice", "ensemble", [1, 2, 1], "ensemble: a seed occurs twice"),
     contradiction("one code for two structures", "cohort.structures.LV", 200, "two structures share a code"),
     contradiction("code 0, the background's", "cohort.structures.LV", 0, "cohort.structures.LV: 0"),
+    contradiction("one value for two structures", "cohort.source.codes", {"LV": 1, "MYO": [2, 1]}, "each value once"),
+    contradiction("values of an unknown structure", "cohort.target.codes", {"LVM": 1}, "neither background nor in"),
     contradiction("one name for both modalities", "cohort.source.name", "LGE", "are equal; expected two modalities"),
     contradiction(
         "modality with the name of a folder", "cohort.source.name", "labels", "the name of a folder of results"
@@ -847,6 +861,8 @@ NULLABLE = (
     "segments",
     "localisation.appearance",
     "segmentation.appearance",
+    "cohort.source.codes",
+    "cohort.target.codes",
     "segmentation.contraction",
     "segmentation.views",
     *(f"cohort.structures.{name}" for name in CODES),

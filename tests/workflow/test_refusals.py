@@ -94,7 +94,7 @@ def test_oddities_are_shown_before_any_job(work: Path) -> None:
     overlay = prepare(work, case)
     first, second = (snakemake(work, "--dry-run", overlay=overlay) for _ in range(2))
     assert first.returncode == second.returncode == 0
-    assert "patient6_LGE.nii.gz: stored mirrored" in first.stdout + first.stderr
+    assert "patient6_LGE.nii.gz: mirrored left to right" in first.stdout + first.stderr
     assert "mirrored" not in second.stdout + second.stderr
 
 
@@ -125,3 +125,20 @@ def test_no_field_of_a_patients_header_is_in_any_output(raw_run: Path) -> None:
 def test_no_rule_calls_a_shell() -> None:
     for path in [bad_input.ROOT / "Snakefile", *(bad_input.ROOT / "rules").glob("*.smk")]:
         assert "shell" not in path.read_text(), path
+
+
+def test_unknown_patient_as_a_target(work: Path) -> None:
+    """Snakemake says which file is missing, and that is whose image."""
+    overlay = prepare(work, bad_input.Case("sound", lambda data, config: None))
+    for target in ("results/resampled/LGE/nobody.nii.gz", "results/cropped/labels/nobody.nii.gz"):
+        ended = snakemake(work, target, "--dry-run", overlay=overlay)
+        assert ended.returncode == 1
+        assert "of patient nobody, whom the splits do not have" in ended.stdout + ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def test_configuration_of_another_system(work: Path) -> None:
+    """Windows ends lines by two characters and may begin a file with a mark."""
+    overlay = prepare(work, bad_input.Case("sound", lambda data, config: None))
+    ended = snakemake(work, "--dry-run", overlay="\ufeff" + overlay.replace("\n", "\r\n"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr

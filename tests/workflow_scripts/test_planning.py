@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from cardioseg.cohort.orientation import Turn
 from cardioseg.core.errors import InputError
 from cardioseg.phantoms import heart
 from support import planning, raw_files
@@ -143,7 +144,7 @@ def test_structure_without_a_code_is_left_out(data):
     planning.plan(config, check=True)
     checked = [key for key in json.loads(MEMORY.read_text())["volumes"] if "LV" in key]
     assert checked
-    assert all("'wall': 600}" in key and "RV" not in key for key in checked)
+    assert all("'wall': [600]" in key and "RV" not in key for key in checked)
 
 
 def test_checked_data_is_remembered(data, monkeypatch):
@@ -154,7 +155,7 @@ def test_checked_data_is_remembered(data, monkeypatch):
     assert found.oddities
     remembered = json.loads(MEMORY.read_text())
     # Four volumes, two pairs, and twice the whole.
-    assert len(remembered["volumes"]) == 8
+    assert len(remembered["volumes"]) == 9
     assert list(MEMORY.parent.iterdir()) == [MEMORY]
 
     def read(*_):
@@ -214,7 +215,7 @@ def test_damaged_memory_is_replaced(data, content):
     MEMORY.parent.mkdir(parents=True)
     MEMORY.write_bytes(content.encode("utf-8", "surrogateescape"))
     planning.plan(configured(data, **everybody("6-7")), check=True)
-    assert len(json.loads(MEMORY.read_text())["volumes"]) == 8
+    assert len(json.loads(MEMORY.read_text())["volumes"]) == 9
 
 
 def test_unused_files_are_not_checked(data):
@@ -366,3 +367,35 @@ def test_new_content_under_an_older_time_is_refused(tmp_path, content, age, refu
             planning._check_times(before, {str(path): content})
     else:
         planning._check_times(before, {str(path): content})
+
+
+def test_results_are_no_data(data, monkeypatch):
+    """`data: .` finds the same files in the second call, when there are results below it."""
+    monkeypatch.chdir(data)
+    config = configured(".", **everybody(6, 7))
+    expected = planning.plan(config, check=False).volumes
+    for name in ("results/masks/patient6_LGE.nii.gz", "results/patient6_C0.nii.gz"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert planning.plan(config, check=False).volumes == expected
+
+
+def turned_cohort(data):
+    """The cohort of one image that is stored upside down, as its header says."""
+    oblique = np.eye(4)
+    directions = np.linalg.qr([[-0.65, -0.4, 0.6], [-0.72, 0.2, -0.65], [-0.15, 0.9, 0.45]])[0]
+    oblique[:3, :3] = directions * (1.25, 1.25, 8)
+    for path in Path(data).rglob("*.nii.gz"):
+        image = nib.load(path)
+        affine = oblique @ np.diag([-1, -1, 1, 1]) if path.name == "patient7_LGE.nii.gz" else oblique
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), path)
+
+
+def test_jobs_know_what_is_turned(data):
+    turned_cohort(data)
+    config = configured(data, **everybody(6, 7))
+    config["cohort"]["splits"]["labelled"] = [6]
+    first = planning.plan(config, check=True)
+    assert first.turned == {("LGE", "7"): Turn(False, True, True)}
+    assert any("turned by 180 degrees" in note for note in first.oddities)
+    assert planning.plan(config, check=True).turned == planning.plan(config, check=False).turned == first.turned

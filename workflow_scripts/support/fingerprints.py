@@ -34,7 +34,7 @@ def _closure(script: Path) -> set[Path]:
 def _imports(path: Path) -> tuple[Path, ...]:
     """Return the modules of cardioseg that a file imports."""
     names = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
@@ -46,7 +46,7 @@ def _imports(path: Path) -> tuple[Path, ...]:
 
 @cache
 def _normalised(path: Path) -> str:
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]

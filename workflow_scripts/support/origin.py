@@ -43,7 +43,7 @@ def check(now: Mapping[str, Any]) -> None:
     made the results must be named again, since without it most of them would be made anew by the defaults.
     """
     try:
-        before = json.loads(RECORD.read_text())
+        before = json.loads(RECORD.read_text("utf-8"))
         faults = _faults(before, now)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return  # results that do not know it

@@ -7,11 +7,12 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cardioseg.cohort import plan as cohort_plan
+from cardioseg.cohort.orientation import AS_STORED, Turn
 from cardioseg.core import checksums, configuration, files
 from cardioseg.core.errors import InputError
 from cardioseg.phantoms import heart, scanner
@@ -98,7 +99,11 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
         _check_fused(found, config)
         _check_samples(config, found)
         return found
-    found = cohort_plan.find(config["data"], cohort_plan.relative_files(config["data"]), settings, predicted)
+    # `data` may be the folder that holds results, but results are no data.
+    data, results = Path(config["data"]), Path("results")
+    within = results.resolve() in (data.resolve(), *data.resolve().parents)
+    names = cohort_plan.relative_files(data, without=None if within else results)
+    found = cohort_plan.find(data, names, settings, predicted)
     if predicted and not found.partners:
         raise InputError(
             f"fusion.labels: predicted, but no patient of the validation and test splits has a "
@@ -107,6 +112,7 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
         )
     _check_fused(found, config)
     _check_samples(config, found)
+    turned = _turned()
     if check:
         remembered, before = _remembered(code)
         codes = {"structures": configuration.structures(config)}
@@ -119,12 +125,13 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
                 path: seen[path] if seen[path].content == content else Seen(content, time.time())
                 for path, content in now.items()
             }
+            turned = _turns(found)
             # The folder of results may be read-only.
             with suppress(OSError):
-                _remember(code, checked, known)
+                _remember(code, checked, known, turned)
         oddities = [note for key, notes in checked.items() if key not in remembered for note in notes]
-        return replace(found, oddities=oddities)
-    return found
+        found = replace(found, oddities=oddities)
+    return replace(found, turned=turned)
 
 
 def _check_fused(found: cohort_plan.Cohort, config: Mapping[str, Any]) -> None:
@@ -203,13 +210,24 @@ def _check_times(before: Mapping[str, Seen], now: Mapping[str, str]) -> None:
         )
 
 
-def _remember(code: str, checked: Mapping[str, list[str]], known: Mapping[str, Seen]) -> None:
+Turns = dict[tuple[str, str], Turn]
+
+
+def _turns(found: cohort_plan.Cohort) -> Turns:
+    """The images that are turned, by modality and patient."""
+    turns = cohort_plan.turns(volume.image for volume in found.volumes.values())
+    of_volumes = {key: turns[volume.image] for key, volume in found.volumes.items()}
+    return {key: turn for key, turn in of_volumes.items() if turn and turn != AS_STORED}
+
+
+def _remember(code: str, checked: Mapping[str, list[str]], known: Mapping[str, Seen], turned: Turns) -> None:
     record = {
         "code": code,
         "volumes": checked,
         # Of all files ever seen: a patient may be left out for a while.
         "checksums": {path: seen.content for path, seen in known.items()},
         "since": {path: seen.since for path, seen in known.items()},
+        "turned": [[*key, *astuple(turn)] for key, turn in turned.items()],
     }
     with files.atomic_write(MEMORY) as file:
         file.write(json.dumps(record, indent=1).encode())
@@ -218,8 +236,17 @@ def _remember(code: str, checked: Mapping[str, list[str]], known: Mapping[str, S
 def _remembered(code: str) -> tuple[dict[str, list[str]], dict[str, Seen]]:
     """Earlier findings of the same code, and the files seen; nothing where the record is damaged."""
     try:
-        stored = json.loads(MEMORY.read_text())
+        stored = json.loads(MEMORY.read_text("utf-8"))
         seen = {path: Seen(content, stored["since"][path]) for path, content in stored["checksums"].items()}
         return dict(stored["volumes"]) if stored["code"] == code else {}, seen
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}, {}
+
+
+def _turned() -> Turns:
+    """The images that are turned, as the check of the cohort found; none where there is no record of it."""
+    try:
+        stored = json.loads(MEMORY.read_text("utf-8"))["turned"]
+        return {(modality, patient): Turn(*choices) for modality, patient, *choices in stored}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
