@@ -18,11 +18,11 @@ class Method:
     per_seed : bool
         Whether there is a mask for each seed of the ensemble, in subfolders `seed1`, ...
     source_labels : str or None
-        Which labels of the patient's own source image the method uses: `manual` ones, so that only patients with such
-        have a mask, or those `predicted` by the networks, for which the image is enough. What
-        networks have learned from is another matter, see `note`.
+        Which labels of the patient's own source image the method uses for the mask: `manual` ones, which only some
+        patients have, or those `predicted` by the networks, for which the image is enough. This says nothing about the
+        training of the networks, see `note`.
     part : bool
-        Whether the method is a step of another one: it stands at the end of Table 1, and the figures leave it out.
+        Whether the method is a step of another one. Table 1 has it at its end, and the figures leave it out.
     refines : str or None
         The method that this one adds a single step to; their difference is tested.
     final : bool
@@ -31,11 +31,11 @@ class Method:
         The section of the configuration that leaves the method out where it is null, or does not name its
         `source_labels`.
     fused : bool or None
-        What the section's `fused` must be, where the method depends on it.
+        What `fused` must be in the section, where the method depends on it.
     member : bool
-        Whether the ensemble may be made of the method's cascades: it is of the last such method that there is.
+        Whether the ensemble may consist of the method's cascades. It consists of those of the last such method.
     note : str or None
-        What a reader of the tables must know of the method.
+        What a reader of the tables must know about the method.
     """
 
     name: str
@@ -56,8 +56,8 @@ class Method:
 
 
 SELF_TRAINING = (
-    "these cascades, and so the ensemble, have also learned from the target images that the translation sees, which "
-    "may be some of this table's"
+    "these cascades, and therefore the ensemble, were also trained on the target images that the translation sees, "
+    "some of which may be in this table"
 )
 # From the simplest method to the final one, then the methods that go beyond it. Table 1 moves the parts to its end.
 METHODS = (
@@ -92,7 +92,7 @@ METHODS = (
         section="self_training",
         fused=False,
         member=True,
-        note=f"Self-training: {SELF_TRAINING}, without any labels of these.",
+        note=f"Self-training: {SELF_TRAINING}. None of their labels were used.",
     ),
     Method(
         "cascade_st_fused",
@@ -103,8 +103,8 @@ METHODS = (
         section="self_training",
         fused=True,
         member=True,
-        note=f"Self-training with source labels of target patients: {SELF_TRAINING}, and for labelled patients from "
-        "the manual labels of their source images, registered to these.",
+        note=f"Self-training with source labels of target patients: {SELF_TRAINING}. For labelled patients the manual "
+        "labels of their source images, registered to the target images, were used as well.",
     ),
     Method("ensemble", "Ensemble", part=True),
     Method("ensemble_pp", "Ensemble + PP", refines="ensemble", final=True),
@@ -151,7 +151,7 @@ def titles() -> dict[str, str]:
 
 
 def reported() -> dict[str, str]:
-    """Return the titles of the methods that are no part of another, by name."""
+    """Return the titles of the methods that are not part of another, by name."""
     return {method.name: method.title for method in METHODS if not method.part}
 
 

@@ -45,7 +45,7 @@ LATEX = {
 STYLE = (
     "body { font-family: sans-serif; font-size: 14px } table { border-collapse: collapse }"
     " th, td { padding: 4px 10px; text-align: center; border-bottom: 1px solid #ddd }"
-    " th:first-child, td:first-child { text-align: left; white-space: nowrap }"
+    " th:first-child, td:first-child { text-align: left; min-width: 15em }"
     " .spread { font-size: 11px; color: #555; white-space: nowrap } .published td { font-style: italic }"
 )
 
@@ -345,27 +345,26 @@ def _heading(split: str, of_split: pd.DataFrame) -> str:
 def _notes(of_split: pd.DataFrame, published: bool) -> list[str]:
     patients = of_split["patient"].nunique()
     notes = [
-        "Mean over the patients, ± their standard deviation; of several seeds the mean over the seeds, with the "
-        "standard deviation over the seeds in parentheses.",
-        "AVG: over the structures of each patient.",
-        f"Bold: best of the methods as printed, the parts aside. †: Dice under {LOW_DICE:.3f}.",
-        "A structure that a method misses has Dice 0 and no distances. [m/n]: the mean is over the m of n masks that "
-        "have a value. Such a mean flatters, the paper gives N/A for it, and it is never marked best.",
+        "Mean ± standard deviation over the patients. Methods with several seeds are averaged over the seeds, whose "
+        "standard deviation stands in parentheses.",
+        "AVG: average over the structures of each patient.",
+        f"Bold: the best mean, parts left out. †: Dice under {LOW_DICE:.3f}.",
+        "A structure that a method misses has Dice 0 and no distances. [m/n]: only m of n masks have a value, and the "
+        "mean is over these. Such a mean is too good, so it is never marked best; the paper gives N/A instead.",
     ]
     if patients < significance.FEWEST_PATIENTS:
         notes.append(f"Differences between methods are not tested: fewer than {significance.FEWEST_PATIENTS} patients.")
     else:
         notes.append(
-            "‡: differs from the method above (Wilcoxon signed-rank over patients, Holm-corrected, "
-            f"p < {SIGNIFICANT}). The smallest p that {patients} patients can give, uncorrected, is "
-            f"{2.0 ** (1 - patients):.2g}."
+            "‡: differs from the method above (Wilcoxon signed-rank test over patients, Holm-corrected, "
+            f"p < {SIGNIFICANT}). {patients} patients cannot give an uncorrected p below {2.0 ** (1 - patients):.2g}."
         )
     found = set(of_split["method"])
     notes += [method.note for method in methods.METHODS if method.note and method.name in found]
     if published:
         notes.append(
             "As published: Chen et al. 2019, Table 1 (5 patients) and section 3.3 (test phase, 40 patients), for "
-            "orientation."
+            "comparison."
         )
     return notes
 

@@ -46,7 +46,7 @@ def figure(quantities: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         row[0].set_ylabel(f"{' '.join(what)}\nmethod - manual ({unit})".replace("-", "\u2212"))
     for axis, method in zip(axes[0], methods, strict=True):
         axis.annotate(
-            titles[method],
+            style.wrapped(titles[method], 28),
             (0.5, 1),
             (0, 16),
             xycoords="axes fraction",

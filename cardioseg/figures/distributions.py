@@ -62,7 +62,8 @@ def figure(metrics: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
             axis.yaxis.set_minor_locator(NullLocator())
         row[0].set_ylim(0, np.nanmax([1, *table[measure.name]]) * (2.5 if missing else 1.2))
     for axis in axes[-1]:
-        axis.set_xticks(range(len(shown)), shown.values(), rotation=45, ha="right", rotation_mode="anchor")
+        labels = [style.wrapped(title, 32) for title in shown.values()]
+        axis.set_xticks(range(len(shown)), labels, rotation=45, ha="right", rotation_mode="anchor")
     drawn.align_ylabels(axes[:, 0])
     patients = {split: len(set(metrics.loc[metrics["split"] == split, "patient"])) for split in splits}
     handles = [

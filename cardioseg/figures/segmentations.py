@@ -1,6 +1,5 @@
 """Contours of every method on slices of patients (paper Fig. 4)."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -47,6 +46,6 @@ def figure(
         style.scale_bar(row[0], image, where)
         row[0].set_ylabel(f"patient {name}\nslice {z + 1} of {len(image.array)}")
     for axis, title in zip(axes[0], ["image", *titles], strict=True):
-        axis.set_title(textwrap.fill(title, 14))
+        axis.set_title(style.wrapped(title, 14))
     style.legend(drawn, structures)
     return drawn

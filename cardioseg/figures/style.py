@@ -1,5 +1,6 @@
 """What the figures share: colours, slices, contours, and files that are the same on every run."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -180,6 +181,11 @@ def scale_bar(axis: Axes, image: Volume, where: tuple[slice, slice]) -> None:
     axis.text(
         *(left, low - 0.03 * rows, f"{SCALE_BAR_MM} mm"), color="white", fontsize=6.5, va="bottom", path_effects=EDGE
     )
+
+
+def wrapped(title: str, width: int) -> str:
+    """Break a title into lines of at most `width` characters, between words."""
+    return textwrap.fill(title, width, break_on_hyphens=False)
 
 
 def write(axis: Axes, text: str) -> None:

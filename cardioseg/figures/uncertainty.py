@@ -57,7 +57,7 @@ def figure(
         style.scale_bar(row[0], image, where)
         row[0].set_ylabel(f"patient {name}\nslice {z + 1}")
     for axis, title in zip(axes[0], [*labels, *maps], strict=True):
-        axis.set_title(title)
+        axis.set_title(style.wrapped(title, 22))
     for column, title in enumerate(maps, start=len(labels)):
         drawn.colorbar(
             shown[title][0], ax=axes[:, column], location="bottom", shrink=0.85, fraction=0.02, pad=0.01, label=unit

@@ -56,7 +56,7 @@ def figure(
     """
     titles = list(dict.fromkeys(title for _, labels in patients.values() for title in labels))
     rows = len(titles) * len(patients)
-    drawn = Figure(figsize=(0.4 + 1.35 * LEVELS, 0.4 + 1.36 * rows + 0.3 * len(patients)), layout=style.tight_layout())
+    drawn = Figure(figsize=(0.6 + 1.35 * LEVELS, 0.4 + 1.36 * rows + 0.3 * len(patients)), layout=style.tight_layout())
     blocks = drawn.subfigures(len(patients), 1, squeeze=False)[:, 0]
     for block, (name, (image, labels)) in zip(blocks, patients.items(), strict=True):
         dice = ", ".join(f"{key} {_number(scores.loc[name, key])}" for key in [*structures, "mean"])
@@ -72,7 +72,7 @@ def figure(
                 style.write(axis, f"slice {z + 1}")
                 style.show(axis, image, z, where, grey)
                 style.outline(axis, labels[title][z][where], len(structures))
-            row[0].set_ylabel(title)
+            row[0].set_ylabel(style.wrapped(title, 22))
         style.scale_bar(axes[0, 0], image, where)
     style.legend(drawn, structures)
     return drawn

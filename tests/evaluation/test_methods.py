@@ -51,10 +51,10 @@ def test_the_table_says_that_source_labels_of_target_patients_were_learned_from(
         table = pd.DataFrame([(name, "test", "6", "LV", 0.9, 1.0, 3.0, "1", 1.0)], columns=columns)
         return tables.markdown(table, published=False)
 
-    said = "from the manual labels of their source images"
+    said = "the manual labels of their source images"
     assert said in notes("cascade_st_fused")
     assert said not in notes("cascade_st")
-    assert "have also learned from the target images" in notes("cascade_st")
+    assert "were also trained on the target images" in notes("cascade_st")
     assert "learned" not in notes("cascade_ft")
 
 

@@ -264,7 +264,7 @@ def test_significant_differences_are_marked():
     assert "‡" in cells(text)["U-Net (FT)"][0]
     assert "‡" not in cells(text)["U-Net (FT)"][2]
     assert "‡" not in "".join(cells(text)["U-Net"])
-    assert "that 8 patients can give, uncorrected, is 0.0078" in text
+    assert "8 patients cannot give an uncorrected p below 0.0078" in text
 
 
 def test_methods_are_compared_with_the_one_above_and_the_last():

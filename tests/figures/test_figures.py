@@ -8,6 +8,7 @@ from cardioseg.core.volumes import Volume
 from cardioseg.evaluation import measures
 from cardioseg.figures import (
     appearance,
+    bland_altman,
     distributions,
     segmentations,
     sheet,
@@ -17,6 +18,7 @@ from cardioseg.figures import (
     uncertainty,
     worst,
 )
+from clinical_quantities import quantities
 
 STRUCTURES = ["LV", "MYO", "RV"]
 SHAPE = (5, 48, 56)
@@ -62,6 +64,39 @@ def test_same_figure_gives_same_files(tmp_path):
     assert contents[0][0][:8] == b"\x89PNG\r\n\x1a\n"
     assert b"<svg" in contents[0][1]
     assert b"<dc:date>" not in contents[0][1]
+
+
+LONG = "A method whose title is as long as several words of several syllables each"
+
+
+def with_long_titles():
+    """Every figure that shows titles, with two long ones side by side."""
+    own = {"manual": labels(), LONG: labels(), f"{LONG}, twice": labels()}
+    patients = {"6": (image(), own)}
+    scores = pd.DataFrame(dict.fromkeys([*STRUCTURES, "mean"], 0.5), index=["6"])
+    shown = {"unet": LONG, "ensemble_pp": f"{LONG}, twice"}
+    entropy = {"entropy": np.ones(SHAPE)}
+    metrics = pd.concat(table(("6", "LV", 0.5), ("7", "LV", 0.6), method=name) for name in shown)
+    return {
+        "segmentations": segmentations.figure(patients, list(own), "manual", STRUCTURES),
+        "worst": worst.figure(patients, scores, STRUCTURES),
+        "uncertainty": uncertainty.figure({"6": (image(), own, entropy)}, "nats", STRUCTURES),
+        "distributions": distributions.figure(metrics, shown),
+        "bland_altman": bland_altman.figure(quantities(), shown),
+    }
+
+
+def test_long_titles_are_neither_cut_off_nor_on_top_of_each_other():
+    for name, figure in with_long_titles().items():
+        figure.draw_without_rendering()
+        titles = [found for found in figure.findobj(mpl.text.Text) if found.get_text().startswith("A method")]
+        boxes = [found.get_window_extent() for found in titles if found.get_visible()]
+        assert len(boxes) >= 2, name
+        for box in boxes:
+            assert box.x0 >= 0 and box.y0 >= 0, name
+            assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, name
+        if name != "distributions":  # there they are slanted, so that the boxes around them overlap
+            assert mpl.transforms.Bbox.count_overlaps(boxes[0], boxes[1:]) == 0, name
 
 
 def test_global_settings_are_left_alone():
