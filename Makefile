@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 CORES ?= $(shell nproc)
+# Processes that run the tests. By default there are as many as processors and memory carry (tests/conftest.py).
+WORKERS ?= auto
 # The package index for torch. By default it is pip's own; PyPI offers a build for CUDA (Linux, x86-64).
 TORCH_INDEX ?=
 
@@ -31,7 +33,7 @@ demo: $(READY)
 	.venv/bin/snakemake --cores $(CORES) $(DEMO) --report-after-run --report results/report.html
 
 test: $(READY)
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n $(WORKERS)
 
 check: $(READY) docs
 	.venv/bin/ruff check

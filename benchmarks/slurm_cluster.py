@@ -185,7 +185,7 @@ class Slurm:
     environment: dict[str, str]
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=600)
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=1200)
 
     def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("w", encoding="utf-8") as file:

@@ -44,7 +44,7 @@ def call(
 
 def snakemake(folder: Path, *arguments: str, **options: Path | str | None) -> subprocess.CompletedProcess[str]:
     """Run the tiny workflow; arguments as those of `call`."""
-    return subprocess.run(call(folder, *arguments, **options), capture_output=True, text=True, timeout=900)
+    return subprocess.run(call(folder, *arguments, **options), capture_output=True, text=True, timeout=1800)
 
 
 def planned(folder: Path, *arguments: str, **options: Path | str | None) -> Counter[str]:

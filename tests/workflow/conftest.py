@@ -1,9 +1,14 @@
-"""Finished runs of the workflow at its smallest size, made once for all tests. Tests that change one work on a copy."""
+"""Finished runs of the workflow at its smallest size, made once for all tests.
 
+Several workers (pytest-xdist) read them at once: a test that changes one, or calls Snakemake in it, works on a copy.
+"""
+
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,21 +16,49 @@ import pytest
 from bad_input import name_the_patient
 from calls import ROOT, call, snakemake, wait_for
 
+MadeOnce = Callable[[str, Callable[[Path], None]], Path]
+
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Gives the folder of a name, which the first worker that asks makes; the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder, whole = base / name / "work", base / name / "whole"
+        folder.parent.mkdir(exist_ok=True)
+        with (folder.parent / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not whole.exists():
+                assert not folder.exists(), f"{name} failed in another worker"
+                make(folder)
+                whole.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def run(made_once: MadeOnce) -> Path:
     """A folder with the finished tiny workflow on the phantom."""
-    folder = tmp_path_factory.mktemp("run")
-    finished = snakemake(folder)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        finished = snakemake(folder)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+
+    return made_once("run", make)
 
 
 @pytest.fixture(scope="session")
-def raw_run(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def raw_run(run: Path, made_once: MadeOnce) -> Path:
     """A folder with raw volumes in `data` and the workflow to the metrics; killed while it trained, and resumed."""
-    folder = tmp_path_factory.mktemp("raw") / "work"
-    shutil.copytree(run / "results" / "phantom", folder / "data")
+    return made_once("raw_run", lambda folder: resume_killed(folder, run / "results" / "phantom"))
+
+
+def resume_killed(folder: Path, data: Path) -> None:
+    """Run the workflow on a copy of raw volumes, kill it while it trains, and resume it."""
+    shutil.copytree(data, folder / "data")
     for path in (folder / "data").rglob("*.nii.gz"):
         name_the_patient(path)
     with (folder.parent / "log").open("w") as log:
@@ -39,7 +72,6 @@ def raw_run(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert snakemake(folder, "--unlock", data="data").returncode == 0
     finished = snakemake(folder, "results/metrics.csv", data="data")
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    return folder
 
 
 @pytest.fixture
@@ -48,7 +80,7 @@ def code(tmp_path: Path) -> Path:
     folder = tmp_path / "code"
     for name in ("Snakefile", "config.yaml", "profiles", "rules", "envs", "workflow_scripts", "cardioseg"):
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name)
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             folder.mkdir(exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)

@@ -1,5 +1,6 @@
 """The example configurations of demo/, each at the smallest size, to the metrics."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,13 +85,15 @@ def test_workflow_segments_another_organ(tmp_path: Path) -> None:
     assert (carried["dice"] > 0.5).all(), carried
 
 
-def test_network_from_a_library(tmp_path: Path) -> None:
-    overlay = SHORTER + "segmentation: {network: segresnet}"
-    folder = tmp_path / "work"
-    finished = snakemake(folder, "results/metrics.csv", overlay=overlay)
+def test_network_from_a_library(run: Path, tmp_path: Path) -> None:
+    """In the place of the U-Nets of a finished run, to the masks of an ensemble of one."""
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    mask = folder / "results" / "masks" / "ensemble_pp" / "6.nii.gz"
+    before = mask.read_bytes()
+    overlay = "{ensemble: [1], segmentation: {network: segresnet}}"
+    finished = snakemake(folder, "results/masks/ensemble_pp/6.nii.gz", overlay=overlay)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    table = pd.read_csv(folder / "results" / "metrics.csv")
-    assert sorted(set(table["method"])) == sorted(METHODS)
+    assert mask.read_bytes() != before
     for name, inputs in (("unet_finetuned", 1), ("cascade_finetuned", 5)):
         weights = checkpoints.load(folder / "results" / "segmentation" / "seed1" / f"{name}.pt")["weights"]
         assert weights["convInit.conv.weight"].shape == (4, inputs, 3, 3)

@@ -12,14 +12,15 @@ from calls import snakemake
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CATEGORIES = ["Clinical quantities", "Provenance", "Segmentation", "Tables", "Training", "Translation"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 
 
 @pytest.fixture(scope="module")
-def report(run: Path) -> Path:
-    made = snakemake(run, "--report", "results/report.html")
+def report(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = shutil.copytree(run, tmp_path_factory.mktemp("report") / "run")
+    made = snakemake(folder, "--report", "results/report.html")
     assert made.returncode == 0, made.stdout + made.stderr
-    return run / "results" / "report.html"
+    return folder / "results" / "report.html"
 
 
 def test_report_loads_nothing_from_elsewhere(report: Path) -> None:

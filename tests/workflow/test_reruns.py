@@ -72,8 +72,8 @@ def raw(work: Path, patient: int, name: str) -> Path:
     return heart.release_files(work / "data", patient)[name]
 
 
-def test_unchanged_run_repeats_nothing(raw_run: Path) -> None:
-    assert plan(raw_run) == NOTHING
+def test_unchanged_run_repeats_nothing(work: Path) -> None:
+    assert plan(work) == NOTHING
 
 
 def test_touched_raw_files(work: Path) -> None:
@@ -163,8 +163,8 @@ def test_changed_raw_volume_of_a_patient_to_learn_translation_from(work: Path) -
     assert steps(plan(work)) == own + AFTER_TRANSLATION
 
 
-def test_changed_postprocessing(run: Path) -> None:
-    jobs = planned(run, overlay="postprocessing: {crf: {bilateral_mm: 7}}")
+def test_changed_postprocessing(run: Path, tmp_path: Path) -> None:
+    jobs = planned(shutil.copytree(run, tmp_path / "run"), overlay="postprocessing: {crf: {bilateral_mm: 7}}")
     postprocessing, tables = {"postprocess", "postprocess_ensemble"}, {"table1", "clinical"}
     scar = {"examine", "collect_examinations"}
     figures = {"figure_segmentations", "figure_distributions", "figure_worst"}

@@ -19,6 +19,7 @@ from slurm_cluster import Slurm, command
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("slurm"),  # one node for all
     pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing()),
 ]
 
@@ -171,7 +172,7 @@ class Running:
 
     def end(self) -> str:
         """Wait for it; what it said."""
-        assert self.process.wait(timeout=600) == 0, self.log.read_text()
+        assert self.process.wait(timeout=1200) == 0, self.log.read_text()
         return self.log.read_text()
 
 
