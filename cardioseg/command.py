@@ -27,9 +27,11 @@ WRITTEN = """\
 Segment images with a trained ensemble.
 
 Written to the folder of --out:
+  report.html               what to look at first: numbers, what stands out, pictures, links; opens without a network
   masks/NAME.nii.gz         the structures, in the image's exact geometry, with the training cohort's codes
   dicom/NAME.dcm            the structures for the archive, with the patient's name (for a DICOM series)
   uncertainty/NAME.nii.gz   entropy of the ensemble's mean probabilities, from 0 (certain) to 1, in the same geometry
+  uncertainty/NAME.png      its slices
   slices/NAME.png           all slices with contours
   scar/NAME.nii.gz, .png    (if the model measures scar) 1 scar, 2 dark core in it, 3 remote myocardium; all slices
                             with their contours
@@ -50,6 +52,10 @@ exit status:
   2  wrong usage
   {REVIEW}  all images are segmented, and a person should check some of the results
 """
+NO_MODEL = (
+    "--model is missing: name a model file or a folder of results; `make demo` trains a small model on the digital "
+    "phantom in minutes, and the workflow run on your own images (docs/your_data.md) trains one for patients."
+)
 EXPORTED = """\
 Write a trained ensemble to the folder of --out, so that others can use it: ensemble.pt, with the licence given here,
 and MODEL_CARD.md, which describes it. With --onnx also the networks alone, in onnx/.
@@ -98,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         help="NIfTI file, folder of such files, folder of a DICOM series, or one of its files",
     )
     segment.add_argument(
-        "--model", type=Path, required=True, help="the workflow's file model/ensemble.pt, or its folder of results"
+        "--model", type=Path, help="the workflow's file model/ensemble.pt, or its folder of results (must be given)"
     )
     segment.add_argument("--out", type=Path, required=True, help="folder to write to")
     segment.add_argument(
@@ -135,6 +141,8 @@ def _segment(given: argparse.Namespace) -> int:
     from cardioseg.core import devices
     from cardioseg.model import batch, trained_model
 
+    if given.model is None:
+        raise InputError(NO_MODEL)
     found = inputs.find(given.images, given.out)
     device = devices.choose_any(given.device, "--device")
     if given.threads:
@@ -146,7 +154,7 @@ def _segment(given: argparse.Namespace) -> int:
     counts = {status: statuses.count(status) for status in ("review", "failed")}
     print(
         f"{len(statuses) - counts['failed']} segmented, {counts['review']} of them to be checked, "
-        f"{counts['failed']} failed. See {given.out / 'results.csv'}"
+        f"{counts['failed']} failed. See {given.out / 'report.html'}"
     )
     return FAILED if "failed" in statuses else REVIEW if "review" in statuses else DONE
 

@@ -48,8 +48,9 @@ def test_each_image_gets_mask_uncertainty_picture_and_row(cohort, results, tmp_p
     assert segment(results, out, cohort / "60.nii.gz", cohort / "61.nii.gz", "--device", "cpu") == command.REVIEW
     files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert files == [
-        *("masks/60.nii.gz", "masks/61.nii.gz", "results.csv", "results.json", "slices/60.png", "slices/61.png"),
-        *("uncertainty/60.nii.gz", "uncertainty/61.nii.gz"),
+        *("masks/60.nii.gz", "masks/61.nii.gz", "report.html", "results.csv", "results.json"),
+        *("slices/60.png", "slices/61.png"),
+        *(f"uncertainty/{name}" for name in ("60.nii.gz", "60.png", "61.nii.gz", "61.png")),
     ]
     image, mask = nib.load(cohort / "60.nii.gz"), nib.load(out / "masks" / "60.nii.gz")
     np.testing.assert_array_equal(mask.affine, image.affine)
@@ -113,6 +114,15 @@ def test_bad_arguments_are_refused_before_anything_is_written(cohort, results, t
 def test_missing_model_is_refused(cohort, tmp_path, capsys):
     assert segment(tmp_path / "model.pt", tmp_path / "out", cohort / "60.nii.gz") == command.FAILED
     assert "no such model" in capsys.readouterr().err
+
+
+def test_call_without_a_model_says_how_to_get_one(cohort, tmp_path, capsys):
+    call = ["segment", str(cohort / "60.nii.gz"), "--out", str(tmp_path / "out")]
+    assert command.main(call) == command.FAILED
+    said = capsys.readouterr().err
+    assert "--model is missing" in said
+    assert "make demo" in said
+    assert not (tmp_path / "out").exists()
 
 
 def as_other_image(path, target):
@@ -286,7 +296,9 @@ def test_image_with_an_unusable_name_gets_a_usable_one(cohort, results, tmp_path
     assert list(masks) == [f"{names[0]}.nii.gz"]
     assert names[0].isprintable()
     assert {path.name for path in tmp_path.iterdir()} == {"data", "out"}
-    assert {path.name for path in out.iterdir()} == {"masks", "slices", "uncertainty", "results.csv", "results.json"}
+    assert {path.name for path in out.iterdir()} == {
+        *("masks", "slices", "uncertainty", "report.html", "results.csv", "results.json")
+    }
 
 
 def test_closed_pipe_does_not_end_the_batch(cohort, results, tmp_path):
@@ -337,7 +349,8 @@ def test_full_disk_is_reported_and_leaves_no_partial_result(cohort, results, tmp
         f"Error: {tmp_path}: No space left on device. Make room and give the same command again.\n"
     )
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
-    assert files == ["masks/60.nii.gz", "results.csv", "results.json", "slices/60.png", "uncertainty/60.nii.gz"]
+    pictures = ["slices/60.png", "uncertainty/60.nii.gz", "uncertainty/60.png"]
+    assert files == ["masks/60.nii.gz", "results.csv", "results.json", *pictures]
     assert results_of(tmp_path)[1] == ["60"]
     monkeypatch.setattr(volumes, "write_bytes", write)
     assert segment(results, tmp_path, *images) == command.REVIEW

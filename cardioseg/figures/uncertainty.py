@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from cardioseg.core.volumes import Volume
-from cardioseg.figures import style
+from cardioseg.figures import sheet, style
 
 
 @style.styled
@@ -64,3 +65,24 @@ def figure(
         )
     style.legend(drawn, structures, "lower left")
     return drawn
+
+
+def slices(entropy: np.ndarray, labels: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """Lay a map of the uncertainty about a mask into one picture, whose colours are those of the figure.
+
+    Parameters
+    ----------
+    entropy : ndarray, shape (z, y, x)
+        The map, from 0 to 1.
+    labels : ndarray of int, shape (z, y, x)
+        The mask.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x, 4)
+        The slices, in the places that they have in `sheet.figure`.
+    """
+    where = style.window(labels, spacing)
+    return colormaps["inferno"](np.clip(sheet.mosaic(entropy[:, *where], 0), 0, 1), bytes=True)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
+import matplotlib.image
 import numpy as np
 import torch
 
@@ -18,8 +19,8 @@ from cardioseg.clinical.examination import Examination
 from cardioseg.cohort import inputs, orientation
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
-from cardioseg.figures import bulls_eye, scar_slices, sheet, style
-from cardioseg.model import assessment, results, trained_model
+from cardioseg.figures import bulls_eye, scar_slices, sheet, style, uncertainty
+from cardioseg.model import assessment, page, results, trained_model
 from cardioseg.model.trained_model import TrainedModel
 
 BAR = 24
@@ -35,7 +36,8 @@ def segment(
 ) -> list[str]:
     """Segment images and write what `command.WRITTEN` lists.
 
-    An image that fails does not stop the others. The tables are written again after every image. Results of other
+    An image that fails does not stop the others. The tables are written again after every image, the page at the end.
+    Results of other
     images in the folder remain (see `results.Results.name`).
 
     Parameters
@@ -78,6 +80,7 @@ def segment(
             _tell(kept.entries[name], list(model.structures))
             statuses.append(row["status"])
             _bar(len(statuses), len(named), time.monotonic() - began)
+        page.write(out, shared, list(kept.entries.values()))
     return statuses
 
 
@@ -129,6 +132,8 @@ def _segment_one(
     )
     with kept.replacing(name) as aside:
         inputs.write_map(aside / "uncertainty" / name, found.entropy, image)
+        uncertain = aside / "uncertainty" / f"{name}.png"
+        matplotlib.image.imsave(uncertain, uncertainty.slices(found.entropy, found.labels, volume.spacing))
         picture = aside / "slices" / f"{name}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         style.save(sheet.figure(volume, found.labels, "\n".join([name, *judged.reasons]), structures), [picture])
