@@ -20,7 +20,7 @@ if EXAMINATIONS:
         input:
             raw=raw_image,
             mask=f"results/masks/{FINAL.name}/{{patient}}.nii.gz",
-            labels=lambda wildcards: COHORT.volumes[TARGET, wildcards.patient].labels or [],
+            labels=lambda wildcards: volume(TARGET, wildcards.patient).labels or [],
         output:
             **EXAMINED,
             entries="results/examinations/{patient}.json",
@@ -35,6 +35,7 @@ if EXAMINATIONS:
         params:
             method=FINAL.name,
             structures=STRUCTURES,
+            codes=CODES[TARGET],
             settings={name: section(name) for name in ("clinical", "scar", "segments")},
             code=code("examine.py"),
         script:

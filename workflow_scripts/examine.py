@@ -11,7 +11,7 @@ with job(snakemake):
     image = volumes.read_image(given.raw)
     masks = {params.method: volumes.read_labels(given.mask, params.structures, image).array}
     if given.labels:
-        masks["manual"] = volumes.read_labels(given.labels, params.structures, image).array
+        masks["manual"] = volumes.read_labels(given.labels, params.codes, image).array
     examined = {
         method: examination.examine(image, labels, list(params.structures), params.settings)
         for method, labels in masks.items()
