@@ -232,6 +232,7 @@ def untrained(size: str) -> trained_model.TrainedModel:
     return trained_model.TrainedModel(
         settings=settings,
         structures=structures,
+        translation=config["translation"],
         localiser=localisation.network(settings["localisation"], 1 + len(structures)),
         members={
             seed: cascade.Cascade(

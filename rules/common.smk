@@ -116,6 +116,12 @@ def localiser_settings():
     return section("localisation") | looks
 
 
+def translation_settings():
+    """What the translation depends on: histogram matching reads none of MUNIT's settings."""
+    settings = section("translation")
+    return {"method": "histogram"} if settings["method"] == "histogram" else settings
+
+
 def segmentation_settings(phase):
     """What a phase of the segmentation's training is run with; phase: a section with its length and step size."""
     settings = section("segmentation")

@@ -25,7 +25,7 @@ rule export:
             name: section(name)
             for name in ("resampling", "localisation", "cropping", "postprocessing", "clinical", "scar", "segments")
         }
-        | {"segmentation": prediction_settings()}
+        | {"segmentation": prediction_settings(), "translation": translation_settings()}
         | (
             {"registration": section("registration"), "fusion": section("fusion"), "seed": config["seed"]}
             if "predicted" in FUSED

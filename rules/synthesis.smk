@@ -19,7 +19,7 @@ rule synthesise:
     resources:
         gpu=1,
     params:
-        settings=section("translation"),
+        settings=translation_settings(),
         patients=SPLITS["labelled"],
         samples=config["synthesis"]["samples"],
         seed=config["seed"],

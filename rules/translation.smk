@@ -17,7 +17,7 @@ rule train_translation:
     resources:
         gpu=1,
     params:
-        settings=section("translation"),
+        settings=translation_settings(),
         seed=config["seed"],
         code=code("train_translation.py"),
     script:

@@ -67,6 +67,9 @@ def text(model: TrainedModel, onnx: str | None) -> str:
                 ),
             ],
         ),
+        "## Translation",
+        f"The translations of the {cohort['source']} images were made with these settings:",
+        _yaml(model.translation),
         "## How well it did",
         _performance(cohort),
         "## What is flagged",
@@ -75,7 +78,7 @@ def text(model: TrainedModel, onnx: str | None) -> str:
         f"(mean Dice between them below {LEAST_AGREEMENT:g}); with a segmentation that reaches the crop's edge; and "
         "with doubt which way round the image is stored.",
         "## What is done to an image",
-        f"```yaml\n{yaml.safe_dump(model.settings, sort_keys=False, default_flow_style=None)}```",
+        _yaml(model.settings),
         "## Versions",
         _table(("component", "version"), list(model.versions.items())),
         "## Source files",
@@ -112,6 +115,10 @@ def _performance(cohort: Mapping[str, Any]) -> str:
         f"{cohort['seen']} of them were in the training set.\n\n"
         + _table(("structure", "Dice, mean (standard deviation)", "patients"), rows)
     )
+
+
+def _yaml(settings: Mapping[str, Any]) -> str:
+    return f"```yaml\n{yaml.safe_dump(dict(settings), sort_keys=False, default_flow_style=None)}```"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -43,8 +43,11 @@ def check_about(about: Mapping[str, Any], sections: Sequence[str]) -> None:
         raise ValueError("the networks cannot halve the crop as often as they must")
     if not structures or not all(type(code) is int and 0 < code < 2**31 for code in structures.values()):
         raise ValueError("structures without codes")
-    if not all(isinstance(about[name], dict) for name in ("versions", "sources")) or type(about["licence"]) is not str:
-        raise TypeError("versions, sources or licence of another type")
+    if (
+        not all(isinstance(about[name], dict) for name in ("translation", "versions", "sources"))
+        or type(about["licence"]) is not str
+    ):
+        raise TypeError("translation, versions, sources or licence of another type")
     for name in structures:
         least, most = map(float, cohort["volumes_ml"][name])
         if not 0 <= least <= most:

@@ -20,7 +20,7 @@ from cardioseg.preprocessing import localisation, resampling
 from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
 
-FORMAT = "cardioseg ensemble 4"
+FORMAT = "cardioseg ensemble 5"
 # The model file in a folder of results.
 FILE = Path("model", "ensemble.pt")
 # The sections of the configuration that say what is done to an image.
@@ -28,7 +28,7 @@ SECTIONS = ("resampling", "localisation", "cropping", "segmentation", "postproce
 # What is kept beside these for source images of new patients.
 OF_SOURCE = ("registration", "fusion", "seed")
 # Contents of the file other than weights.
-ABOUT = ("settings", "structures", "cohort", "versions", "sources", "licence")
+ABOUT = ("settings", "structures", "translation", "cohort", "versions", "sources", "licence")
 LICENCE = (
     "None is stated. What was learnt from patients' images is bound by the terms of the training cohort: ask its owner "
     "before you pass this on."
@@ -45,6 +45,8 @@ class TrainedModel:
         The configuration's sections of `SECTIONS`, with source networks also of `OF_SOURCE`.
     structures : dict of str to int
         Codes in masks, in the order of the networks' classes.
+    translation : dict
+        The configuration's `translation`: how the synthetic images were made that the networks learned from.
     localiser : Module
         The network that finds the heart; has a `stride`.
     members : dict of int to Module
@@ -63,6 +65,7 @@ class TrainedModel:
 
     settings: dict[str, Any]
     structures: dict[str, int]
+    translation: dict[str, Any]
     localiser: nn.Module
     members: dict[int, nn.Module]
     cohort: dict[str, Any]
@@ -132,7 +135,8 @@ def gather(
     Parameters
     ----------
     settings : mapping
-        The configuration, or at least its sections of `SECTIONS`, with source networks also of `OF_SOURCE`.
+        The configuration, or at least its sections of `SECTIONS` and `translation`, with source networks also of
+        `OF_SOURCE`.
     structures : mapping of str to int
         Codes in masks, in the order of the networks' classes.
     localiser : Path or str
@@ -158,6 +162,7 @@ def gather(
     return TrainedModel(
         settings={name: settings[name] for name in (*SECTIONS, *(OF_SOURCE if source_networks else ()))},
         structures=dict(structures),
+        translation=dict(settings["translation"]),
         localiser=localisation.load(settings["localisation"], classes, localiser),
         members={
             seed: cascade.load(settings["segmentation"], classes, first, second)

@@ -21,7 +21,7 @@ CODES = {"LV": 500, "MYO": 200, "RV": 600}
 
 def model(known_ml=(50.0, 400.0)):
     cohort = {"volumes_ml": dict.fromkeys(CODES, known_ml)}
-    return TrainedModel(rings.SETTINGS, CODES, torch.nn.Identity(), {}, cohort, {}, {}, "")
+    return TrainedModel(rings.SETTINGS, CODES, {}, torch.nn.Identity(), {}, cohort, {}, {}, "")
 
 
 @pytest.fixture

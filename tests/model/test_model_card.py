@@ -22,6 +22,8 @@ def test_card_describes_the_model(model):
         "towards (-1.00, 0.00, 0.00), rows towards (0.00, 1.00, 0.00)",
         "| bSSFP images with labels | 2 |",
         "| voxels of LGE images (z, y, x) | 5 x 0.7 x 0.75 to 6 x 0.8 x 0.75 mm |",
+        "method: munit",
+        "mlp_width: ",
         "Labelled bSSFP images of 1 of them were in the training set",
         "| LV | 0.850 (0.071) | 2 |",
         "spacing_mm: 2.5",
