@@ -8,30 +8,46 @@ import psutil
 import pytest
 import torch
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from cardioseg.core import precision
 
 GB_PER_WORKER = 3  # pytest itself, and the jobs of a workflow that it runs
+WORKFLOWS = "tests/workflow/"
+# Files there with fixtures of their own.
+WHOLE = [f"{WORKFLOWS}test_slurm.py", f"{WORKFLOWS}test_report.py"]
 
 torch.set_num_threads(1)
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Workers of `pytest -n auto`: a workflow keeps several processors busy, and waits at times."""
     processors = len(os.sched_getaffinity(0))
     return max(1, min(1 + processors // 2, psutil.virtual_memory().available // (GB_PER_WORKER << 30)))
 
 
+class Scheduler(LoadScopeScheduling):
+    """Gives each worker whole files, so that their fixtures are made once, but tests of workflows one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if file.startswith(WORKFLOWS) and file not in WHOLE else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduler:
+    config.option.loadscopereorder = False  # the order is that of pytest_collection_modifyitems
+    return Scheduler(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For several workers: what takes longest comes first, and a file is one worker's, but for those of workflows."""
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        if item.path.parent.name != "workflow":
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-    items.sort(key=lambda item: (item.path.parent.name != "workflow", item.path.name != "test_slurm.py"))
+    """For several workers: what takes longest comes first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (not item.nodeid.startswith(WORKFLOWS), not item.nodeid.startswith(WHOLE[0])))
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from calls import snakemake
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CATEGORIES = ["Clinical quantities", "Provenance", "Segmentation", "Tables", "Training", "Translation"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
