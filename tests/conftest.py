@@ -1,6 +1,7 @@
 """What all tests share: one thread, the workflow's scripts to import, property tests that draw the same every time."""
 
 import os
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -8,8 +9,6 @@ import psutil
 import pytest
 import torch
 from hypothesis import settings
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from cardioseg.core import precision
 
@@ -30,16 +29,16 @@ def pytest_xdist_auto_num_workers() -> int:
     return max(1, min(1 + processors // 2, psutil.virtual_memory().available // (GB_PER_WORKER << 30)))
 
 
-class Scheduler(LoadScopeScheduling):
-    """Gives each worker whole files, so that their fixtures are made once, but tests of workflows one by one."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return nodeid if file.startswith(WORKFLOWS) and file not in WHOLE else file
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduler:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each worker gets whole files, so that their fixtures are made once, but tests of workflows one by one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if file.startswith(WORKFLOWS) and file not in WHOLE else file
+
     config.option.loadscopereorder = False  # the order is that of pytest_collection_modifyitems
     return Scheduler(config, log)
 
