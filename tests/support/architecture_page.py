@@ -139,7 +139,7 @@ def folders(arrows: Arrows) -> list[str]:
 
 def summary(name: str) -> str:
     """The first line of a folder's docstring."""
-    path = ROOT / "cardioseg" / name
+    path = ROOT / "cardioseg" / ("" if name == "cardioseg" else name)
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return (ast.get_docstring(ast.parse(source.read_text())) or "").splitlines()[0]
 
