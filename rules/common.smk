@@ -1,3 +1,4 @@
+import os
 import sys
 from dataclasses import astuple
 
@@ -32,6 +33,8 @@ try:
     for path in workflow.configfiles if workflow.is_main_process else []:
         configuration.check_file(path)
     configuration.check(config)
+    if config["data"]:  # written in a file, where no shell expands ~
+        config["data"] = os.path.expanduser(config["data"])
     # Jobs of a running workflow see what the main process has checked.
     COHORT = plan(config, check=workflow.is_main_process, code=code("support/planning.py"))
     ORIGIN = None

@@ -185,7 +185,9 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
     if series:
         return [argument]
     if not found and not unreadable:
-        raise InputError(f"{argument}: no image in this folder; expected NIfTI images (.nii or .nii.gz) or DICOM.")
+        raise InputError(
+            f"{argument}: no image in this folder; expected NIfTI images (.nii or .nii.gz) or DICOM, not in an archive."
+        )
     # A folder that cannot be read fails as an image does, and is named with the others.
     return sorted(found + unreadable)
 

@@ -105,7 +105,8 @@ def relative_files(folder: Path | str, without: Path | None = None) -> list[str]
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
-            f"data: {folder} is not a folder; expected the folder of the unzipped release or of your cohort."
+            f"data: {folder} is not a folder; expected the folder of the unzipped release or of your cohort, as seen "
+            "from the folder of --directory."
         )
     below = walk(folder, _unreadable, without)
     return sorted((parent / name).relative_to(folder).as_posix() for parent, names in below for name in names)

@@ -251,7 +251,7 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
     elif error.validator == "type":
         expected = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
         advice = " YAML takes 1e-4 for text: write 1.0e-4 or 0.0001." if _is_number_as_text(error.instance) else ""
-        if not isinstance(error.instance, list | dict):
+        if not isinstance(error.instance, list | dict | str):
             advice += "".join(f" {other}" for key, other in OTHER_SPELLINGS.items() if path().startswith(key))
         shown = error.instance if isinstance(error.instance, datetime.date) else repr(error.instance)
         yield f"{path()}: {shown} is not {' or '.join(TYPES[name] for name in expected)}.{advice}"
@@ -264,7 +264,7 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
 
 def _is_number_as_text(value: Any) -> bool:
     try:
-        return isinstance(value, str) and math.isfinite(float(value))
+        return isinstance(value, str) and "e" in value.lower() and math.isfinite(float(value))
     except ValueError:
         return False
 
@@ -296,6 +296,8 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
             pattern = configuration["cohort"][role][key]
             if pattern.count("{patient}") != 1:
                 yield f"cohort.{role}.{key}: expected {{patient}} exactly once, got {pattern!r}."
+            elif "\\" in pattern:
+                yield f"cohort.{role}.{key}: {pattern!r}; expected / between folders."
             elif {"", ".", ".."} & set(pattern.split("/")):
                 yield f"cohort.{role}.{key}: {pattern!r}; expected a path below `data`, without . and .. in it."
             elif pattern in patterns:

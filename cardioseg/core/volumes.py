@@ -5,6 +5,7 @@ coordinates in mm.
 """
 
 import gzip
+import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -384,7 +385,7 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Im
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it. Ask its owner, or change its permissions.") from error
     except UNREADABLE as error:
-        raise InputError(f"{path}: cannot be read as NIfTI ({error}). Download or export the file again.") from error
+        raise InputError(f"{path}: cannot be read as NIfTI ({error}). {_advice(path)}") from error
     if not isinstance(image, nib.nifti1.Nifti1Image):
         raise InputError(f"{path}: is {type(image).__name__}; expected NIfTI (.nii or .nii.gz). Convert the file.")
     # (x, y, z, 1), as converters write it, is as clear as (x, y, z).
@@ -402,6 +403,18 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Im
             f"expected at most {MAXIMAL_VOXELS}, or the file is damaged."
         )
     return image
+
+
+def _advice(path: Path) -> str:
+    """What to do about a file that nibabel does not know: it goes by the name, and browsers unpack what they load."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"\x1f\x8b" and path.suffix.lower() != ".gz":
+        return "It is compressed: rename it to .nii.gz."
+    # NIfTI begins with the length of its header, in either order of bytes.
+    if start in (struct.pack("<i", 348), struct.pack(">i", 348)) and path.suffix.lower() == ".gz":
+        return "It is not compressed: rename it to .nii."
+    return "Download or export the file again."
 
 
 def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:

@@ -185,7 +185,7 @@ def find(path: Path | str) -> Path:
     Parameters
     ----------
     path : Path or str
-        The file, or a workflow's folder of results, which has it as `FILE`.
+        The file, the folder that holds it, or a workflow's folder of results, which has it as `FILE`.
 
     Returns
     -------
@@ -198,7 +198,9 @@ def find(path: Path | str) -> Path:
         There is no such file.
     """
     path = Path(path)
-    file = path / FILE if path.is_dir() else path
+    file = path
+    if path.is_dir():
+        file = path / FILE.name if (path / FILE.name).is_file() else path / FILE
     if not file.is_file():
         raise InputError(
             f"{file}: no such model; expected the file {FILE.name} that the workflow writes at its end, or the folder "
@@ -386,9 +388,9 @@ def _from_file(path: Path) -> TrainedModel:
 
 def _check_sources(file: Path, sources: Mapping[str, str]) -> None:
     """Raise InputError where a file that a model was made from has another content in the model's folder of results."""
-    folder = file.absolute().parents[1]
-    if file.absolute().relative_to(folder) != FILE:
+    if file.absolute().parts[-2:] != FILE.parts:
         return
+    folder = file.absolute().parents[1]
     # By their paths from the folder that holds the results, whatever these are called now.
     now = {name: folder.joinpath(*Path(name).parts[1:]) for name in sources}
     changed = [

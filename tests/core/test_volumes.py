@@ -219,6 +219,15 @@ def test_file_that_is_gz_only_by_name_is_refused(tmp_path, path):
     assert "not a gzip file" in message
 
 
+def test_compression_that_the_name_does_not_tell(path, tmp_path):
+    """Browsers unpack what they load, under the name that it had."""
+    content = gzip.decompress(save(path, intensities()).read_bytes())
+    (tmp_path / "unpacked.nii.gz").write_bytes(content)
+    assert "rename it to .nii." in failure(volumes.read_image, tmp_path / "unpacked.nii.gz")
+    (tmp_path / "packed.nii").write_bytes(gzip.compress(content))
+    assert "rename it to .nii.gz." in failure(volumes.read_image, tmp_path / "packed.nii")
+
+
 def test_other_formats(tmp_path):
     path = tmp_path / "image.mgz"
     nib.save(nib.MGHImage(intensities().astype(np.int32).T, affine()), path)

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,5 +141,11 @@ def test_weights_that_do_not_fit_the_settings(results):
         )
 
 
-def test_folder_of_results_stands_for_the_model_file_in_it(results):
+def test_folders_stand_for_the_model_file_in_them(results):
     assert trained_model.find(results) == trained_model.find(results / "model" / "ensemble.pt")
+    assert trained_model.find(results / "model") == trained_model.find(results)
+
+
+def test_model_file_may_lie_anywhere():
+    """At the root, as in a container, too: there are no results around it to compare it with."""
+    trained_model._check_sources(Path("/ensemble.pt"), {"results/metrics.csv": "0"})

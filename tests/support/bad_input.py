@@ -297,7 +297,7 @@ IMAGES = [
     image("last four bytes missing", content(lambda stored: stored[:-4]), DAMAGED),
     image("one byte changed", content(lambda stored: flipped_byte(uncompressed(stored))), DAMAGED),
     image("text after the end", content(lambda stored: stored + b"<html>"), DAMAGED),
-    image("not compressed, though named .gz", content(gzip.decompress), "not a gzip"),
+    image("not compressed, though named .gz", content(gzip.decompress), "It is not compressed: rename it to .nii."),
     image("compressed twice", content(gzip.compress), UNREADABLE),
     image("web page in its place", content(lambda stored: b"<html>404</html>" * 50), UNREADABLE),
     image("1000 zeros", content(lambda stored: gzip.compress(bytes(1000))), UNREADABLE),
@@ -686,6 +686,11 @@ COHORTS = [
     ),
     Case(
         "pattern that leaves the folder", pattern_of("target", "../patient{patient}_LGE.nii.gz"), "cohort.target.image"
+    ),
+    Case(
+        "pattern with the backslashes of Windows",
+        pattern_of("target", "lge\\patient{patient}_LGE.nii.gz"),
+        "expected / between folders",
     ),
     Case(
         "pattern without {patient}",

@@ -137,8 +137,10 @@ def test_unknown_patient_as_a_target(work: Path) -> None:
         assert "Traceback" not in ended.stderr
 
 
-def test_configuration_of_another_system(work: Path) -> None:
-    """Windows ends lines by two characters and may begin a file with a mark."""
-    overlay = prepare(work, bad_input.Case("sound", lambda data, config: None))
+def test_configuration_of_another_system(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows ends lines by two characters and may begin a file with a mark; ~ is the home folder, as in a shell."""
+    monkeypatch.setenv("HOME", str(work))
+    overlay = prepare(work, bad_input.Case("sound", lambda data, config: None)).replace("data: data", "data: ~/data")
+    assert "~" in overlay
     ended = snakemake(work, "--dry-run", overlay="\ufeff" + overlay.replace("\n", "\r\n"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
