@@ -120,7 +120,11 @@ def write_patient(
     ----------
     folder : Path
         The folder of the release.
-    patient, seed, matrix_scale, modalities
+    patient, seed : int
+        As in `draw_patient`.
+    matrix_scale : float
+        As in `draw_patient`.
+    modalities : iterable of {'bSSFP', 'LGE', 'T2'}
         As in `draw_patient`.
 
     Raises

@@ -43,12 +43,18 @@ def train(
     settings: Mapping[str, Any],
     run: training_loop.Run,
 ) -> tuple[Histograms, list[dict[str, float]]]:
-    """Measure the intensities of all target volumes; the source, the settings and the run are not needed.
+    """Measure the intensities of all target volumes.
 
     Parameters
     ----------
-    source, target, settings, run
-        See `translators.Translator`.
+    source : sequence of ndarray
+        Not needed, see `translators.Translator`.
+    target : sequence of ndarray, shape (z, y, x)
+        The target's volumes, float32 in [-1, 1].
+    settings : mapping
+        Not needed.
+    run : Run
+        Not needed.
 
     Returns
     -------
@@ -115,12 +121,14 @@ def synthesise(network: Histograms, images: np.ndarray, styles: np.ndarray, devi
 
     Parameters
     ----------
-    network, device
+    network : Histograms
         Not needed, see `translators.Translator`.
     images : ndarray of float32, shape (z, y, x)
         The source volume in [-1, 1].
     styles : ndarray of float32, shape (n, LEVELS)
         Quantiles, as from `sample_styles`.
+    device : torch.device
+        Not needed.
 
     Returns
     -------
