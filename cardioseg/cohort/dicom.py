@@ -51,7 +51,7 @@ FRAME_ATTRIBUTES = (
     ("PlaneOrientationSequence", "ImageOrientationPatient", 6),
     ("PixelMeasuresSequence", "PixelSpacing", 2),
 )
-# What part of a complex signal an image is of, by the words of ImageType (PS3.3 C.8.3.1.1.1, and vendors' own).
+# Which part of the complex signal an image shows, by the words in ImageType (PS3.3 C.8.3.1.1.1, and vendors' own).
 MAGNITUDE = "magnitude"
 PARTS = {
     **dict.fromkeys(("M", "MAG", "MAGNITUDE"), MAGNITUDE),
@@ -62,10 +62,10 @@ PARTS = {
 # GE writes OTHER into ImageType, and the part of the signal into an element of its own.
 GE_PART = (0x0043, 0x102F)
 GE_PARTS = (MAGNITUDE, "phase", "real part", "imaginary part")
-# What all images of a stack have in common, as far as their headers say it. Numbers may differ by a fifth.
+# Attributes that all images of a stack must share, if their headers have them. Numbers may differ by a fifth.
 SHARED = ("StudyInstanceUID", "PatientID", "ScanningSequence", "EchoTime", "FlipAngle")
 SHARED_TOLERANCE = 0.2
-# What slices of a stack may differ in, if rarely: it is noted.
+# Attributes in which the slices of a stack seldom differ. A difference is noted.
 NOTED = ("ImageType", "SequenceName", "SeriesDescription")
 DESCRIBING = ("SeriesNumber", "SeriesDescription")
 IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
@@ -78,7 +78,7 @@ PATIENT_AND_STUDY = {
 
 @dataclass(frozen=True)
 class Series:
-    """A volume, and what a segmentation of it must refer to.
+    """A volume, and the headers that a segmentation of it must refer to.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Series:
 
 @dataclass(frozen=True)
 class _Frame:
-    """One image (y, x) with its place.
+    """One image (y, x) with its position.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ def read_series(path: Path | str) -> Series:
         The files are not one complete, straight, evenly spaced stack of grey images of one kind.
     """
     path = Path(path)
-    with warnings.catch_warnings(action="ignore"):  # of malformed values, which they quote, a patient's name too
+    with warnings.catch_warnings(action="ignore"):  # they quote malformed values, such as a patient's name
         try:
             return _read_series(path)
         except InputError:
@@ -174,7 +174,7 @@ def _read_series(path: Path) -> Series:
 
 
 def series_of(path: Path | str) -> str:
-    """Return the UID of the series that a file is one image of; empty where it names none or is a stack itself."""
+    """Return the UID of the series that a file belongs to. It is empty if the file names none or is a stack itself."""
     header = _read(Path(path), ["SeriesInstanceUID", "NumberOfFrames"])
     return "" if _number_of_frames(header) > 1 else str(header.get("SeriesInstanceUID") or "")
 
@@ -330,9 +330,9 @@ def _unreadable(error: OSError) -> NoReturn:
 
 
 def _is_no_image(header: Dataset) -> bool:
-    """Whether a file is a directory, raw data, a report, a presentation state: an object that has no image in it.
+    """Whether a file holds no image, but a directory, raw data, a report or a presentation state.
 
-    Standard classes tell that by their names. Of a vendor's own it is known of a file that says nothing of a matrix.
+    The names of the standard classes tell this. A file of a vendor's own class holds no image if it has no matrix size.
     """
     kind = pydicom.uid.UID(header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID") or "")
     if not kind:
@@ -343,13 +343,13 @@ def _is_no_image(header: Dataset) -> bool:
 
 
 def _modality(header: Dataset) -> str:
-    """The modality that an image's class tells where an anonymiser took the attribute away; empty for most classes."""
+    """Return the modality by the image's class, for files that lost the attribute; empty for most classes."""
     kind = header.get("SOPClassUID")
     return "MR" if kind and re.match(r"(Enhanced |Legacy Converted Enhanced )?MR ", kind.name) else ""
 
 
 def _description(header: Dataset) -> str:
-    """Number and description of a series, as far as they are there, for a list of series."""
+    """Return number and description of a series, where its header has them, for a list of series."""
     words = " ".join(str(header.get(name) or "") for name in DESCRIBING).split()
     shown = "".join(letter for letter in " ".join(words) if letter.isprintable())
     return f"{shown}: " if shown else ""
@@ -359,7 +359,7 @@ def _read(file: Path, keywords: list[str] | None = None) -> Dataset:
     """Read a file, or only some keywords of its header."""
     try:
         header = pydicom.dcmread(file, stop_before_pixels=keywords is not None, specific_tags=keywords, force=True)
-        if "TransferSyntaxUID" not in header.file_meta:  # without a preamble it stands nowhere
+        if "TransferSyntaxUID" not in header.file_meta:  # a file without a preamble does not name it
             implicit = pydicom.uid.ImplicitVRLittleEndian
             header.file_meta.TransferSyntaxUID = implicit if header.original_encoding[0] else EXPLICIT
         return header
@@ -437,7 +437,7 @@ def _numbers(
 
 
 def _part(header: Dataset, number: int) -> str:
-    """Which part of the complex signal a frame is of, one of `PARTS`; magnitude where its header does not say."""
+    """Return the part of the complex signal that a frame shows, a value of `PARTS`; by default magnitude."""
     own = header.get("PerFrameFunctionalGroupsSequence", [])[number : number + 1]
     shared = header.get("SharedFunctionalGroupsSequence", [])
     words: list[str] = []
@@ -452,16 +452,16 @@ def _part(header: Dataset, number: int) -> str:
 
 
 def _words(value: object) -> list[str]:
-    """Values of an attribute, of which there may be none, one or several."""
+    """Return the values of an attribute as a list; an attribute may have none, one or several."""
     if value is None:
         return []
     return [str(word) for word in ([value] if isinstance(value, str) or not isinstance(value, Sequence) else value)]
 
 
 def _choose_part(frames: dict[Path, list[_Frame]]) -> list[str]:
-    """Leave the magnitude images where each has another of the same place beside it; returns notes.
+    """Keep only the magnitude images if they are a whole stack beside images of other parts; return notes.
 
-    Raises InputError where slices are of several parts of the signal and no whole stack of magnitude images is there.
+    Raises InputError if the slices show several parts of the signal and the magnitude images are not a whole stack.
     """
     everything = [frame for of_file in frames.values() for frame in of_file]
     parts = {frame.part for frame in everything}
@@ -505,13 +505,13 @@ def _check_shared(headers: dict[Path, Dataset]) -> None:
 
 
 def _differences(headers: Sequence[Dataset]) -> list[str]:
-    """Return a note for each attribute of `NOTED` that differs by more than a number, as those of breath-holds do."""
+    """Return a note for each attribute of `NOTED` that differs in more than numbers. Breath-holds differ in numbers."""
     values = {name: {re.sub(r"[0-9]+", "", _shown(header, name)) for header in headers} for name in NOTED}
     return [f"{name} differs between its files: images of several series?" for name in NOTED if len(values[name]) > 1]
 
 
 def _alike(one: object, other: object) -> bool:
-    """Whether two values of an attribute may be those of one series; what is missing contradicts nothing."""
+    """Whether two values of an attribute can belong to one series. A missing value can belong to any."""
     if one in (None, "") or other in (None, ""):
         return True
     try:
@@ -531,7 +531,10 @@ def _positions(source: Dataset) -> list[PlanePositionSequence]:
 
 
 def _source(header: Dataset, frames: Sequence[_Frame], first: _Frame, slice_spacing: float) -> Dataset:
-    """Return what a segmentation needs of a file's header, in one form for all scanners; `first` stands for all."""
+    """Return the attributes that a segmentation needs from a file's header, in one form for all scanners.
+
+    Matrix, orientation and spacing are those of `first`, because all frames share them.
+    """
     source = Dataset()
     for name in IDENTIFIERS:
         if header.get(name):

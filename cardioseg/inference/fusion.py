@@ -17,7 +17,7 @@ from cardioseg.registration import elastix
 def predicted_labels(
     members: Sequence[np.ndarray], crop: Volume, raw: Volume, settings: postprocessing.Settings
 ) -> np.ndarray:
-    """Label a source image by the networks that were trained on source images, in the place of manual labels.
+    """Label a source image with the networks that were trained on source images.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def predicted_labels(
     raw : Volume, shape (z, y, x)
         The raw source image.
     settings : postprocessing.Settings
-        Of the post-processing, of which the morphology is applied.
+        Settings of the post-processing. Only the morphology is applied.
 
     Returns
     -------
@@ -76,22 +76,22 @@ def carry(
 
 
 def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) -> np.ndarray:
-    """Average a network's probabilities with registered labels, which are blurred since registration is not exact.
+    """Average a network's probabilities with registered labels, which are blurred because registration is not exact.
 
     Parameters
     ----------
-    probabilities
-        (classes, z, y, x), sum to one over the classes.
-    witness
-        Labels (z, y, x) of the same slices, on a grid that need not be the same in-plane. Slices without a structure
-        bear no witness: there the other examination may have none.
-    settings
-        `weight` of the witness in [0, 1], and `blur_mm`, the standard deviation in-plane.
+    probabilities : Volume, shape (classes, z, y, x)
+        Probabilities that sum to 1 over the classes.
+    witness : Volume, shape (z, y, x)
+        Labels of the same slices; the in-plane grid may differ. Slices without a structure are left out, because the
+        other examination may not reach there.
+    settings : mapping
+        `weight` of the witness, from 0 to 1, and `blur_mm`, the in-plane standard deviation of the blur in mm.
 
     Returns
     -------
-    numpy.ndarray
-        (classes, z, y, x; float32) on the probabilities' grid; sums to one over the classes.
+    ndarray of float32, shape (classes, z, y, x)
+        Probabilities on the grid of `probabilities`, which sum to 1 over the classes.
 
     Raises
     ------

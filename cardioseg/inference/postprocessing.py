@@ -241,11 +241,10 @@ def smooth(labels: np.ndarray, spacing: tuple[float, float, float], settings: Mo
 
     - The union: a voxel that the closing adds gets the label of the nearest voxel of a structure, in mm.
     - The labels of `order`, one after the other, from the enclosing structure to the enclosed one. A closing stays
-    within the
-      closed union, and never takes a voxel of a label later in `order`: a ring of myocardium does not swallow a small
-      cavity. The first label may take any other voxel. A later label may only take voxels whose four neighbours in the
-      slice also belong to labels of `order`: a cavity grows into the wall around it, but never through it to another
-      structure or to the background.
+      within the closed union, and never takes a voxel of a label later in `order`: a ring of myocardium does not
+      swallow a small cavity. The first label may take any other voxel. A later label may only take voxels whose four
+      neighbours in the slice also belong to labels of `order`: a cavity grows into the wall around it, but never
+      through it to another structure or to the background.
 
     With `keep_largest`, an addition to the paper, only the largest face-connected component of the closed union stays,
     so pieces of a heart that the closing joins stay together. Without it the union never shrinks, and smoothing twice
@@ -263,7 +262,7 @@ def smooth(labels: np.ndarray, spacing: tuple[float, float, float], settings: Mo
     Returns
     -------
     ndarray, shape (z, y, x)
-        Labels of the same type, only such as were there.
+        Labels of the same type. No label is added that the map did not have.
 
     Raises
     ------

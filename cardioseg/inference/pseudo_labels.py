@@ -1,4 +1,4 @@
-"""Labels that a network can learn from where nobody has drawn any: what other networks, or a witness, make of an image.
+"""Pseudo-labels: what other networks see in an unlabelled image, as labels to learn from.
 
 References
 ----------
@@ -11,23 +11,21 @@ from scipy import ndimage
 
 
 def of(probabilities: np.ndarray, least_confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Turn class probabilities into labels, and into how much each of these is to be trusted.
+    """Turn class probabilities into labels and the trust in each label.
 
     Parameters
     ----------
-    probabilities
-        (classes, z, y, x), class 0 is background; sum to one over the classes.
-    least_confidence
-        Labels of a lower probability are not trusted at all.
+    probabilities : ndarray, shape (classes, z, y, x)
+        Probabilities that sum to 1 over the classes; class 0 is background.
+    least_confidence : float
+        Labels with a lower probability have trust 0.
 
     Returns
     -------
-    labels : numpy.ndarray
-        (z, y, x; uint8): the most probable class, and of each structure its largest piece in 3-D alone; the other
-        pieces become background.
-    trust : numpy.ndarray
-        (z, y, x; float32): the probability of the label, or 0. So a piece that has become background is trusted as far
-        as background is probable there.
+    labels : ndarray of uint8, shape (z, y, x)
+        The most probable class. Each structure keeps only its largest piece in 3-D; its other pieces become background.
+    trust : ndarray of float32, shape (z, y, x)
+        The probability of the label, or 0. A piece that has become background has the probability of background.
     """
     labels = probabilities.argmax(axis=0).astype(np.uint8)
     for structure in range(1, len(probabilities)):

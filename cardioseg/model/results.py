@@ -1,4 +1,4 @@
-"""The folder that segmentations are written to: whose they are, and the tables of all calls that wrote there."""
+"""The folder that segmentations are written to: names of the images, and one set of tables for all calls."""
 
 import fcntl
 import hashlib
@@ -40,7 +40,7 @@ class Results:
     folder : Path
         The folder.
     about : mapping
-        What is said about all results.
+        What holds for all results, such as the model.
     entries : dict of str to dict
         One entry per image, by its name.
     """
@@ -52,7 +52,7 @@ class Results:
     def name(self, wanted: str, path: Path, voxels: str | None) -> str:
         """Choose the name for an image's files.
 
-        It is the wanted name, or a longer one with the names of folders if another image has it. Earlier results of the
+        It is the wanted name. If another image has that name, the names of folders are added. Earlier results of the
         same image keep their name.
 
         Parameters
@@ -92,7 +92,7 @@ class Results:
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """Yield a folder for an image's files, which in the end replace its earlier ones, all or none."""
+        """Yield a folder for an image's files. At the end they replace its earlier files, all or none."""
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as aside:
             yield Path(aside)
             self.remove(name)
@@ -120,19 +120,19 @@ class Results:
 
 @contextmanager
 def opened(folder: Path, about: Mapping[str, Any]) -> Iterator[Results]:
-    """Open a folder of results, so that only this process adds to it; the folder is made.
+    """Open a folder of results for this process alone. The folder is created if it is missing.
 
     Parameters
     ----------
     folder : Path
         The folder.
     about : mapping
-        What is said about all results, with the checksum of the model.
+        What holds for all results, with the checksum of the model.
 
     Yields
     ------
     Results
-        The results that are there.
+        The results in the folder.
 
     Raises
     ------
@@ -158,12 +158,12 @@ def checksum(array: Any, affine: Any) -> str:
 
 
 def readable(text: str) -> str:
-    """Return a text with escapes for bytes that are no characters, as in file names that are not UTF-8."""
+    """Return a text in which bytes that are no characters, as in file names that are not UTF-8, are escaped."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _names(wanted: str, path: Path) -> Iterator[str]:
-    """The name wanted, then with more and more folders of the path, then with numbers, each as files can be called."""
+    """Yield names that files can have: the wanted one, then with more and more folders of its path, then numbered."""
     *_, own = wanted.split("/")
     parents = [part for part in path.parent.parts if part != path.anchor]
     longer = ("/".join([*parents[-depth:], own]) for depth in range(1 + wanted.count("/"), len(parents) + 1))
@@ -173,7 +173,7 @@ def _names(wanted: str, path: Path) -> Iterator[str]:
 
 
 def _component(name: str) -> str:
-    """A name as a file or folder can have it: characters alone, not too long, not "." or ".."."""
+    """Return a name that a file or folder can have: printable, not too long, and neither "." nor ".."."""
     name = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in readable(name)
@@ -207,7 +207,7 @@ def _earlier(folder: Path, about: Mapping[str, Any]) -> dict[str, dict[str, Any]
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder, once whoever holds it has ended; without one where the file system has none."""
+    """Hold a lock on a folder, after waiting for others. File systems without locks are used without one."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):
@@ -222,7 +222,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that JSON can hold: no NaN, and only characters in texts."""
+    """Return a value that JSON can hold: without NaN, and without bytes that are no characters."""
     if isinstance(value, str):
         return readable(value)
     if isinstance(value, Mapping):
