@@ -37,6 +37,7 @@ Written to the folder of --out:
                             with their contours
   segments/NAME.png, .svg   (if the model has segments) the 17 segments as a bull's-eye
   segments.csv              one row per image and segment: mass, thickness, intensity, scar, transmurality
+  structures.ctbl .label    names and colours of the codes in masks, for 3D Slicer and ITK-SNAP; scar.* for scar
   errors/NAME.txt           details of an unexpected error
   results.csv results.json  one entry per image: volumes, mass and thickness of the wall (if the ensemble has one), scar
                             by two methods with their thresholds, agreement between the members, and whether and why a
@@ -52,6 +53,18 @@ exit status:
   2  wrong usage
   {REVIEW}  all images are segmented, and a person should check some of the results
 """
+EVALUATED = """\
+Measure masks against manual ones, which may come from any program. Each mask needs a manual mask of the same name; a
+single mask and a single manual mask belong together. All must be NIfTI, on one grid.
+
+Written to the folder of --out:
+  metrics.csv        Dice, ASD, HD95 and volumes, one row per mask and structure; for MYO the thickness of the wall
+  clinical.csv       volumes, and mass and thickness of the myocardium, one row per mask and one per manual mask
+  bland_altman.csv   bias and limits of agreement of these
+  summary.txt        means and standard deviations, which are printed as well
+"""
+MSCMRSEG = {"LV": 500, "MYO": 200, "RV": 600}
+WALL = {"cavity": "LV", "myocardium": "MYO"}
 NO_MODEL = (
     "--model is missing: name a model file or a folder of results; `make demo` trains a small model on the digital "
     "phantom in minutes, and the workflow run on your own images (docs/your_data.md) trains one for patients."
@@ -131,6 +144,25 @@ def _parser() -> argparse.ArgumentParser:
         help="also write the networks as ONNX, and check on these images that they give the same masks",
     )
     export.set_defaults(run=_export)
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure masks against manual ones",
+        description=EVALUATED,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    evaluate.add_argument("masks", type=Path, metavar="MASKS", help="NIfTI file of labels, or folder of such files")
+    evaluate.add_argument("truth", type=Path, metavar="TRUTH", help="the manual mask, or a folder with the same names")
+    evaluate.add_argument("--out", type=Path, required=True, help="folder to write to")
+    evaluate.add_argument(
+        "--structures",
+        nargs="+",
+        type=_structure,
+        default=list(MSCMRSEG.items()),
+        metavar="NAME=CODE",
+        help="value of each structure in the files; by default "
+        + " ".join(f"{name}={code}" for name, code in MSCMRSEG.items()),
+    )
+    evaluate.set_defaults(run=_evaluate)
     return parser
 
 
@@ -214,6 +246,32 @@ def _onnx_export() -> ModuleType:
     except ImportError as error:
         raise InputError(f"--onnx: {error}. Install the packages onnx, onnxruntime and onnxscript.") from error
     return onnx_export
+
+
+def _evaluate(given: argparse.Namespace) -> int:
+    from cardioseg.cohort import inputs
+
+    codes = dict(given.structures)
+    if len(codes) < len(given.structures) or len(set(codes.values())) < len(codes):
+        raise InputError("--structures: a name or a code stands there twice; expected each once.")
+    try:
+        from cardioseg.evaluation import folders
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"evaluate: the package {error.name}, which measures masks, is missing; install it."
+        ) from error
+    pairs = folders.pair(inputs.find([given.masks], given.out), inputs.find([given.truth], given.out))
+    wall = WALL if set(WALL.values()) <= set(codes) else None
+    metrics = folders.evaluate(pairs, given.masks.absolute().name, codes, wall)
+    print(folders.write(given.out, metrics, WALL["myocardium"] if wall else None))
+    return DONE
+
+
+def _structure(text: str) -> tuple[str, int]:
+    name, _, code = text.partition("=")
+    if not name or not code.isdecimal() or int(code) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CODE with a whole number above 0, such as LV=500")
+    return name, int(code)
 
 
 def _count(text: str) -> int:

@@ -49,7 +49,7 @@ def test_each_image_gets_mask_uncertainty_picture_and_row(cohort, results, tmp_p
     files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert files == [
         *("masks/60.nii.gz", "masks/61.nii.gz", "report.html", "results.csv", "results.json"),
-        *("slices/60.png", "slices/61.png"),
+        *("slices/60.png", "slices/61.png", "structures.ctbl", "structures.label"),
         *(f"uncertainty/{name}" for name in ("60.nii.gz", "60.png", "61.nii.gz", "61.png")),
     ]
     image, mask = nib.load(cohort / "60.nii.gz"), nib.load(out / "masks" / "60.nii.gz")
@@ -297,7 +297,8 @@ def test_image_with_an_unusable_name_gets_a_usable_one(cohort, results, tmp_path
     assert names[0].isprintable()
     assert {path.name for path in tmp_path.iterdir()} == {"data", "out"}
     assert {path.name for path in out.iterdir()} == {
-        *("masks", "slices", "uncertainty", "report.html", "results.csv", "results.json")
+        *("masks", "slices", "uncertainty", "report.html", "results.csv", "results.json"),
+        *("structures.ctbl", "structures.label"),
     }
 
 
@@ -349,7 +350,7 @@ def test_full_disk_is_reported_and_leaves_no_partial_result(cohort, results, tmp
         f"Error: {tmp_path}: No space left on device. Make room and give the same command again.\n"
     )
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
-    pictures = ["slices/60.png", "uncertainty/60.nii.gz", "uncertainty/60.png"]
+    pictures = ["slices/60.png", "structures.ctbl", "structures.label", "uncertainty/60.nii.gz", "uncertainty/60.png"]
     assert files == ["masks/60.nii.gz", "results.csv", "results.json", *pictures]
     assert results_of(tmp_path)[1] == ["60"]
     monkeypatch.setattr(volumes, "write_bytes", write)

@@ -20,7 +20,7 @@ from cardioseg.cohort import inputs, orientation
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
 from cardioseg.figures import bulls_eye, scar_slices, sheet, style, uncertainty
-from cardioseg.model import assessment, page, results, trained_model
+from cardioseg.model import assessment, label_files, page, results, trained_model
 from cardioseg.model.trained_model import TrainedModel
 
 BAR = 24
@@ -70,6 +70,9 @@ def segment(
     made_with = {"cardioseg": version("cardioseg"), "torch": str(torch.__version__), "device": str(device)}
     statuses: list[str] = []
     with results.opened(out, shared) as kept:
+        label_files.write(out, "structures", model.structures)
+        if model.settings["scar"]:
+            label_files.write(out, "scar", scar.CODES)
         began = time.monotonic()
         _bar(0, len(named), 0)
         for wanted, path in named.items():

@@ -118,7 +118,7 @@ def test_archive_holds_the_mask(from_dicom):
 
 def test_nothing_of_the_patient_is_written_but_to_the_archive(from_dicom):
     written = [file for file in (from_dicom / "out").rglob("*") if file.is_file() and file.parent.name != "dicom"]
-    assert len(written) == 11
+    assert len(written) == 13
     for file in written:
         content = nib.load(file).to_bytes() if file.suffix == ".gz" else file.read_bytes()
         for value in dicom_files.PATIENT.values():

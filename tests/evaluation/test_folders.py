@@ -1,0 +1,92 @@
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from cardioseg import command
+from cardioseg.evaluation import measures, metrics
+
+SPACING = (8.0, 1.5, 1.25)
+
+
+def ring(radius):
+    """A cavity in a wall of 6 pixels with a block beside them, in five slices, by the codes of MS-CMRSeg."""
+    y, x = np.ogrid[:64, :64]
+    distance = np.hypot(y - 30, x - 34)
+    labels = np.select([distance < radius, distance < radius + 6, (x < 12) & (y > 20)], [500, 200, 600], 0)
+    return np.repeat(labels[None], 5, axis=0).astype(np.int16)
+
+
+def store(path, labels):
+    path.parent.mkdir(exist_ok=True)
+    nib.save(nib.Nifti1Image(labels.T, np.diag([*SPACING[::-1], 1])), path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, radius in (("anna", 10), ("bert", 13)):
+        store(tmp_path / "mine" / f"{name}.nii.gz", ring(radius))
+        store(tmp_path / "manual" / f"{name}.nii.gz", ring(11))
+    store(tmp_path / "manual" / "carl.nii.gz", ring(11))  # without a mask
+    return tmp_path
+
+
+def evaluate(folder, *options, masks="mine", truth="manual"):
+    call = ["evaluate", str(folder / masks), str(folder / truth), "--out", str(folder / "out"), *options]
+    return command.main(call)
+
+
+def test_tables_are_those_of_the_workflow(folder, capsys):
+    assert evaluate(folder) == command.DONE
+    table = measures.read(folder / "out" / "metrics.csv")
+    assert list(table.columns) == measures.COLUMNS
+    assert list(zip(table["patient"], table["structure"], strict=True)) == [
+        (patient, name) for patient in ("anna", "bert") for name in ("LV", "MYO", "RV")
+    ]
+    known = {500: 1, 200: 2, 600: 3}
+    mask, truth = (np.vectorize(lambda code: known.get(code, 0))(ring(radius)) for radius in (10, 11))
+    expected = metrics.evaluate(mask, truth, SPACING, ["LV", "MYO", "RV"])
+    for row, values in zip(table.to_dict("records"), expected, strict=False):
+        for name, value in values.items():
+            assert row[name] == (value if isinstance(value, str) else pytest.approx(value, abs=1e-5))
+    assert table["wall_thickness_mm"].notna().sum() == 2
+    quantities = pd.read_csv(folder / "out" / "clinical.csv")
+    assert set(quantities["method"]) == {"manual", "mine"}
+    assert set(pd.read_csv(folder / "out" / "bland_altman.csv")["method"]) == {"mine"}
+    assert capsys.readouterr().out == (folder / "out" / "summary.txt").read_text()
+
+
+def test_single_files_of_other_codes_belong_together(folder):
+    store(folder / "a.nii", (ring(10) == 500).astype(np.uint8))
+    store(folder / "b.nii", (ring(11) == 500).astype(np.uint8))
+    assert evaluate(folder, "--structures", "cavity=1", masks="a.nii", truth="b.nii") == command.DONE
+    table = measures.read(folder / "out" / "metrics.csv")
+    assert list(table["structure"]) == ["cavity"]
+    assert table["wall_thickness_mm"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda folder: (folder / "manual" / "bert.nii.gz").unlink(), "has no manual mask of its name"),
+        (lambda folder: store(folder / "mine" / "bert.nii.gz", ring(10)[:, :, 1:]), "expected one grid"),
+        (lambda folder: store(folder / "mine" / "bert.nii.gz", ring(10) + 1), "is not expected"),
+        (lambda folder: (folder / "mine" / "bert.nii.gz").write_bytes(b"no image"), "cannot be read as NIfTI"),
+    ],
+)
+def test_masks_that_cannot_be_measured_get_a_sentence(folder, capsys, spoil, expected):
+    spoil(folder)
+    assert evaluate(folder) == command.FAILED
+    assert expected in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_structure_named_twice_is_refused(folder, capsys):
+    assert evaluate(folder, "--structures", "LV=1", "MYO=1") == command.FAILED
+    assert "expected each once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["LV", "LV=", "=3", "LV=0", "LV=x"])
+def test_structure_without_a_code_is_wrong_usage(folder, text):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate(folder, "--structures", text)
