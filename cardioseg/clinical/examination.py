@@ -1,4 +1,4 @@
-"""Scar and segments of one mask together, each with the reason where there is none."""
+"""Scar and segments of one mask. Where there is none of them, the reason is given."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from cardioseg.core.volumes import Volume
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found of scar and segments.
+    """Scar and segments of one mask.
 
     Attributes
     ----------
     scar : Scar or None
-        None where it was not asked for, or not measured.
+        None if it was not asked for or could not be measured.
     scar_notes : tuple of str
-        Why there is none, or why it should be doubted.
+        Why there is no scar, or why it should be doubted.
     segments : tuple of dict
-        See `segments.measure`; empty where they were not asked for.
+        See `segments.measure`; empty if they were not asked for.
     segments_note : str
-        Why there are none.
+        Why there are no segments.
     """
 
     scar: Scar | None = None
@@ -35,11 +35,11 @@ class Examination:
     segments_note: str = ""
 
     def scar_labels(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the mask of the scar in the values of `scar.CODES`; of zeros in a shape where there is no scar."""
+        """Return the mask of the scar in the values of `scar.CODES`, or zeros of a shape if there is no scar."""
         return self.scar.labels if self.scar else np.zeros(shape, np.uint8)
 
     def entry(self) -> dict[str, Any]:
-        """Return what a table of images holds: the numbers of the scar, in how many segments it is, and the notes."""
+        """Return a row for a table of images: the numbers of the scar, the number of segments with scar, the notes."""
         found: dict[str, Any] = {}
         if self.scar:
             found |= self.scar.quantities()
@@ -101,17 +101,17 @@ def examine(
 
 
 def tables(entries: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
-    """Lay the entries of many masks out as tables.
+    """Make tables of the entries of many masks.
 
     Parameters
     ----------
     entries : sequence of mapping
-        What a mask is called, as `patient` and `method`, and what `Examination.entry` returns of it.
+        For each mask its `patient` and `method`, and what `Examination.entry` returns.
 
     Returns
     -------
     dict of str to DataFrame
-        `scar` with a row a mask, `segments` with a row a segment of each mask.
+        `scar` has one row per mask, `segments` one row per mask and segment.
     """
     masks, parts = [], []
     for entry in entries:

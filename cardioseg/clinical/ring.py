@@ -75,12 +75,12 @@ def ring(labels: np.ndarray, spacing: tuple[float, float, float], cavity: int, m
 
 
 def ring_box(labels: np.ndarray, cavity: int, myocardium: int) -> tuple[slice, ...]:
-    """The box around the cavity and its wall; all of the volume where the mask has neither."""
+    """Return the box around the cavity and its wall, or the whole volume if the mask has neither."""
     found = ndimage.find_objects(((labels == cavity) | (labels == myocardium)).view(np.uint8))
     return found[0] if found else (slice(None),) * labels.ndim
 
 
 def _distance(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    """Distance in mm of each pixel of a mask from the nearest one outside; what lies beyond the image is outside."""
+    """Return the distance in mm from each pixel of a mask to the nearest one outside; beyond the image is outside."""
     distance: np.ndarray = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1]
     return distance

@@ -30,10 +30,10 @@ SECTOR_DEGREES = 60
 INNER_WALL = (0.25, 0.75)
 DIRECTIONS = 36
 FEWEST_VOXELS = 10
-# A sector is no remote myocardium where it is brighter than those of the other slices by more than this many of their
-# standard deviations, estimated by the median absolute deviation: a slice may be scar all round.
+# A sector is not remote myocardium if it is brighter than those of the other slices by more than this many of their
+# standard deviations, estimated by the median absolute deviation. A slice may be scar all round.
 OUTLIER = 3
-# What counts of a region lies further from the wall's borders than this.
+# Only voxels of a region that lie further from the wall's borders than this count.
 BORDER_MM = 1.5
 # The maximum is this percentile of the hyper-enhanced region: that of all voxels grows with noise and the scar's size.
 MAXIMUM_PERCENTILE = 95
@@ -42,7 +42,15 @@ TOUCHING = np.ones((3, 3, 3), bool)
 
 @dataclass(frozen=True)
 class Remote:
-    """Remote myocardium: its voxels (z, y, x; bool), and the mean and standard deviation of their intensities."""
+    """Remote myocardium.
+
+    Attributes
+    ----------
+    mask : ndarray of bool, shape (z, y, x)
+        Its voxels.
+    mean, deviation : float
+        Mean and standard deviation of their intensities.
+    """
 
     mask: np.ndarray
     mean: float
@@ -51,7 +59,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class Extent:
-    """What one threshold makes scar.
+    """The scar by one threshold.
 
     Attributes
     ----------
@@ -73,7 +81,19 @@ class Extent:
 
 @dataclass(frozen=True)
 class Scar:
-    """The scar of a stack: by every method, first that which counts; and what it was measured against."""
+    """The scar of a stack.
+
+    Attributes
+    ----------
+    extents : tuple of Extent
+        The scar by every method, first by the method of the settings.
+    remote : Remote
+        The remote myocardium.
+    myocardium : ndarray of bool, shape (z, y, x)
+        The whole myocardium of the mask.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+    """
 
     extents: tuple[Extent, ...]
     remote: Remote
@@ -87,7 +107,7 @@ class Scar:
 
     @property
     def labels(self) -> np.ndarray:
-        """Return the mask of the chosen extent, (z, y, x; uint8), in the values of `CODES`."""
+        """The mask of the chosen extent, (z, y, x; uint8), in the values of `CODES`."""
         marked = np.zeros(self.myocardium.shape, np.uint8)
         marked[self.remote.mask] = CODES["remote"]
         marked[self.chosen.scar] = CODES["scar"]
@@ -95,9 +115,10 @@ class Scar:
         return marked
 
     def quantities(self) -> dict[str, str | int | float]:
-        """Return the numbers, each with its method in its name and its threshold beside it.
+        """Return the numbers by name. Each name has its method in it.
 
-        Masses in g, of the scar with its dark cores; percent of the myocardium's mass. `slices` are those with scar.
+        Masses are in g and include dark cores. Percent is of the mass of the myocardium. `scar_slices` is the number of
+        slices with scar.
         """
         voxel_ml = float(np.prod(self.spacing)) / 1000
         found: dict[str, str | int | float] = {
@@ -115,7 +136,7 @@ class Scar:
         return found
 
     def warnings(self) -> list[str]:
-        """Return why the extent by full width at half maximum may be noise; empty where nothing says so."""
+        """Return why the extent by full width at half maximum may be noise; empty if there is no reason."""
         half = next(extent for extent in self.extents if extent.method == "fwhm")
         many = next(extent for extent in self.extents if extent is not half)
         if half.threshold < many.threshold:
@@ -203,9 +224,24 @@ def measure(
 
 
 def find_remote(image: np.ndarray, wall: Ring) -> Remote:
-    """Find remote myocardium: each slice's darkest sector of the wall, unless that is bright as well.
+    """Find remote myocardium: the darkest sector of the wall in each slice, unless this sector is bright as well.
 
-    Raises InputError where no slice has a sector with `FEWEST_VOXELS` voxels away from the wall's borders.
+    Parameters
+    ----------
+    image : ndarray, shape (z, y, x)
+        Intensities.
+    wall : Ring
+        The myocardium in polar coordinates.
+
+    Returns
+    -------
+    Remote
+        The remote myocardium.
+
+    Raises
+    ------
+    InputError
+        No slice has a sector with `FEWEST_VOXELS` voxels away from the wall's borders.
     """
     with np.errstate(invalid="ignore"):
         inner = wall.myocardium & (wall.depth > INNER_WALL[0]) & (wall.depth < INNER_WALL[1])
@@ -227,7 +263,7 @@ def find_remote(image: np.ndarray, wall: Ring) -> Remote:
 
 
 def _darkest_sector(image: np.ndarray, inner: np.ndarray, angle: np.ndarray) -> np.ndarray | None:
-    """The voxels of a slice's sector that is darkest on average; None where every sector has too few."""
+    """Return the voxels of the sector of a slice that is darkest on average; None if all have too few."""
     values, directions = image[inner], angle[inner]
     found, darkest = None, np.inf
     for start in np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False):
@@ -242,7 +278,7 @@ def _darkest_sector(image: np.ndarray, inner: np.ndarray, angle: np.ndarray) -> 
 
 
 def _above(image: np.ndarray, threshold: float, wall: Ring, smallest: float) -> np.ndarray:
-    """The regions of the wall above a threshold that have `smallest` voxels or more away from its borders."""
+    """Return the regions of the wall above a threshold that have at least `smallest` voxels away from its borders."""
     regions, count = ndimage.label(wall.myocardium & (image > threshold), TOUCHING)
     sizes = np.bincount(regions[wall.border_mm > BORDER_MM], minlength=count + 1)
     kept = (sizes >= smallest) & (sizes > 0)
@@ -251,7 +287,7 @@ def _above(image: np.ndarray, threshold: float, wall: Ring, smallest: float) -> 
 
 
 def _with_cores(bright: np.ndarray, wall: Ring, smallest: float) -> tuple[np.ndarray, np.ndarray]:
-    """What is brighter than a threshold, with all that it encloses; and the enclosed cores that are large enough."""
+    """Return the bright voxels with all that they enclose, and the enclosed cores of at least `smallest` voxels."""
     scar = np.zeros_like(bright)
     for z in np.flatnonzero(bright.any(axis=(1, 2))):
         scar[z] = ndimage.binary_fill_holes(bright[z] | wall.cavity[z]) & wall.myocardium[z]

@@ -42,9 +42,18 @@ CHORD_DEGREES = 5
 
 
 class Segments(NamedTuple):
-    """Segments of a mask: their numbers (z, y, x; uint8; 0 elsewhere), and the angle of each voxel in radians.
+    """Segments of a mask.
 
-    The angle is 0 in the middle of the septum and grows towards the anterior wall.
+    Attributes
+    ----------
+    numbers : ndarray of uint8, shape (z, y, x)
+        Numbers of the segments, 0 elsewhere.
+    angle : ndarray
+        Angle of each voxel in radians, in the box: 0 in the middle of the septum, growing towards the anterior wall.
+    wall : Ring
+        The myocardium in polar coordinates, in the box.
+    box : tuple of slice
+        The part of the volume that holds cavity and wall.
     """
 
     numbers: np.ndarray
@@ -56,9 +65,9 @@ class Segments(NamedTuple):
 def divide(mask: Volume, cavity: int, myocardium: int, right_ventricle: int) -> Segments:
     """Divide the myocardium of a mask into the 17 segments.
 
-    The slices that show cavity and myocardium are parted into basal, mid and apical thirds along the stack; slices
-    beyond them at the apical end are the apex, segment 17. The middle between both insertions of the right ventricle is
-    that of the septum, in all slices alike. The apical end is that where the ventricle is smaller.
+    The slices that show cavity and myocardium are divided into basal, mid and apical thirds along the stack. Slices
+    beyond them at the apical end are the apex, segment 17. The middle of the septum, the same in all slices, lies
+    midway between the two insertions of the right ventricle. The apical end is the end where the ventricle is smaller.
 
     Parameters
     ----------
@@ -104,7 +113,7 @@ def divide(mask: Volume, cavity: int, myocardium: int, right_ventricle: int) -> 
 
 
 def sector(number: int) -> tuple[int, int]:
-    """Where a segment begins and ends, in degrees from the middle of the septum towards the anterior wall."""
+    """Return where a segment begins and ends, in degrees from the middle of the septum towards the anterior wall."""
     if number == APEX:
         return -180, 180
     if number in QUARTERS:
@@ -117,11 +126,11 @@ def sector(number: int) -> tuple[int, int]:
 def measure(
     segments: Segments, image: np.ndarray, spacing: tuple[float, float, float], scar: np.ndarray | None
 ) -> list[dict[str, str | int | float]]:
-    """What each of the 17 segments holds, a row a segment.
+    """Measure each of the 17 segments.
 
-    Wall thickness is the wall's length along the radius, transmurality the share of scar in it where there is scar, and
-    0 where there is none: medians over narrow sectors, of which those at the edge of a scar or of a gap are halfway
-    filled. The apex has neither.
+    Wall thickness is the length of the wall along the radius. Transmurality is the share of scar in it where there is
+    scar, and 0 if there is none. Both are medians over narrow sectors; a sector at the edge of a scar or of a gap may
+    be filled only in part. The apex has neither.
 
     Parameters
     ----------
@@ -137,8 +146,8 @@ def measure(
     Returns
     -------
     list of dict
-        `segment`, `name`, `mass_g`, `thickness_mm`, `mean_intensity`, `scar_mass_g`, `scar_percent`,
-        `transmurality_percent`, and a `note` that says why values are NaN.
+        One row per segment: `segment`, `name`, `mass_g`, `thickness_mm`, `mean_intensity`, `scar_mass_g`,
+        `scar_percent`, `transmurality_percent`, and a `note` that says why values are NaN.
     """
     numbers, image = segments.numbers[segments.box], image[segments.box]
     inside = scar[segments.box] if scar is not None else None
@@ -154,7 +163,7 @@ def measure(
 
 
 def unavailable(reason: str) -> list[dict[str, str | int | float]]:
-    """The rows of `measure` where there are no segments."""
+    """Return the rows of `measure` for a mask without segments, with the reason."""
     return [{"segment": number, "name": name, **_nothing(reason)} for number, name in enumerate(NAMES, start=1)]
 
 
@@ -193,7 +202,7 @@ def _row(
 
 
 def _lengths(voxels: np.ndarray, segments: Segments, spacing: tuple[float, float, float]) -> np.ndarray:
-    """Length in mm that voxels cover along the radius, of each slice and narrow sector.
+    """Return the length in mm that voxels cover along the radius, for each slice and narrow sector.
 
     A sector of width w and length l at the radius r has the area w r l, so that l is the sum of area / (w r).
     """
@@ -214,7 +223,7 @@ def _septum(
     right_ventricle: int,
     slices: Sequence[int] | np.ndarray,
 ) -> float:
-    """Angle of the septum's middle: midway between the two ends of the wall that lies at the right ventricle."""
+    """Return the angle of the septum's middle, midway between the two ends of the wall at the right ventricle."""
     steps = [int(np.ceil(SEPTUM_MM / size)) for size in spacing[1:]]
     before = [min(step, side.start or 0) for step, side in zip(steps, box[1:], strict=True)]
     rows, columns = (
@@ -243,7 +252,7 @@ def _septum(
 
 
 def _turn_to_anterior(mask: Volume, septum: float, upwards: bool) -> int:
-    """1 where the anterior wall lies at greater angles than the septum, -1 where it lies at smaller ones.
+    """Return 1 if the anterior wall lies at greater angles than the septum, -1 if it lies at smaller ones.
 
     upwards: whether slices with greater indices lie nearer to the base.
     """
