@@ -186,13 +186,15 @@ def decide(header: Turn | None, image: Volume, likeness: Callable[[Volume], floa
 
 
 def overruled(told: Turn, image: Volume, likeness: Callable[[Volume], float]) -> Turn | None:
-    """Find the turn after which networks know an image better than after that which they were told.
+    """Find the turn after which networks recognise an image better than after the turn by the header.
 
     Parameters
     ----------
     told : Turn
         The turn by the header.
-    image, likeness
+    image : Volume, shape (z, y, x)
+        As for `decide`.
+    likeness : callable
         As for `decide`.
 
     Returns

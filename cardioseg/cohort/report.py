@@ -47,9 +47,9 @@ def rows(
         The volumes.
     splits : mapping of str to mapping of str to sequence of str
         By modality and split, the patients.
-    codes
+    codes : mapping of str to Codes
         By modality, as for `plan.check_volume`.
-    wall
+    wall : mapping of str to str, or None
         As for `plan.check_volume`.
 
     Returns

@@ -81,8 +81,10 @@ def source_reasons(agreement: float, unused: str) -> list[str]:
 
     Parameters
     ----------
-    agreement, unused
-        As in `trained_model.Witness`.
+    agreement : float
+        Dice with the ensemble alone, as in `trained_model.Witness`.
+    unused : str
+        Why the source image is not used; empty if it is.
 
     Returns
     -------
@@ -97,7 +99,24 @@ def source_reasons(agreement: float, unused: str) -> list[str]:
 
 
 def doubts(name: str, volume_ml: float, known_ml: Sequence[float], agreement: float) -> list[str]:
-    """Why a person should look at one structure's outline. known_ml: the training cohort's smallest and largest."""
+    """List why a person should look at the outline of one structure.
+
+    Parameters
+    ----------
+    name : str
+        Name of the structure.
+    volume_ml : float
+        Its volume in ml.
+    known_ml : sequence of float
+        The least and greatest volume in the training labels, in ml.
+    agreement : float
+        Mean Dice between the members of the ensemble.
+
+    Returns
+    -------
+    list of str
+        The reasons; empty if nothing stands out.
+    """
     why = []
     least, most = known_ml
     if volume_ml == 0:

@@ -169,22 +169,26 @@ def locate(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], de
 
 
 def likeness(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], device: torch.device) -> float:
-    """Measure how much a volume looks like what the network learnt.
+    """Measure how much a volume looks like those that the network learned from.
 
     The measure is the mean Dice, over the structures, between the network's probabilities and the voxels where they are
     largest.
 
     Parameters
     ----------
-    volume
-        Resampled image (z, y, x).
-    localiser, settings, device
+    volume : Volume, shape (z, y, x)
+        The resampled image.
+    localiser : Module
         As for `locate`.
+    settings : mapping
+        As for `locate`.
+    device : torch.device
+        Where the network computes.
 
     Returns
     -------
     float
-        From 0, where the network finds nothing, to 1, where it is sure of all that it finds.
+        From 0, if the network finds nothing, to 1, if it is sure of everything that it finds.
     """
     coarse = prepare(volume, settings, int(localiser.stride))  # type: ignore[arg-type]
     probabilities = predict(localiser, coarse.array, device)

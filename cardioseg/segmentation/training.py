@@ -49,36 +49,43 @@ def fit(
     inputs: Callable[[Tensor], Tensor] = image_alone,
     pseudo: PseudoLabelled | None = None,
 ) -> list[dict[str, float]]:
-    """Train a network in place for a number of epochs with Adam, the slices augmented anew in each.
+    """Train a network in place with Adam. The slices are augmented anew in each epoch.
+
+    The training resumes from the run's state, see `training_loop.train`.
 
     Parameters
     ----------
-    network
-        From what `inputs` gives to class scores (n, classes, y, x).
-    images
-        Slices (n, y, x) in [-1, 1].
-    labels
-        (n, y, x) integers.
-    settings
+    network : Module
+        From what `inputs` returns to class scores (n, classes, y, x).
+    images : ndarray of float32, shape (n, y, x)
+        Slices in [-1, 1].
+    labels : ndarray of int, shape (n, y, x)
+        Their labels.
+    settings : mapping
         `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`; `contraction`,
         None or see `augmentation.contract`; `appearance`, None or see `appearance.randomise`; `schedule`, see
-        `learning_rate_at`; `averaging`: where above 0, the network ends as the running average of its weights, see
+        `learning_rate_at`; `averaging`: if above 0, the network ends as the running average of its weights, see
         `training_loop.running_average`.
-    epochs
-        Passes over all slices, each in an order of its own; the last incomplete batch is filled from the next one.
-    learning_rate
-        The largest.
-    run
-        Resumes from its state, see `training_loop.train`.
-    inputs
+    epochs : int
+        Passes over all slices, each in its own order. An incomplete batch is filled from the next pass.
+    learning_rate : float
+        The largest learning rate.
+    run : Run
+        Name, seed, device and state of the training.
+    inputs : callable
         From augmented images (n, 1, y, x) to what the network sees.
-    pseudo
+    pseudo : PseudoLabelled, optional
         Further slices. They keep their appearance, since painted scars would hide true ones.
 
     Returns
     -------
     list of dict
         The history of the loss.
+
+    Raises
+    ------
+    Preempted, FloatingPointError, InputError
+        See `training_loop.train`.
     """
     seed, name, device = run.seed, run.name, run.device
     network.to(device).train()

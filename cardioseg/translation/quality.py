@@ -315,25 +315,30 @@ def measure(
 ) -> pd.DataFrame:
     """Describe all images, and `assess` them.
 
-    U-Nets see what they were made for: pre-trained ones the source, fine-tuned ones the target and, where there are
-    several seeds, the synthetic images of the seed before theirs, on which they were not trained.
+    Pre-trained U-Nets see the source. Fine-tuned ones see the target and, if there are several seeds, the synthetic
+    images of the seed before theirs, on which they were not trained.
 
     Parameters
     ----------
     source : iterable of tuple
-        Volumes (z, y, x) in [-1, 1] with their labels, one a patient.
+        For each patient the volume (z, y, x) in [-1, 1] and its labels.
     target : iterable of tuple
-        The same; None where there are no labels.
+        The same; labels are None where there are none.
     synthetic : mapping of int to iterable of tuple
         By seed: for each patient its samples, and the labels that they share.
     pretrained, finetuned : sequence of nn.Module
         U-Nets by seed, in the order of `synthetic`.
     names : tuple of str
-        Those of source and target.
+        Names of source and target.
     structures : sequence of str
-        Their names, in the order of the labels.
+        Names of the structures, in the order of the labels.
     device : torch.device
         Where the U-Nets compute.
+
+    Returns
+    -------
+    DataFrame
+        See `assess`.
     """
 
     def seen(images: Sequence[Volume], labels: np.ndarray | None, networks: Sequence[nn.Module]) -> list[Described]:
