@@ -381,7 +381,8 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Im
         raise InputError(f"{path}: no such file.")
     try:
         path.open("rb").close()
-        image = nib.load(path)
+        with np.errstate(invalid="ignore"):  # NaN in a header, which `_affine` refuses
+            image = nib.load(path)
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it. Ask its owner, or change its permissions.") from error
     except UNREADABLE as error:
@@ -493,7 +494,8 @@ def _forms_agree(image: nib.nifti1.Nifti1Image) -> bool:
     if image.header["sform_code"] == 0 or image.header["qform_code"] == 0:
         return True
     try:
-        difference = image.get_sform() - image.get_qform()
+        with np.errstate(invalid="ignore"):
+            difference = image.get_sform() - image.get_qform()
     except ValueError:  # a quaternion that is no rotation
         return False
     corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*image.shape[:3], 1]

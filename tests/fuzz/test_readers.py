@@ -33,7 +33,7 @@ from cardioseg.core.errors import InputError
 from cardioseg.model import trained_model
 from trained import write_results
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
 LONGEST_S = 10
 MOST_MEMORY = 2 * 2**30
 SECONDS: list[float] = []
@@ -115,6 +115,7 @@ HEADER = 352
 @example(changes=[(42, b"\xff\x7f\xff\x7f\x01\x00")], length=None, compressed=False, of_labels=False)
 @example(changes=[(40, b"\x07\x00")], length=None, compressed=True, of_labels=True)
 @example(changes=[(108, b"\0\0\x80\x7f")], length=None, compressed=True, of_labels=False)
+@example(changes=[(323, b"\x7f")], length=None, compressed=False, of_labels=False)
 @example(changes=[(70, b"\x00\x04")], length=None, compressed=False, of_labels=False)
 def test_nifti(changes: Edits, length: int | None, compressed: bool, of_labels: bool) -> None:
     content = edited(LABELS if of_labels else IMAGE, changes)[:length]
