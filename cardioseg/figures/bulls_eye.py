@@ -1,6 +1,7 @@
 """The 17 segments as a bull's-eye: the apex in the middle, the base outside, the anterior wall at the top."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ MEASURES: dict[str, tuple[str, str, float | None]] = {
     "mean_intensity": ("mean intensity", "gray", None),
 }
 NOT_AVAILABLE = "#dddddd"
+# Letters of the title that fit beside each other, per inch.
+LETTERS = 13
 
 
 @style.styled
@@ -39,17 +42,19 @@ def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     notes = sorted({f"segment {row['segment']}: {row['note']}" for row in rows if row["note"]}, key=len)
     if len({row["note"] for row in rows}) == 1 and rows[0]["note"]:
         notes = [f"N/A: {rows[0]['note']}"]
-    drawn = Figure(figsize=(max(2.6 * len(shown), 5), 3.5 + 0.14 * title.count("\n")), layout="constrained")
+    width = max(2.6 * len(shown), 5)
+    lines = [line for text in (*title.split("\n"), *notes) for line in textwrap.wrap(text, int(LETTERS * width))]
+    drawn = Figure(figsize=(width, 3.5 + 0.14 * (len(lines) - 1)), layout="constrained")
     for axis, column in zip(drawn.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         _bulls_eye(axis, rows, column)
-    drawn.suptitle("\n".join([title, *notes]), fontsize=9, ha="left", x=0.01)
+    drawn.suptitle("\n".join(lines), fontsize=9, ha="left", x=0.01)
     return drawn
 
 
 def _bulls_eye(axis: Axes, rows: Sequence[Mapping[str, Any]], column: str) -> None:
     name, colours, highest = MEASURES[column]
     known = [row[column] for row in rows if not math.isnan(row[column])]
-    scale = ScalarMappable(Normalize(0, highest or max([*known, 1e-9])), mpl.colormaps[colours])
+    scale = ScalarMappable(Normalize(0, highest or max(known, default=1)), mpl.colormaps[colours])
     for row in rows:
         number, value = row["segment"], row[column]
         inner, outer = _radii(number)

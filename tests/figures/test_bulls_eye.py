@@ -2,6 +2,7 @@ import math
 
 import matplotlib.image
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cardioseg.clinical import examination, segments
 from cardioseg.figures import bulls_eye, scar_slices, style
@@ -53,3 +54,11 @@ def test_pictures_are_written(tmp_path):
     assert matplotlib.image.imread(paths[2]).std() > 0
     assert "<svg" in paths[1].read_text()
     assert not math.isnan(np.asarray(matplotlib.image.imread(paths[2])).mean())
+
+
+def test_a_long_reason_is_wrapped_within_the_figure():
+    reason = "the right ventricle does not lie along the myocardium in the basal and mid slices"
+    drawn = bulls_eye.figure(segments.unavailable(reason), "patient 7")
+    FigureCanvasAgg(drawn).draw()
+    assert " ".join(drawn.get_suptitle().split()) == f"patient 7 N/A: {reason}"
+    assert drawn._suptitle.get_window_extent().x1 <= drawn.bbox.x1
