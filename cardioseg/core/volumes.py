@@ -418,6 +418,7 @@ def _advice(path: Path) -> str:
     return "Download or export the file again."
 
 
+@np.errstate(invalid="ignore")
 def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
     """Return the scaled voxels (z, y, x) as the file orders them."""
     try:
@@ -465,6 +466,7 @@ def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
     return affine
 
 
+@np.errstate(invalid="ignore")  # NaN, which is refused
 def _check_header(path: Path, image: nib.nifti1.Nifti1Image) -> None:
     """Check the origin, and the voxel sizes as stored: in what nibabel returns it corrects sizes of 0 and below."""
     with nib.openers.ImageOpener(str(path)) as file:
@@ -489,13 +491,13 @@ def _in_mm(values: np.ndarray) -> str:
     return " x ".join(f"{value:.3g}" for value in values) + " mm"
 
 
+@np.errstate(invalid="ignore")
 def _forms_agree(image: nib.nifti1.Nifti1Image) -> bool:
     """Return whether sform and qform, if both are set, place all corners within 1 mm of each other."""
     if image.header["sform_code"] == 0 or image.header["qform_code"] == 0:
         return True
     try:
-        with np.errstate(invalid="ignore"):
-            difference = image.get_sform() - image.get_qform()
+        difference = image.get_sform() - image.get_qform()
     except ValueError:  # a quaternion that is no rotation
         return False
     corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*image.shape[:3], 1]
