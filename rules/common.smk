@@ -87,13 +87,16 @@ WITNESS = (
 MODELS_OF = {method.name: method.folders(SEEDS) for method in METHODS}
 MODELS = [model for models_of in MODELS_OF.values() for model in models_of]
 FINAL = methods.final()
-# The cascades that the ensemble is made of: the method, and the weights of U-Net 2.
+# The cascades that the ensemble is made of: the method, and the weights of U-Net 1 and of U-Net 2.
 MEMBER = methods.member(METHODS).name
-MEMBER_WEIGHTS = (
-    "results/self_training/seed{seed}/cascade_self_trained.pt"
-    if config["self_training"]
-    else "results/segmentation/seed{seed}/cascade_finetuned.pt"
-)
+MEMBER_WEIGHTS = [
+    (
+        f"results/self_training/seed{{seed}}/{network}_self_trained.pt"
+        if config["self_training"]
+        else f"results/segmentation/seed{{seed}}/{network}_finetuned.pt"
+    )
+    for network in ("unet", "cascade")
+]
 KINDS = ("image", "labels")
 
 

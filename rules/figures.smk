@@ -25,6 +25,7 @@ PHASES = {
     "segmentation/seed{seed}/cascade_finetuned": "U-Net 2, fine-tuning",
 }
 if config["self_training"]:
+    PHASES["self_training/seed{seed}/unet_self_trained"] = "U-Net 1, self-training"
     PHASES["self_training/seed{seed}/cascade_self_trained"] = "U-Net 2, self-training"
 FIGURES = [
     "appearance",

@@ -32,8 +32,8 @@ if config["self_training"]:
         input:
             image=f"results/cropped/{TARGET}/{{patient}}.nii.gz",
             raw=raw_image,
-            unet_ft="results/segmentation/seed{seed}/unet_finetuned.pt",
-            cascade=MEMBER_WEIGHTS,
+            unet_ft=MEMBER_WEIGHTS[0],
+            cascade=MEMBER_WEIGHTS[1],
         output:
             probabilities=f"results/probabilities/{MEMBER}/seed{{seed}}/{{patient}}.nii.gz",
             masks=[f"results/masks/{MEMBER}/seed{{seed}}/{{patient}}.nii.gz"],

@@ -3,8 +3,8 @@
 rule export:
     input:
         localiser="results/localisation/network.pt",
-        first=expand("results/segmentation/seed{seed}/unet_finetuned.pt", seed=SEEDS),
-        second=expand(MEMBER_WEIGHTS, seed=SEEDS),
+        first=expand(MEMBER_WEIGHTS[0], seed=SEEDS),
+        second=expand(MEMBER_WEIGHTS[1], seed=SEEDS),
         labels=crop_labels(SPLITS["labelled"]),
         source=(
             expand("results/segmentation/seed{seed}/unet_pretrained.pt", seed=SEEDS) if "predicted" in FUSED else []

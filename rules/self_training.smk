@@ -1,4 +1,4 @@
-# Per seed: labels that the cascades of the other seeds predict for unlabelled target images, and U-Net 2, trained
+# Per seed: labels that the cascades of the other seeds predict for unlabelled target images, and both U-Nets, trained
 # further on them.
 if config["self_training"]:
     UNLABELLED = SPLITS["translation_target"]
@@ -35,7 +35,28 @@ if config["self_training"]:
         script:
             "../workflow_scripts/pseudo_label.py"
 
-    use rule finetune_cascade as self_train with:
+    use rule finetune_unet as self_train_unet with:
+        input:
+            images=SOURCE_IMAGES,
+            labels=SOURCE_LABELS,
+            pseudo_images=rules.pseudo_label.input.images,
+            pseudo_labels=rules.pseudo_label.output.labels,
+            pseudo_trust=rules.pseudo_label.output.trust,
+            start="results/segmentation/seed{seed}/unet_finetuned.pt",
+        output:
+            weights="results/self_training/seed{seed}/unet_self_trained.pt",
+            history="results/self_training/seed{seed}/unet_self_trained.csv",
+        log:
+            "results/logs/self_training/seed{seed}/unet_self_trained.log",
+        benchmark:
+            "results/benchmarks/self_training/seed{seed}/unet_self_trained.tsv"
+        params:
+            settings=segmentation_settings(config["self_training"]),
+            classes=1 + len(STRUCTURES),
+            seed=config["seed"],
+            code=code("train_segmentation.py"),
+
+    use rule self_train_unet as self_train_cascade with:
         input:
             images=SOURCE_IMAGES,
             labels=SOURCE_LABELS,
@@ -43,7 +64,7 @@ if config["self_training"]:
             pseudo_labels=rules.pseudo_label.output.labels,
             pseudo_trust=rules.pseudo_label.output.trust,
             start="results/segmentation/seed{seed}/cascade_finetuned.pt",
-            first="results/segmentation/seed{seed}/unet_finetuned.pt",
+            first="results/self_training/seed{seed}/unet_self_trained.pt",
         output:
             weights="results/self_training/seed{seed}/cascade_self_trained.pt",
             history="results/self_training/seed{seed}/cascade_self_trained.csv",
@@ -51,8 +72,3 @@ if config["self_training"]:
             "results/logs/self_training/seed{seed}/cascade_self_trained.log",
         benchmark:
             "results/benchmarks/self_training/seed{seed}/cascade_self_trained.tsv"
-        params:
-            settings=segmentation_settings(config["self_training"]),
-            classes=1 + len(STRUCTURES),
-            seed=config["seed"],
-            code=code("train_segmentation.py"),

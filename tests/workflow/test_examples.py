@@ -68,9 +68,13 @@ def test_lge_to_bssfp(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", ["mscmrseg_quick.yaml", "mscmrseg_gpu.yaml"])
 def test_recipes_for_patients_differ_in_size_alone(tmp_path: Path, size: str) -> None:
-    overlay = SHORTER + "synthesis: {samples: 1}"
+    overlay = SHORTER.replace("[1]", "[1, 2]", 1) + "synthesis: {samples: 1}"
     jobs = planned(tmp_path / "work", example=f"mscmrseg.yaml {size}", overlay=overlay)
-    assert jobs["fuse"] and jobs == planned(tmp_path / "work", example="mscmrseg.yaml", overlay=overlay)
+    assert (
+        jobs["fuse"]
+        and jobs["self_train_cascade"]
+        and jobs == planned(tmp_path / "work", example="mscmrseg.yaml", overlay=overlay)
+    )
 
 
 def test_workflow_segments_another_organ(tmp_path: Path) -> None:

@@ -19,7 +19,15 @@ SECTIONS = {
     "train_localiser": "localisation",
     "train_translation": "translation",
     **dict.fromkeys(
-        ["pretrain_unet", "finetune_unet", "pretrain_cascade", "finetune_cascade", "self_train"], "segmentation"
+        [
+            "pretrain_unet",
+            "finetune_unet",
+            "pretrain_cascade",
+            "finetune_cascade",
+            "self_train_unet",
+            "self_train_cascade",
+        ],
+        "segmentation",
     ),
 }
 
