@@ -33,7 +33,7 @@ try:
     for path in workflow.configfiles if workflow.is_main_process else []:
         configuration.check_file(path)
     configuration.check(config)
-    if config["data"]:  # written in a file, where no shell expands ~
+    if config["data"]:  # written in a file, where nobody has expanded ~
         config["data"] = os.path.expanduser(config["data"])
     # Jobs of a running workflow see what the main process has checked.
     COHORT = plan(config, check=workflow.is_main_process, code=code("support/planning.py"))

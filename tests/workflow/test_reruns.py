@@ -225,7 +225,7 @@ def test_changed_line_in_the_loss_of_segmentation(work: Path, code: Path) -> Non
 
 
 def test_changed_line_in_the_loss_of_translation(work: Path, code: Path) -> None:
-    edit(code / "cardioseg" / "translation" / "munit.py", "(judged - 1).square()", "(judged - 1).abs()")
+    edit(code / "cardioseg" / "translation" / "munit.py", "(scores - 1).square()", "(scores - 1).abs()")
     assert steps(plan(work, code=code)) == Counter(train_translation=1) + AFTER_TRANSLATION
 
 
