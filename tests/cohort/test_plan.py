@@ -250,7 +250,15 @@ def test_two_dots_within_a_name():
 
 @pytest.mark.parametrize(
     ("entry", "names"),
-    [("3-5", ["3", "4", "5"]), ("7-7", ["7"]), (12, ["12"]), ("12", ["12"]), ("a-b", ["a-b"]), ("1-2-3", ["1-2-3"])],
+    [
+        ("3-5", ["3", "4", "5"]),
+        ("7-7", ["7"]),
+        (12, ["12"]),
+        ("12", ["12"]),
+        ("a-b", ["a-b"]),
+        ("1-2-3", ["1-2-3"]),
+        ("1-" + 11 * "9", ["1-" + 11 * "9"]),
+    ],
 )
 def test_ranges_are_expanded(entry, names):
     assert plan.expand(entry) == names
@@ -259,8 +267,8 @@ def test_ranges_are_expanded(entry, names):
 def test_impossible_ranges():
     with pytest.raises(InputError, match=r"range 9-3 ends before it begins; expected 3-9"):
         plan.expand("9-3")
-    with pytest.raises(InputError, match=r"range 1-99999999999 is too long"):
-        plan.expand("1-99999999999")
+    with pytest.raises(InputError, match=r"range 1-999999999 is too long"):
+        plan.expand("1-999999999")
 
 
 @pytest.mark.parametrize("odd", ["5²", "٣", "①"])
