@@ -18,7 +18,7 @@ PYTHONS := 3.11 3.12 3.13 3.14
 SOURCES := connection-pool medpy pydensecrf2
 SOURCES_3.14 := immutables pyjpegls
 
-.PHONY: demo test check docs lock pythons audit clean
+.PHONY: demo status test check docs lock pythons audit clean
 .DELETE_ON_ERROR:
 
 define WHICH_TORCH
@@ -31,6 +31,10 @@ export WHICH_TORCH
 
 demo: $(READY)
 	.venv/bin/snakemake --cores $(CORES) $(DEMO) --report-after-run --report results/report.html
+
+# What the last run is at; FOLDER is the one with its results/.
+status:
+	@$(PYTHON) workflow_scripts/support/status.py $(FOLDER)
 
 test: $(READY)
 	.venv/bin/python -m pytest -n $(WORKERS)

@@ -1,6 +1,8 @@
-"""A real Slurm of one node on loopback: with free ports, without systemd, in a folder of its own.
+"""A real Slurm on loopback: with free ports, without systemd, in a folder of its own.
 
-python slurm_cluster.py FOLDER runs one until its standard input ends.
+python slurm_cluster.py FOLDER KIND runs one until its standard input ends. A "node" is a single one without accounting.
+A "site" has three nodes, two of them with GPUs, a partition of four minutes, and accounting: jobs belong to an account
+or are refused, and Slurm forgets them soon.
 """
 
 import json
@@ -18,7 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-DAEMONS = ["munged", "slurmctld", "slurmd"]
+DAEMONS = {"node": ["munged", "slurmctld", "slurmd"]}
+DAEMONS["site"] = [*DAEMONS["node"], "slurmdbd", "mariadbd"]
 GPUS = 4
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "workflow" / "config.yaml"
@@ -27,18 +30,17 @@ CONFIGURATION = """
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 # Nothing of the machine's control groups is touched; memory is watched by polling.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -47,36 +49,75 @@ JobAcctGatherFrequency=task=5
 JobAcctGatherParams=OverMemoryKill
 MpiDefault=none
 SwitchType=switch/none
-AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 # More processors and memory than the machine has, so that eight jobs run at once.
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=256000 Gres=gpu:{gpus}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=500
 ReturnToService=2
-MinJobAge=3600
 JobRequeue=1
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0,bf_interval=5
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=500
 """
+KINDS = {
+    "node": """
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=32 RealMemory=256000 Gres=gpu:{gpus}
+AccountingStorageType=accounting_storage/none
+MinJobAge=3600
+""",
+    "site": """
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=32 RealMemory=256000
+NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=32 RealMemory=256000 Gres=gpu:{gpus}
+NodeName=three NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=32 RealMemory=256000 Gres=gpu:{gpus}
+PartitionName=short Nodes=two,three MaxTime=4 DefMemPerCPU=500
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={ports[4]}
+AccountingStoragePass={folder}/munge.socket
+AccountingStorageTRES=gres/gpu
+AccountingStorageEnforce=associations,limits,qos
+MinJobAge=4
+SlurmdTimeout=10
+""",
+}
+ACCOUNTING = """
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CommunicationParameters=NoInAddrAny
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={ports[4]}
+SlurmUser=root
+PidFile={folder}/slurmdbd.pid
+LogFile={folder}/slurmdbd.log
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={ports[5]}
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm_acct_db
+"""
+DATABASE = (
+    "create database slurm_acct_db; create user slurm identified by 'slurm'; grant all on slurm_acct_db.* to slurm"
+)
 
 
-def missing() -> str:
+def missing(kind: str = "node") -> str:
     """Why there can be no Slurm here; empty where there can."""
-    absent = [daemon for daemon in DAEMONS if not shutil.which(daemon)]
+    absent = [daemon for daemon in DAEMONS[kind] if not shutil.which(daemon)]
     if absent:
-        return f"Slurm is not installed ({', '.join(absent)}): apt-get install slurmctld slurmd slurm-client munge"
+        packages = "slurmctld slurmd slurm-client munge" + " slurmdbd mariadb-server" * (kind == "site")
+        return f"Slurm is not installed ({', '.join(absent)}): apt-get install {packages}"
     return "" if os.geteuid() == 0 else "Slurm's daemons need root"
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[dict[str, str]]:
+def cluster(folder: Path, kind: str = "node") -> Iterator[dict[str, str]]:
     """Run a Slurm in a new folder; gives the environment in which its commands find it.
 
     A process of its own keeps it, and stops it when this one ends, however that happens.
     """
-    command = [sys.executable, __file__, str(folder)]
+    command = [sys.executable, __file__, str(folder), kind]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as keeper:
         assert keeper.stdout
@@ -87,17 +128,19 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _daemons(folder: Path) -> Iterator[dict[str, str]]:
+def _daemons(folder: Path, kind: str) -> Iterator[dict[str, str]]:
     host = socket.gethostname().split(".")[0]
-    for name in ("state", "spool", "devices", "bin"):
+    for name in ("state", "devices", "bin"):
         (folder / name).mkdir(parents=True)
     folder.chmod(0o755)  # munged insists on it
     for number in range(GPUS):  # /dev/null under other names
         os.mknod(folder / "devices" / f"gpu{number}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     (folder / "gres.conf").write_text(f"Name=gpu File={folder}/devices/gpu[0-{GPUS - 1}]\n")
     (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
-    settings = CONFIGURATION.format(host=host, ports=_free_ports(2), folder=folder, gpus=GPUS)
-    (folder / "slurm.conf").write_text(settings)
+    ports = _free_ports(6)
+    settings = CONFIGURATION + KINDS[kind]
+    nodes = re.findall(r"^NodeName=(\w+)", settings, re.MULTILINE)
+    (folder / "slurm.conf").write_text(settings.format(host=host, ports=ports, folder=folder, gpus=GPUS))
     key = folder / "munge.key"
     key.touch(mode=0o600)
     key.write_bytes(os.urandom(128))
@@ -114,19 +157,54 @@ def _daemons(folder: Path) -> Iterator[dict[str, str]]:
 
     files = {name: f"{folder}/munge.{name}" for name in ("key", "socket", "pid", "log", "seed")}
     options = [f"--{name}-file={files[name]}" for name in ("key", "pid", "log", "seed")]
+
+    def started(condition: Callable[[], bool]) -> None:
+        _wait(condition, lambda: _logs(folder))
+
     try:
         call("munged", "--force", f"--socket={files['socket']}", *options)
-        _wait(lambda: Path(files["socket"]).exists(), lambda: _logs(folder))
+        started(Path(files["socket"]).exists)
+        if kind == "site":
+            _start_database(folder, ports[5])
+            started(lambda: "OK" in call("mariadb", "--no-defaults", f"--socket={folder}/sql", "-e", "select 'OK'"))
+            call("mariadb", "--no-defaults", f"--socket={folder}/sql", "-e", DATABASE)
+            (folder / "slurmdbd.conf").touch(mode=0o600)
+            (folder / "slurmdbd.conf").write_text(ACCOUNTING.format(host=host, ports=ports, folder=folder))
+            call("slurmdbd")
+            started(lambda: "Cluster" in call("sacctmgr", "show", "cluster"))
+            for added in (
+                "cluster tests",
+                "account heart",
+                "qos cardiac",
+                "user root account=heart qos=normal,cardiac",
+            ):
+                call("sacctmgr", "-i", "add", *added.split())
         call("slurmctld")
-        _wait(lambda: "is UP" in call("scontrol", "ping"), lambda: _logs(folder))
-        call("slurmd", "-N", host)
-        _wait(lambda: call("sinfo", "--noheader", "--format=%T").strip() == "idle", lambda: _logs(folder))
+        started(lambda: "is UP" in call("scontrol", "ping"))
+        for node in nodes:
+            call("slurmd", "-N", node)
+        idle = ["idle"] * len(nodes)
+        started(lambda: call("sinfo", "--noheader", "--Node", "--partition=main", "--format=%T").split() == idle)
         yield environment
     finally:
         call("scancel", "--user=root")
         _wait(lambda: not call("squeue", "--noheader").strip(), lambda: "", seconds=60, strict=False)
-        for name in ("slurmd", "slurmctld", "munge"):
+        for name in (*(f"slurmd-{node}" for node in nodes), "slurmctld", "slurmdbd", "mariadbd", "munge"):
             _stop(folder / f"{name}.pid")
+
+
+def _start_database(folder: Path, port: int) -> None:
+    files = ["--no-defaults", "--user=root", f"--datadir={folder}/database"]
+    made = ["mariadb-install-db", *files, "--auth-root-authentication-method=normal", "--skip-test-db"]
+    subprocess.run(made, check=True, capture_output=True)
+    listening = [f"--socket={folder}/sql", f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
+    with (folder / "mariadbd.log").open("w", encoding="utf-8") as log:
+        subprocess.Popen(
+            ["mariadbd", *files, *listening, f"--pid-file={folder}/mariadbd.pid"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
 
 
 def _free_ports(count: int) -> list[int]:
@@ -172,8 +250,8 @@ def command(folder: Path, *arguments: str, overlay: str = "") -> list[str]:
     """The user's command, from the repository's root."""
     (folder.parent / "overlay.yaml").write_text(overlay)
     files = [str(TINY), *([str(folder.parent / "overlay.yaml")] if overlay else [])]
-    # Asked once a typical job of this size has ended, and not rarely as suits jobs of hours.
-    options = ["--slurm-init-seconds-before-status-checks", "6", "--slurm-keep-successful-logs"]
+    # Asked as often as suits jobs of seconds.
+    options = ["--slurm-init-seconds-before-status-checks", "2", "--slurm-keep-successful-logs"]
     options += ["--directory", str(folder), "--configfile", *files]
     return [sys.executable, "-m", "snakemake", *arguments, "--profile", "slurm", "-j", "8", *options]
 
@@ -205,6 +283,6 @@ def _rule_and_wildcards(job: dict[str, str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    with _daemons(Path(sys.argv[1])) as found:
+    with _daemons(Path(sys.argv[1]), sys.argv[2]) as found:
         print(json.dumps(found), flush=True)
         sys.stdin.read()

@@ -57,9 +57,9 @@ def test_every_job_asks_for_what_it_needs(finished: Path, slurm: Slurm) -> None:
     assert {rule for rule, gpu in gpus if gpu} == ON_GPU
     assert {gpu for _, gpu in gpus} == {None, "gres:gpu:1"}
     on_gpu = {(job["TimeLimit"], job["MinMemoryNode"], job["CPUs/Task"]) for job in jobs if job["rule"] in ON_GPU}
-    assert on_gpu == {("1-00:00:00", "16000M", "1")}
+    assert on_gpu == {("1-00:00:00", "8000M", "1")}
     (metrics,) = (job for job in jobs if job["rule"] == "metrics")
-    assert (metrics["TimeLimit"], metrics["MinMemoryNode"], metrics["CPUs/Task"]) == ("00:20:00", "4000M", "1")
+    assert (metrics["TimeLimit"], metrics["MinMemoryNode"], metrics["CPUs/Task"]) == ("00:03:00", "1500M", "1")
 
 
 def test_patients_are_sent_together(finished: Path, slurm: Slurm) -> None:
@@ -67,8 +67,10 @@ def test_patients_are_sent_together(finished: Path, slurm: Slurm) -> None:
     groups = [job for job in slurm.jobs(finished) if job["rule"].startswith(("resampling", "cropping", "inference"))]
     assert len(groups) == 3
     for job in groups:
-        assert int(job["NumCPUs"]) > 1
-        assert job["MinMemoryNode"] == f"{4000 * int(job['NumCPUs'])}M"
+        assert int(job["NumCPUs"]) == 4
+        memory_mb = int(job["MinMemoryNode"].removesuffix("M"))
+        # Predictions need more than what runs beside them.
+        assert 4 * 1500 < memory_mb <= 4 * 4000 if job["rule"].startswith("inference") else memory_mb == 4 * 1500
 
 
 def test_a_second_call_submits_nothing(finished: Path, slurm: Slurm) -> None:
@@ -83,7 +85,8 @@ def test_settings_of_the_cluster_reach_the_jobs(tmp_path: Path) -> None:
     """All of them are one block of the profile; no cluster is needed to look at the plan."""
     profile = shutil.copytree(ROOT / "slurm", tmp_path / "slurm")
     settings = {"account": 1234, "qos": "low", "partition": "long", "gpu_partition": "max", "gpu_model": "a100"}
-    settings |= {"minutes": 7, "mb": 500, "gpu_minutes": 70, "gpu_mb": 5000}
+    settings |= {"minutes": 7, "mb": 500, "prediction_mb": 900, "gpu_minutes": 70, "gpu_mb": 5000}
+    settings |= {"seed_in_one_job": "true"}
     text = (profile / "config.yaml").read_text()
     for name, value in settings.items():
         text, found = re.subn(rf"^(  {name}:) \w+", rf"\1 {value}", text, flags=re.MULTILINE)
@@ -92,17 +95,22 @@ def test_settings_of_the_cluster_reach_the_jobs(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     plan = [*command(tmp_path / "work", "--dry-run")]
     plan[plan.index("slurm")] = str(profile)
-    said = subprocess.run(plan, cwd=ROOT, capture_output=True, text=True)
-    assert said.returncode == 0, said.stderr
-    asked = re.findall(r"^rule (\w+):$.*?^    resources: (.*?)$", said.stdout + said.stderr, re.MULTILINE | re.DOTALL)
+    planned = subprocess.run(plan, cwd=ROOT, capture_output=True, text=True)
+    assert planned.returncode == 0, planned.stderr
+    said = planned.stdout + planned.stderr
+    assert said.count("Group job seed ") == 2
+    asked = re.findall(r"^ *rule (\w+):$.*?^ *resources: (.*?)$", said, re.MULTILINE | re.DOTALL)
     on_gpu = {rule for rule, resources in asked if "gpu=1" in resources}
     assert on_gpu == {*ON_GPU, "translation_quality"}
     for rule, resources in asked:
         given = dict(item.split("=", 1) for item in resources.split(", "))
         names = ("slurm_account", "qos", "slurm_partition", "gpu_model", "runtime", "mem_mb")
-        common = ["1234", "low"]
-        expected = [*common, "max", "a100", "70", "5000"] if rule in on_gpu else [*common, "long", None, "7", "500"]
-        assert [given.get(name) for name in names] == expected, rule
+        expected = ["max", "a100", "70", "5000"] if rule in on_gpu else ["long", None, "7", "500"]
+        if rule == "predict":
+            expected[-1] = "900"
+        assert [given.get(name) for name in names] == ["1234", "low", *expected], rule
+        # For a short job two minutes before its end may be its start.
+        assert ("--signal" in given["slurm_extra"]) == (rule in on_gpu), rule
 
 
 def test_slurm_stops_with_a_killed_process(tmp_path: Path) -> None:
@@ -235,14 +243,28 @@ def test_interrupted_trainings_go_on_from_their_states(interrupted: Running, see
 
 def test_the_user_is_told_what_happened(interrupted: Running) -> None:
     said = interrupted.end()
-    for state in ("CANCELLED", "TIMEOUT"):
-        assert f"SLURM status is: '{state}'" in said
+    assert re.findall(r"SLURM status is: '(\w+)'", said) == ["CANCELLED"]
+    (iteration,) = re.findall(r"\(unet_pretrained\) used up its time at iteration (\d+)", said)
+    assert f"unet_pretrained: continues after iteration {iteration} of" in log_of(interrupted.folder, 3)
 
 
-def test_memory_grows_with_attempts(interrupted: Running, slurm: Slurm) -> None:
+def test_attempts_get_more_memory_but_more_time_is_no_attempt(interrupted: Running, slurm: Slurm) -> None:
     interrupted.end()
     asked: dict[str, list[str]] = {"1": [], "2": [], "3": []}
     for job in slurm.jobs(interrupted.folder):
         asked[job["wildcards"]].append(job["MinMemoryNode"])
-    assert asked["1"][:2] == asked["3"][:2] == ["16000M", "32000M"]
-    assert asked["2"] == ["16000M"]  # the same job, requeued
+    assert asked["1"] == ["8000M", "16000M"]
+    assert asked["2"] == ["8000M"]  # the same job, requeued
+    assert asked["3"] == ["8000M", "8000M"]
+
+
+def test_an_error_of_the_step_itself_is_not_sent_again(run: Path, slurm: Slurm, tmp_path: Path) -> None:
+    folder = shutil.copytree(run, tmp_path / "work")
+    image = folder / "results" / "cropped" / "bSSFP" / "6.nii.gz"
+    image.write_bytes(image.read_bytes()[:1000])
+    failed = slurm.run(command(folder, TRAININGS[0], overlay=LONGER))
+    said = failed.stdout + failed.stderr
+    assert failed.returncode != 0
+    assert f"Error: {image.relative_to(folder)}" in said
+    assert "is not sent again" in said
+    assert [job["JobState"] for job in slurm.jobs(folder)] == ["FAILED"]
