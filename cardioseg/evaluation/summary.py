@@ -10,7 +10,7 @@ AVERAGE = "AVG"
 
 
 def by_method(metrics: pd.DataFrame) -> str:
-    """Summarise the measures by method, as text of less than 120 columns for three structures.
+    """Summarise the measures by method, as text of less than 120 columns for three structures and measures.
 
     The seeds of a method are averaged for each patient first. A distance that is not available for one patient makes
     the mean N/A, as in the paper's Table 1. A Dice that is not available does not count: the structure is neither there

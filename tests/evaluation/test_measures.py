@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardioseg.evaluation import bland_altman, clinical, measures, summary, tables
-from cardioseg.figures import worst
+from cardioseg.evaluation import bland_altman, clinical, measures, methods, summary, tables
+from cardioseg.figures import distributions, worst
 
 LIKE_OTHERS = [
     "NA",
@@ -78,6 +78,20 @@ def test_a_name_is_read_as_it_was_written(tmp_path_factory, name):
     table = stored(table_of([name]), tmp_path_factory.getbasetemp())
     assert set(table["patient"]) == {name}
     assert table["dice"].notna().all()
+
+
+def test_another_measure_is_shown_in_every_table_and_in_the_distributions(monkeypatch):
+    monkeypatch.setitem(measures.MEASURES, "added", measures.Measure("added", "Added measure", 3, is_overlap=True))
+    table = table_of(["a", "b"]).assign(added=0.123)
+    assert "Added measure AVG" in summary.by_method(table)
+    assert {"added_LV", "added_AVG"} <= set(tables.table1(table, published=False))
+    for written in (tables.markdown, tables.html, tables.latex):
+        text = written(table, published=False)
+        assert "Added measure" in text
+        assert "0.123" in text
+    assert set(tables.comparisons(tables.values(table))["measure"]) == set(measures.MEASURES)
+    figure = distributions.figure(table, methods.reported())
+    assert "Added measure" in {axis.get_ylabel() for axis in figure.axes}
 
 
 def test_what_is_not_available_is_no_number(tmp_path):

@@ -5,21 +5,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import metric_tables
 from cardioseg.evaluation import measures, methods, tables
 
+pytestmark = pytest.mark.usefixtures("known_measures")
 NONE = float("nan")
 
 
 def metrics(*rows):
     """Rows (method, seed, patient, structure, dice, asd), of the test split or a seventh entry's; truth of 100 ml."""
-    table = pd.DataFrame(
+    return metric_tables.metrics(
+        "method seed patient structure dice asd_mm split",
         [row if len(row) > 6 else (*row, "test") for row in rows],
-        columns=["method", "seed", "patient", "structure", "dice", "asd_mm", "split"],
-    )
-    return (
-        table.assign(volume_truth_ml=100.0, hd95_mm=3 * table["asd_mm"])
-        .reindex(columns=measures.COLUMNS)
-        .astype({"seed": "Int64"})
     )
 
 

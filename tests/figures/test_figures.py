@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import metric_tables
 from cardioseg.core.volumes import Volume
 from cardioseg.evaluation import measures
 from cardioseg.figures import (
@@ -20,6 +21,7 @@ from cardioseg.figures import (
 )
 from clinical_quantities import quantities
 
+pytestmark = pytest.mark.usefixtures("known_measures")
 STRUCTURES = ["LV", "MYO", "RV"]
 SHAPE = (5, 48, 56)
 
@@ -308,8 +310,8 @@ def test_translation_without_training_has_no_losses():
 
 
 def table(*rows, method="ensemble_pp", split="test", asd=2.0):
-    frame = pd.DataFrame(rows, columns=["patient", "structure", "dice"])
-    return frame.assign(method=method, split=split, asd_mm=asd, hd95_mm=3 * asd)
+    rows = [(method, split, *row, asd) for row in rows]
+    return metric_tables.metrics("method split patient structure dice asd_mm", rows)
 
 
 def test_members_are_averaged_per_patient():
