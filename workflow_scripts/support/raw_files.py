@@ -9,14 +9,17 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cardioseg.cohort.plan import Cohort, Files
 from cardioseg.core import checksums
+
+if TYPE_CHECKING:  # not for the jobs, which start faster without it
+    from cardioseg.cohort.plan import Cohort
 
 RAW = Path(".snakemake/raw")
 
 
-def linked(cohort: Cohort, make: bool, since: Mapping[str, float] | None = None) -> Cohort:
+def linked(cohort: "Cohort", make: bool, since: Mapping[str, float] | None = None) -> "Cohort":
     """The cohort with links in place of its files.
 
     With `make` they are made, and made anew where they lead elsewhere or are older than their file's content. since: by
@@ -39,7 +42,8 @@ def linked(cohort: Cohort, make: bool, since: Mapping[str, float] | None = None)
     for (modality, patient), files in cohort.volumes.items():
         image = link(modality, "images", patient, files.image)
         assert image
-        volumes[modality, patient] = Files(image, link(modality, "labels", patient, files.labels))
+        labels = link(modality, "labels", patient, files.labels)
+        volumes[modality, patient] = replace(files, image=image, labels=labels)
     return replace(cohort, volumes=volumes)
 
 
