@@ -72,11 +72,33 @@ class Cohort:
     turned: dict[tuple[str, str], orientation.Turn] = field(default_factory=dict)
 
     def patients(self, modality: str) -> list[str]:
-        """Return the patients with an image of a modality."""
+        """Return the patients with an image of a modality.
+
+        Parameters
+        ----------
+        modality : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            Their names.
+        """
         return [patient for name, patient in self.volumes if name == modality]
 
     def labelled(self, modality: str) -> list[str]:
-        """Return the patients with a labelled image of a modality."""
+        """Return the patients with a labelled image of a modality.
+
+        Parameters
+        ----------
+        modality : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            Their names.
+        """
         return [patient for patient in self.patients(modality) if self.volumes[modality, patient].labels]
 
 
@@ -588,6 +610,16 @@ def _splits(
 
 def expand(entry: str | int) -> list[str]:
     """Return the names that an entry of a split stands for: "6-45" is a range of numbers, anything else a name.
+
+    Parameters
+    ----------
+    entry : str or int
+        The entry.
+
+    Returns
+    -------
+    list of str
+        The names.
 
     Examples
     --------

@@ -80,12 +80,33 @@ def structures(configuration: Mapping[str, Any]) -> dict[str, int]:
     """Return the codes of the structures to segment, in the order of the networks' classes.
 
     A structure whose code is null is left out.
+
+    Parameters
+    ----------
+    configuration : mapping
+        The whole configuration.
+
+    Returns
+    -------
+    dict of str to int
+        Codes by structure.
     """
     return {name: code for name, code in configuration["cohort"]["structures"].items() if code is not None}
 
 
 def fused_labels(configuration: Mapping[str, Any]) -> list[str]:
-    """Which labels of a patient's own source image are fused: `manual` or `predicted` ones, both, or none."""
+    """Which labels of a patient's own source image are fused: `manual` or `predicted` ones, both, or none.
+
+    Parameters
+    ----------
+    configuration : mapping
+        The whole configuration.
+
+    Returns
+    -------
+    list of str
+        The kinds of labels.
+    """
     return configuration["fusion"]["labels"] if configuration["fusion"] else []
 
 
@@ -142,7 +163,18 @@ def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any]
 
 
 def contraction(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The `segmentation.contraction` with classes in place of names, as `augmentation.contract` takes it."""
+    """The `segmentation.contraction` with classes in place of names, as `augmentation.contract` takes it.
+
+    Parameters
+    ----------
+    configuration : mapping
+        The whole configuration.
+
+    Returns
+    -------
+    dict or None
+        The settings, or None where the configuration has none.
+    """
     settings = configuration["segmentation"]["contraction"]
     if settings is None:
         return None

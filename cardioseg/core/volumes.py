@@ -196,7 +196,18 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
 
 
 def structures(codes: Codes) -> list[str]:
-    """Return the names of the structures that have codes, in the order of the networks' classes."""
+    """Return the names of the structures that have codes, in the order of the networks' classes.
+
+    Parameters
+    ----------
+    codes : mapping of str to int or sequence of int
+        The values that label files have for each structure, and for `background`.
+
+    Returns
+    -------
+    list of str
+        The names.
+    """
     return [name for name in codes if name != BACKGROUND]
 
 
@@ -206,6 +217,11 @@ def _listed(value: int | Sequence[int]) -> Sequence[int]:
 
 def stored_affine(path: Path | str) -> np.ndarray | None:
     """Read the affine of a file's header.
+
+    Parameters
+    ----------
+    path : Path or str
+        The NIfTI file.
 
     Returns
     -------
@@ -221,6 +237,11 @@ def stored_affine(path: Path | str) -> np.ndarray | None:
 def read(path: Path | str) -> Volume:
     """Read a volume that this package wrote.
 
+    Parameters
+    ----------
+    path : Path or str
+        The NIfTI file.
+
     Returns
     -------
     Volume
@@ -235,7 +256,18 @@ def read(path: Path | str) -> Volume:
 
 
 def as_stored(volume: Volume) -> Volume:
-    """Return a float32 volume as `read` would give it after `write`: NIfTI keeps affines in single precision."""
+    """Return a float32 volume as `read` would give it after `write`: NIfTI keeps affines in single precision.
+
+    Parameters
+    ----------
+    volume : Volume
+        The volume.
+
+    Returns
+    -------
+    Volume
+        The same array, with the affine rounded to single precision.
+    """
     return Volume(volume.array, volume.affine.astype(np.float32).astype(np.float64))
 
 
@@ -369,7 +401,15 @@ def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float,
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all; if its name ends in .gz, it is compressed without a time stamp."""
+    """Write a file completely or not at all; if its name ends in .gz, it is compressed without a time stamp.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes
+        What it shall hold.
+    """
     if path.suffix == ".gz":
         content = gzip.compress(content, compresslevel=1, mtime=0)
     with files.atomic_write(path) as file:
