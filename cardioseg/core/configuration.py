@@ -15,6 +15,11 @@ from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import BACKGROUND
 
 SCHEMA = yaml.safe_load(Path(__file__).with_name("configuration.schema.yaml").read_text("utf-8"))
+# The sections that say what is done to an image. A trained model keeps them for new patients.
+IMAGE_SECTIONS = (
+    *("resampling", "localisation", "cropping", "segmentation", "postprocessing"),
+    *("clinical", "scar", "segments"),
+)
 # Where names that YAML takes for something else need another spelling.
 OTHER_SPELLINGS = {
     "data": "Write a folder with such a name as ./NAME.",
