@@ -225,7 +225,7 @@ def read_and_write(folder: Path) -> None:
     image = inputs.read(next(iter(inputs.find([folder], Path("out")).values())))
     labels = np.ones(image.volume.array.shape, np.uint8)
     inputs.write_labels(Path("out/mask"), labels, CODES, image)
-    inputs.write_for_archive(Path("out/mask"), labels, list(CODES), image)
+    inputs.write_for_archive(Path("out"), "mask", labels, dict.fromkeys(CODES, (255, 0, 0)), image)
 
 
 # YAML
