@@ -211,10 +211,12 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
 def _one_a_series(paths: Sequence[Path]) -> list[Path]:
     """The images of which `paths` are files: of DICOM files of one series in one folder, the first stands for all.
 
-    Where every DICOM file of a folder is named and each is a series of its own, as scanners make them of breath-holds,
-    the folder stands for them.
+    A folder that is named as well stands for the files in it. Where every DICOM file of a folder is named and each is a
+    series of its own, as scanners make them of breath-holds, the folder stands for them.
     """
     of_folder: dict[Path, dict[str, list[Path]]] = {}
+    named_folders = {path for path in paths if path.is_dir()}
+    paths = [path for path in paths if not (path.is_file() and named_folders.intersection(path.parents))]
     for path in paths:
         if path.is_file() and folders.is_dicom(path):
             of_folder.setdefault(path.parent, {}).setdefault(_series(path), []).append(path)

@@ -22,6 +22,7 @@ from cardioseg.core.volumes import Volume
 SPLITS_OF_SOURCE = ("labelled", "translation_source")
 SPLITS_OF_TARGET = ("translation_target", "validation", "test")
 LONGEST_RANGE = 10_000
+MOST_ALIKE = 5
 MAXIMAL_TURN_DEGREES = 60.0
 MINIMAL_DISTANCE_MM = 5.0
 IN_SLICE_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
@@ -460,6 +461,32 @@ def check_volumes(
         together.append(Check(f"pair {codes}", paths, partial(check_pair, source, target, codes)))
     # Files are compared only after each of them has passed its own check.
     return _run(alone, remembered) | _run(together, remembered)
+
+
+def summarised(oddities: Iterable[str]) -> list[str]:
+    """Join remarks that say the same of more than a few files.
+
+    Parameters
+    ----------
+    oddities : iterable of str
+        Remarks of the form "file: what is odd".
+
+    Returns
+    -------
+    list of str
+        The remarks; one line, which names the first file, in the place of more than `MOST_ALIKE` that are alike.
+    """
+    files: dict[str, list[str]] = {}
+    for oddity in oddities:
+        file, _, text = oddity.partition(": ")
+        files.setdefault(text, []).append(file)
+    lines = []
+    for text, alike in files.items():
+        if len(alike) > MOST_ALIKE:
+            lines.append(f"{alike[0]} and {len(alike) - 1} others, see results/cohort/cohort.csv: {text}")
+        else:
+            lines += [f"{file}: {text}" for file in alike]
+    return lines
 
 
 class Check(NamedTuple):

@@ -49,7 +49,11 @@ EXPECTED = {
     "pattern": "{1}",
     "uniqueItems": "each once",
 }
-PLAIN_DECIMAL = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+# By YAML's tag, how a number is written that nobody can take for another one or, without quotes, for a name.
+PLAIN = {
+    "tag:yaml.org,2002:int": re.compile(r"0|-?[1-9][0-9]*"),
+    "tag:yaml.org,2002:float": re.compile(r"[^:_]+"),
+}
 # JSON Schema accepts 2.0 as an integer, but `range` does not. Numbers that are NaN or infinite are refused.
 Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
@@ -198,8 +202,8 @@ def check_file(path: Path | str) -> None:
     Raises
     ------
     InputError
-        A key is given twice, of which YAML takes the last; or a whole number is not written in plain decimal (YAML
-        reads 010 as 8 and 1:30 as 90); or the file is no YAML or not in UTF-8, or aliases in it could stand for so
+        A key is given twice, of which YAML takes the last; or a number is not written in plain decimal (YAML reads 010
+        as 8 and 1:30 as 90); or the file is no YAML or not in UTF-8, or aliases in it could stand for so
         much that reading it would not end.
     """
     try:
@@ -249,14 +253,14 @@ def check_settings(sections: Mapping[str, Any]) -> None:
 
 
 def _mistakable(node: yaml.Node | None, name: str = "") -> Iterator[str]:
-    """Find the whole numbers that are not written in plain decimal; yields each as it is written, after its key."""
+    """Find the numbers that are not written in plain decimal; yields each as it is written, after its key."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield from _mistakable(value, f"{name}.{key.value}" if name else str(key.value))
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             yield from _mistakable(value, name)
-    elif node is not None and node.tag == "tag:yaml.org,2002:int" and not PLAIN_DECIMAL.fullmatch(node.value):
+    elif node is not None and node.tag in PLAIN and not PLAIN[node.tag].fullmatch(node.value):
         yield f"{name}: {node.value}"
 
 

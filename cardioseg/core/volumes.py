@@ -5,9 +5,12 @@ coordinates in mm.
 """
 
 import gzip
+import logging
 import struct
+import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,26 @@ BACKGROUND = "background"
 Codes = Mapping[str, int | Sequence[int]]
 # Labels stored as scaled integers differ from their codes by less than this.
 CODE_TOLERANCE = 0.01
+
+
+_SILENT: set[int] = set()
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    return record.thread not in _SILENT
+
+
+nib.imageglobals.logger.addFilter(_is_told)
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """Keep to itself, in this thread, what nibabel logs of a damaged header: errors and notes here say what matters."""
+    _SILENT.add(threading.get_ident())
+    try:
+        yield
+    finally:
+        _SILENT.discard(threading.get_ident())
 
 
 @dataclass(frozen=True)
@@ -421,7 +444,7 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Im
         raise InputError(f"{path}: no such file.")
     try:
         path.open("rb").close()
-        with np.errstate(invalid="ignore"):  # NaN in a header, which `_affine` refuses
+        with np.errstate(invalid="ignore"), _silently():  # NaN in a header, which `_affine` refuses
             image = nib.load(path)
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it. Ask its owner, or change its permissions.") from error
@@ -468,7 +491,8 @@ def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
                 content = stream.read(_length(image))
                 if len(stream.read(MAXIMAL_REST + 1)) > MAXIMAL_REST:
                     raise ValueError("more data than its header tells of")
-            image = type(image).from_bytes(content)
+            with _silently():
+                image = type(image).from_bytes(content)
         array = np.asanyarray(image.dataobj)
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or "more voxels than memory holds"

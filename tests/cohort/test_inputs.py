@@ -119,6 +119,11 @@ def test_files_of_a_series_are_one_image(tmp_path):
         assert inputs.read(path).volume.array.shape == (5, 40, 44)
 
 
+def test_folder_and_files_in_it_are_one_image(tmp_path):
+    *_, files = phantom_series(tmp_path / "a" / "series")
+    assert inputs.find([files[2], tmp_path / "a", files[0]]) == {"a": tmp_path / "a"}
+
+
 def test_breath_holds_named_file_by_file_are_one_image(tmp_path):
     *_, files = phantom_series(tmp_path / "a")
     for number, path in enumerate(files):

@@ -679,3 +679,19 @@ def test_any_mask_goes_back_and_forth(tmp_path_factory, shape, axis, seed):
     volumes.write_labels_like(folder / "mask.nii", labels, CODES, raw_path)
     np.testing.assert_array_equal(volumes.read_labels(folder / "mask.nii", CODES).array, labels)
     assert nib.load(folder / "mask.nii").shape == nib.load(raw_path).shape
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_nibabel_tells_the_terminal_nothing_of_a_damaged_header(tmp_path, name, caplog):
+    array = np.arange(40 * 36 * 8, dtype=np.int16).reshape(40, 36, 8)
+    image = nib.Nifti1Image(array, np.diag([*SPACING[::-1], 1]))
+    content = bytearray(image.to_bytes())
+    content[252:254] = struct.pack("<h", -16384)  # qform_code
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    nib.load(tmp_path / name)
+    assert "qform_code" in caplog.text
+    caplog.clear()
+    assert volumes.read_image(tmp_path / name).array.shape == (8, 36, 40)
+    assert caplog.text == ""
+    nib.load(tmp_path / name)
+    assert "qform_code" in caplog.text
