@@ -25,7 +25,7 @@ OTHER_SPELLINGS = {
     "data": "Write a folder with such a name as ./NAME.",
     "cohort.splits": "YAML takes some names for a number, a date or a truth value: put quotes around them.",
 }
-# Of each other, aliases can stand for more than any memory holds.
+# Aliases of aliases can stand for more than any memory holds.
 MOST_ALIASES = 20
 TYPES = {
     "object": "a section of keys",

@@ -285,7 +285,7 @@ def touch(path):
     path.touch()
 
 
-def test_relative_files(tmp_path):
+def test_relative_files_leave_out_hidden_ones(tmp_path):
     for name in ("b/c d/é.nii.gz", "a.nii.gz", ".DS_Store", "b/._é.nii.gz"):
         touch(tmp_path / name)
     (tmp_path / "empty").mkdir()
