@@ -31,6 +31,7 @@ include: "rules/scar.smk"
 include: "rules/translation_quality.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/overview.smk"
 include: "rules/model.smk"
 include: "rules/provenance.smk"
 

@@ -2,6 +2,7 @@
 # the cohort's files, and the time and memory of every step.
 RESULTS = [
     "results/cohort/cohort.csv",
+    "results/overview.html",
     "results/metrics.csv",
     "results/model/ensemble.pt",
     "results/model/MODEL_CARD.md",

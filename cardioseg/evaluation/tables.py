@@ -248,12 +248,16 @@ def html(metrics: pd.DataFrame, published: bool) -> str:
         The page.
     """
     head = f"<head><meta charset='utf-8'/><title>Table 1</title><style>{STYLE}</style></head>"
-    page = f"<!DOCTYPE html><html>{head}<body>"
+    return f"<!DOCTYPE html><html>{head}<body>\n{html_tables(metrics, published)}\n</body></html>\n"
+
+
+def html_tables(metrics: pd.DataFrame, published: bool) -> str:
+    """Make the headings, tables and notes of `html` alone, to be put into another page."""
     if metrics.empty:
-        return f"{page}<p>{NOTHING}</p></body></html>\n"
+        return f"<p>{NOTHING}</p>"
     found = values(metrics)
     header = ["Method", *(f"{MEASURES[measure].title} {structure}" for measure, structure in _names(found))]
-    parts = [page]
+    parts = []
     for split, of_split in found.groupby("split", sort=False):
         parts += [f"<h2>{markup.escape(_heading(split, of_split))}</h2>", "<table>", _html_line(header, "th")]
         rows = list(_rows(found, split, published))
@@ -267,7 +271,7 @@ def html(metrics: pd.DataFrame, published: bool) -> str:
             *(f"<li>{markup.escape(note)}</li>" for note in _notes(of_split, published)),
             "</ul>",
         ]
-    return "\n".join([*parts, "</body></html>"]) + "\n"
+    return "\n".join(parts)
 
 
 def latex(metrics: pd.DataFrame, published: bool) -> str:

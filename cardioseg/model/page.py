@@ -1,7 +1,5 @@
 """The results of a folder as one page to look at: numbers, what stands out, pictures, and links to the files."""
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from PIL import Image
 
 from cardioseg.core import files
+from cardioseg.figures import embedding
 
 # What is shown of an image, in this order, by its folder and suffix.
 PICTURES = (
@@ -59,11 +57,11 @@ def write(folder: Path, about: Mapping[str, Any], entries: Sequence[Mapping[str,
             "scar_notes": entry.get("scar_notes") or [],
             "notes": entry.get("notes") or [],
             "cells": [_cell(_numbers(entry).get(column)) for column in columns],
-            "thumbnail": _embedded(folder / "slices" / f"{entry['name']}.png", THUMBNAIL),
+            "thumbnail": embedding.address(folder / "slices" / f"{entry['name']}.png", THUMBNAIL),
             "pictures": [
                 (title, _link(path), shown)
                 for title, kind, suffix in PICTURES
-                if (shown := _embedded(folder / (path := f"{kind}/{entry['name']}{suffix}"), WIDTH))
+                if (shown := embedding.address(folder / (path := f"{kind}/{entry['name']}{suffix}"), WIDTH))
             ],
             "files": [
                 (title, _link(path))
@@ -106,15 +104,3 @@ def _cell(value: Any) -> str:
 
 def _link(path: str) -> str:
     return quote(path, errors="surrogatepass")
-
-
-def _embedded(path: Path, width: int) -> str:
-    """A picture no wider than a number of pixels, as the address of its own content; empty where there is none."""
-    if not path.is_file():
-        return ""
-    with Image.open(path) as stored:
-        picture = stored.convert("RGB")
-    picture.thumbnail((width, 10 * width))
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -30,7 +30,7 @@ def test_report_loads_nothing_from_elsewhere(report: Path) -> None:
 
 def test_report_holds_every_result(report: Path) -> None:
     page = report.read_text()
-    tables = ["table1.html", "metrics.csv", "translation.csv", "cohort.csv", "resources.csv"]
+    tables = ["overview.html", "table1.html", "metrics.csv", "translation.csv", "cohort.csv", "resources.csv"]
     for name in (*tables, "provenance.json", "segmentations.png"):
         assert f"results/{name}" in page or f"/{name}" in page
 
@@ -49,3 +49,12 @@ def test_report_opens_in_a_browser(report: Path, tmp_path: Path) -> None:
     for category in CATEGORIES:
         assert category in shown
     assert "the digital phantom" in shown
+    # It opens on the result: the cohort, Table 1, the thirds and the figure.
+    assert 'class="overview"' in shown
+    for text in (
+        "heart not found",
+        "Bold: the best mean",
+        "By thirds of the stack",
+        'alt="segmentations of every method"',
+    ):
+        assert text in shown

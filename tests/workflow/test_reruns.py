@@ -167,7 +167,7 @@ def test_changed_postprocessing(run: Path, tmp_path: Path) -> None:
     jobs = planned(shutil.copytree(run, tmp_path / "run"), overlay="postprocessing: {crf: {bilateral_mm: 7}}")
     postprocessing, tables = {"postprocess", "postprocess_ensemble"}, {"table1", "clinical"}
     scar = {"examine", "collect_examinations"}
-    figures = {"figure_segmentations", "figure_distributions", "figure_worst"}
+    figures = {"figure_segmentations", "figure_distributions", "figure_worst", "overview"}
     assert set(jobs) == {"evaluate", "metrics", "export", "provenance"} | postprocessing | scar | tables | figures
 
 

@@ -1,0 +1,84 @@
+"""The result of a run on one page: the cohort in numbers, Table 1, the thirds of the stack, segmentations."""
+
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from cardioseg.evaluation import tables
+from cardioseg.evaluation.measures import MEASURES
+from cardioseg.evaluation.thirds import THIRDS
+from cardioseg.figures import embedding
+
+WIDTH = 1100
+
+
+def page(
+    cohort: pd.DataFrame,
+    metrics: pd.DataFrame,
+    thirds: pd.DataFrame,
+    published: bool,
+    shown: tuple[str, str],
+    picture: Path,
+) -> str:
+    """Make the page, which needs nothing but itself to be shown. It can also stand inside another page.
+
+    Parameters
+    ----------
+    cohort : DataFrame
+        A row a volume: modality, patient, splits (separated by spaces), slices, labels, located.
+    metrics, thirds : DataFrame
+        As `metrics.csv` and `metrics_thirds.csv`.
+    published : bool
+        Whether the paper's own figures stand in Table 1.
+    shown : tuple of str
+        Name and title of the method whose thirds are shown.
+    picture : Path
+        The figure of segmentations.
+    """
+    environment = Environment(
+        loader=PackageLoader("cardioseg.figures", "."), autoescape=select_autoescape(["j2"]), undefined=StrictUndefined
+    )
+    return environment.get_template("overview.html.j2").render(
+        style=tables.STYLE.replace("body", ".overview").replace(" table", " .overview table"),
+        cohort=_counts(cohort),
+        table1=Markup(tables.html_tables(metrics, published)),  # which has escaped all names
+        title=shown[1],
+        thirds=_means(thirds[thirds["method"] == shown[0]]),
+        measures=[measure.title for measure in MEASURES.values()],
+        picture=embedding.address(picture, WIDTH),
+    )
+
+
+def _counts(cohort: pd.DataFrame) -> list[dict[str, str | int]]:
+    """Return what is said of each modality's volumes."""
+    rows: list[dict[str, str | int]] = []
+    for modality, volumes in cohort.groupby("modality", sort=False):
+        splits = volumes["splits"].str.split().explode().value_counts(sort=False)
+        rows.append(
+            {
+                "modality": str(modality),
+                "volumes": len(volumes),
+                "slices": f"{volumes['slices'].min()} to {volumes['slices'].max()}",
+                "labels": int((volumes["labels"] == "yes").sum()),
+                "missed": int((volumes["located"] == "no").sum()),
+                "splits": ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in splits.items()),
+            }
+        )
+    return rows
+
+
+def _means(thirds: pd.DataFrame) -> list[list[str]]:
+    """Return the rows of the table of thirds: split, structure, third, and each measure's mean with its deviation."""
+    rows = []
+    for (split, structure), of_structure in thirds.groupby(["split", "structure"], sort=False):
+        for third in THIRDS:
+            found = of_structure[of_structure["third"] == third]
+            cells = []
+            for measure in MEASURES.values():
+                values = found[measure.name].dropna()
+                cell = "N/A" if values.empty else f"{values.mean():.{measure.decimals}f}"
+                cells.append(cell + (f" ± {values.std():.{measure.decimals}f}" if len(values) > 1 else ""))
+            rows.append([split, structure, third, *cells])
+    return rows
