@@ -14,7 +14,13 @@ import yaml
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "workflow_scripts"
 # Packages that are imported by another name.
-PACKAGES = {"SimpleITK": "simpleitk", "itk": "itk-elastix", "pydensecrf": "pydensecrf2", "yaml": "pyyaml"}
+PACKAGES = {
+    "PIL": "pillow",
+    "SimpleITK": "simpleitk",
+    "itk": "itk-elastix",
+    "pydensecrf": "pydensecrf2",
+    "yaml": "pyyaml",
+}
 
 
 def locked():

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cardioseg.evaluation import measures, summary, thirds
+from cardioseg.evaluation import measures, summary
 from support.job import job
 
 
@@ -16,7 +16,7 @@ def collect(paths: Sequence[str], columns: Sequence[str], collected: str) -> pd.
 
 with job(snakemake):
     table = collect(snakemake.input.whole, measures.COLUMNS, snakemake.output.metrics)
-    collect(snakemake.input.thirds, thirds.COLUMNS, snakemake.output.thirds)
+    collect(snakemake.input.thirds, measures.THIRDS_COLUMNS, snakemake.output.thirds)
     Path(snakemake.output.summary).write_text(
         "Mean over patients (standard deviation), in the raw geometry; AVG: over the structures of a patient\n\n"
         f"{summary.by_method(table)}\n",

@@ -57,6 +57,8 @@ COLUMNS = [
     "wall_thickness_mm",
     "wall_thickness_truth_mm",
 ]
+# Those of `metrics_thirds.csv`.
+THIRDS_COLUMNS = ["method", "split", "patient", "structure", "third", DICE.name, ASD.name, HD95.name, "seed"]
 
 
 # Columns of names, which are text whatever they look like: a patient may be called NA, 007 or 1e5.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cardioseg.evaluation import clinical, methods, metrics, thirds
-from cardioseg.evaluation.measures import COLUMNS
+from cardioseg.evaluation.measures import COLUMNS, THIRDS_COLUMNS
 
 # Columns that say whose rows these are.
 WHOSE = ("split", "patient")
@@ -22,7 +22,7 @@ class Agreement(NamedTuple):
         `measures.COLUMNS` without split and patient, one row per mask and structure. A value that is not available is
         NaN. A method without a mask has rows with its name and the structure alone.
     thirds : DataFrame
-        `thirds.COLUMNS` without split and patient, one row per mask, structure and third of the stack.
+        `measures.THIRDS_COLUMNS` without split and patient, one row per mask, structure and third of the stack.
     """
 
     whole: pd.DataFrame
@@ -31,7 +31,7 @@ class Agreement(NamedTuple):
     def named(self, split: str, patient: str) -> "Agreement":
         """Return the tables with split and patient, in the order of their columns."""
         whole, parts = (table.assign(split=split, patient=patient) for table in self)
-        return Agreement(whole[COLUMNS], parts[thirds.COLUMNS])
+        return Agreement(whole[COLUMNS], parts[THIRDS_COLUMNS])
 
 
 def evaluate(
@@ -89,5 +89,5 @@ def evaluate(
         parts += [{"method": method, **row, "seed": seed} for row in thirds.evaluate(found, of_slices)]
     return Agreement(
         pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in WHOSE]),
-        pd.DataFrame(parts, columns=[name for name in thirds.COLUMNS if name not in WHOSE]),
+        pd.DataFrame(parts, columns=[name for name in THIRDS_COLUMNS if name not in WHOSE]),
     )

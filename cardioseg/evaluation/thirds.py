@@ -8,8 +8,6 @@ from cardioseg.evaluation.measures import ASD, DICE, HD95
 from cardioseg.evaluation.metrics import Comparison, dice
 
 THIRDS = ("base", "mid", "apex")
-# The columns of `metrics_thirds.csv`.
-COLUMNS = ["method", "split", "patient", "structure", "third", DICE.name, ASD.name, HD95.name, "seed"]
 
 
 def of_slices(truth: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def test_tables_are_those_of_the_workflow(folder, capsys):
             assert row[name] == (value if isinstance(value, str) else pytest.approx(value, abs=1e-5))
     assert table["wall_thickness_mm"].notna().sum() == 2
     parts = measures.read(folder / "out" / "metrics_thirds.csv")
-    assert list(parts.columns) == thirds.COLUMNS
+    assert list(parts.columns) == measures.THIRDS_COLUMNS
     assert len(parts) == 3 * len(table)
     assert parts["third"].tolist()[:3] == list(thirds.THIRDS)
     # All slices are alike.
