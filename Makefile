@@ -18,7 +18,7 @@ PYTHONS := 3.11 3.12 3.13 3.14
 SOURCES := connection-pool medpy pydensecrf2
 SOURCES_3.14 := immutables pyjpegls
 
-.PHONY: demo status test check docs lock pythons audit clean
+.PHONY: demo status starter-model test check docs lock pythons audit clean
 .DELETE_ON_ERROR:
 
 define WHICH_TORCH

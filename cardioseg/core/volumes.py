@@ -59,12 +59,10 @@ def _is_told(record: logging.LogRecord) -> bool:
     return record.thread not in _SILENT
 
 
-nib.imageglobals.logger.addFilter(_is_told)
-
-
 @contextmanager
 def _silently() -> Iterator[None]:
     """Keep to itself, in this thread, what nibabel logs of a damaged header: errors and notes here say what matters."""
+    nib.imageglobals.logger.addFilter(_is_told)  # once, however often it is called
     _SILENT.add(threading.get_ident())
     try:
         yield

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from cardioseg.evaluation import tables
-from cardioseg.evaluation.measures import MEASURES
+from cardioseg.evaluation.measures import DICE, MEASURES, Measure
 from cardioseg.evaluation.thirds import THIRDS
 from cardioseg.figures import embedding
 
@@ -46,7 +46,7 @@ def page(
         table1=Markup(tables.html_tables(metrics, published)),  # which has escaped all names
         title=shown[1],
         thirds=_means(thirds[thirds["method"] == shown[0]]),
-        measures=[measure.title for measure in MEASURES.values()],
+        measures=[measure.title for measure in _measures(thirds)],
         picture=embedding.address(picture, WIDTH),
     )
 
@@ -69,16 +69,28 @@ def _counts(cohort: pd.DataFrame) -> list[dict[str, str | int]]:
     return rows
 
 
+def _measures(thirds: pd.DataFrame) -> list[Measure]:
+    """Return the measures that the thirds have."""
+    return [measure for measure in MEASURES.values() if measure.name in thirds]
+
+
 def _means(thirds: pd.DataFrame) -> list[list[str]]:
-    """Return the rows of the table of thirds: split, structure, third, and each measure's mean with its deviation."""
+    """Return the rows of the table of thirds: split, structure, third, and each measure's mean with its deviation.
+
+    A patient who has nothing of a structure in a third does not count there. If a structure is missed, the means of its
+    distances are not available (see `Measure.ignores_missing`).
+    """
     rows = []
     for (split, structure), of_structure in thirds.groupby(["split", "structure"], sort=False):
         for third in THIRDS:
-            found = of_structure[of_structure["third"] == third]
+            found = of_structure[(of_structure["third"] == third) & of_structure[DICE.name].notna()]
             cells = []
-            for measure in MEASURES.values():
-                values = found[measure.name].dropna()
-                cell = "N/A" if values.empty else f"{values.mean():.{measure.decimals}f}"
-                cells.append(cell + (f" ± {values.std():.{measure.decimals}f}" if len(values) > 1 else ""))
+            for measure in _measures(thirds):
+                mean, deviation = (
+                    summarised(skipna=measure.ignores_missing)
+                    for summarised in (found[measure.name].mean, found[measure.name].std)
+                )
+                cell = "N/A" if pd.isna(mean) else f"{mean:.{measure.decimals}f}"
+                cells.append(cell + ("" if pd.isna(deviation) else f" ± {deviation:.{measure.decimals}f}"))
             rows.append([split, structure, third, *cells])
     return rows

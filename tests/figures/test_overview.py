@@ -78,3 +78,20 @@ def test_structure_that_is_missed_has_no_distance(cohort, tmp_path):
     assert np.isnan(found[0].surfaces.distances().asd_mm)
     missed = patient.evaluate([("ensemble_pp", np.zeros_like(truth))], truth, (8.0, 1.0, 1.0), ["LV"], None)
     assert ["test", "LV", "mid", "0.000", "N/A", "N/A"] in rows(page(cohort, tmp_path, [missed.named("test", "1")]))
+
+
+def test_structure_that_one_patient_misses_has_no_mean_distance(cohort, tmp_path):
+    whole, missed = agreement("1", 8), agreement("2", 8)
+    missed.thirds["dice"], missed.thirds["asd_mm"], missed.thirds["hd95_mm"] = 0.0, np.nan, np.nan
+    known = whole.thirds.query("structure == 'LV' and third == 'base'")["dice"].item()
+    (row,) = [row for row in rows(page(cohort, tmp_path, [whole, missed])) if row[1:3] == ["LV", "base"]]
+    assert row[3].startswith(f"{known / 2:.3f}")
+    assert row[4:] == ["N/A", "N/A"]
+
+
+def test_measure_that_thirds_lack_is_left_out_there(cohort, tmp_path, monkeypatch):
+    monkeypatch.setitem(measures.MEASURES, "added", measures.Measure("added", "Added measure", 3))
+    found = agreement("1", 8)
+    text = page(cohort, tmp_path, [found._replace(whole=found.whole.assign(added=1.0))])
+    assert "<th>Added measure" in text.partition("By thirds")[0]
+    assert "Added measure" not in text.partition("By thirds")[2]
