@@ -22,6 +22,7 @@ from scipy import ndimage
 
 import published
 from cardioseg.core import precision, training_loop, volumes
+from cardioseg.core.configuration import IMAGE_SECTIONS
 from cardioseg.evaluation import metrics
 from cardioseg.inference import postprocessing
 from cardioseg.model import trained_model
@@ -226,7 +227,7 @@ def inference(size: str, _: str, device: torch.device) -> Step:
 def untrained(size: str) -> trained_model.TrainedModel:
     """An ensemble of four as it is before training."""
     config = configuration(size)
-    settings = {name: config[name] for name in trained_model.SECTIONS}
+    settings = {name: config[name] for name in IMAGE_SECTIONS}
     structures = config["cohort"]["structures"]
     torch.manual_seed(0)
     return trained_model.TrainedModel(

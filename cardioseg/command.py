@@ -30,6 +30,7 @@ Written to the folder of --out:
   report.html               what to look at first: numbers, what stands out, pictures, links; opens without a network
   masks/NAME.nii.gz         the structures, in the image's exact geometry, with the training cohort's codes
   dicom/NAME.dcm            the structures for the archive, with the patient's name (for a DICOM series)
+  rtstruct/NAME.dcm         the same as contours, a DICOM RT structure set
   uncertainty/NAME.nii.gz   entropy of the ensemble's mean probabilities, from 0 (certain) to 1, in the same geometry
   uncertainty/NAME.png      its slices
   slices/NAME.png           all slices with contours
@@ -58,10 +59,11 @@ Measure masks against manual ones, which may come from any program. Each mask ne
 single mask and a single manual mask belong together. All must be NIfTI, on one grid.
 
 Written to the folder of --out:
-  metrics.csv        Dice, ASD, HD95 and volumes, one row per mask and structure; for MYO the thickness of the wall
-  clinical.csv       volumes, and mass and thickness of the myocardium, one row per mask and one per manual mask
-  bland_altman.csv   bias and limits of agreement of these
-  summary.txt        means and standard deviations, which are printed as well
+  metrics.csv         Dice, ASD, HD95 and volumes, one row per mask and structure; for MYO the thickness of the wall
+  metrics_thirds.csv  Dice, ASD and HD95 in the basal, mid and apical third of the manual mask
+  clinical.csv        volumes, and mass and thickness of the myocardium, one row per mask and one per manual mask
+  bland_altman.csv    bias and limits of agreement of these
+  summary.txt         means and standard deviations, which are printed as well
 """
 MSCMRSEG = {"LV": 500, "MYO": 200, "RV": 600}
 WALL = {"cavity": "LV", "myocardium": "MYO"}
@@ -262,8 +264,8 @@ def _evaluate(given: argparse.Namespace) -> int:
         ) from error
     pairs = folders.pair(inputs.find([given.masks], given.out), inputs.find([given.truth], given.out))
     wall = WALL if set(WALL.values()) <= set(codes) else None
-    metrics = folders.evaluate(pairs, given.masks.absolute().name, codes, wall)
-    print(folders.write(given.out, metrics, WALL["myocardium"] if wall else None))
+    agreement = folders.evaluate(pairs, given.masks.absolute().name, codes, wall)
+    print(folders.write(given.out, agreement, WALL["myocardium"] if wall else None))
     return DONE
 
 

@@ -1,7 +1,7 @@
 """Take end-diastole out of the 4-D images of M&Ms: python demo/end_diastole.py DATA FOLDER.
 
-Of each DATA/**/NAME_sa.nii.gz with labels NAME_sa_gt.nii.gz the labelled frame with the largest left ventricle is
-written to FOLDER, as NAME_sa_ed.nii.gz and NAME_sa_ed_gt.nii.gz, for demo/mnms.yaml. Empty labels are passed over.
+For each DATA/**/NAME_sa.nii.gz with labels NAME_sa_gt.nii.gz it writes the labelled frame with the largest left
+ventricle to FOLDER, as NAME_sa_ed.nii.gz and NAME_sa_ed_gt.nii.gz, for demo/mnms.yaml. Empty labels are passed over.
 """
 
 import argparse

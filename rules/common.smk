@@ -55,7 +55,7 @@ elif workflow.is_main_process:
         "No data is named (--config data=FOLDER): the cohort is the digital phantom, drawn into results/phantom"
     )
 if workflow.is_main_process:
-    for note in COHORT.notes + COHORT.oddities:
+    for note in COHORT.notes + cohorts.summarised(COHORT.oddities):
         logger.warning(note)
 
 SOURCE = config["cohort"]["source"]["name"]

@@ -1,4 +1,5 @@
-# Dice, surface distances, volumes and wall thickness of every mask in the raw geometry, per patient, then all together.
+# Dice, surface distances, volumes and wall thickness of every mask in the raw geometry, and Dice and distances of each
+# third of the stack: per patient, then all together.
 rule evaluate:
     input:
         raw=raw_image,
@@ -7,7 +8,8 @@ rule evaluate:
             "results/masks/{model}/{patient}.nii.gz", model=models(wildcards.patient), patient=wildcards.patient
         ),
     output:
-        "results/metrics/{patient}.csv",
+        whole="results/metrics/{patient}.csv",
+        thirds="results/metrics/thirds/{patient}.csv",
     log:
         "results/logs/evaluate/{patient}.log",
     benchmark:
@@ -30,9 +32,11 @@ rule evaluate:
 
 rule metrics:
     input:
-        expand("results/metrics/{patient}.csv", patient=EVALUATED),
+        whole=expand("results/metrics/{patient}.csv", patient=EVALUATED),
+        thirds=expand("results/metrics/thirds/{patient}.csv", patient=EVALUATED),
     output:
         metrics=report("results/metrics.csv", caption="captions/metrics.rst", category="Tables"),
+        thirds=report("results/metrics_thirds.csv", caption="captions/thirds.rst", category="Tables"),
         summary="results/summary.txt",
     log:
         "results/logs/metrics.log",

@@ -21,10 +21,7 @@ rule export:
     conda:
         "../envs/cardioseg.yaml"
     params:
-        settings={
-            name: section(name)
-            for name in ("resampling", "localisation", "cropping", "postprocessing", "clinical", "scar", "segments")
-        }
+        settings={name: section(name) for name in configuration.IMAGE_SECTIONS if name != "segmentation"}
         | {"segmentation": prediction_settings(), "translation": translation_settings()}
         | (
             {"registration": section("registration"), "fusion": section("fusion"), "seed": config["seed"]}

@@ -93,7 +93,7 @@ def fit(folder, **settings):
     return network
 
 
-def test_translation(gpu, tmp_path):
+def test_translation_runs_on_the_gpu(gpu, tmp_path):
     settings = TRANSLATION | {"iterations": 2, "averaging": 0.5}
     run = training_loop.Run("translation", 1, GPU, tmp_path, "a")
     network, history = munit_training.train([SOURCE], [TARGET], settings, run)
@@ -105,7 +105,7 @@ def test_translation(gpu, tmp_path):
     assert gpu.products == {"ieee"}
 
 
-def test_segmentation(gpu, tmp_path):
+def test_segmentation_runs_on_the_gpu(gpu, tmp_path):
     network = fit(tmp_path, averaging=0.5)
     assert unet.predict(network, discs()[0], GPU).shape == (3, *discs()[0].shape)
     # The network that finds the heart has another norm.

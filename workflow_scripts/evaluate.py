@@ -2,7 +2,6 @@ from itertools import chain
 
 from cardioseg.core import volumes
 from cardioseg.evaluation import patient
-from cardioseg.evaluation.measures import COLUMNS
 from support.job import job
 
 with job(snakemake):
@@ -14,6 +13,7 @@ with job(snakemake):
         (folder, volumes.read_labels(path, params.structures, raw).array)
         for folder, path in zip(params.models, snakemake.input.masks, strict=True)
     )
-    table = patient.evaluate(chain(missing, made), truth.array, raw.spacing, list(params.structures), params.clinical)
-    table = table.assign(split=params.split, patient=snakemake.wildcards.patient)[COLUMNS]
-    table.to_csv(snakemake.output[0], index=False, float_format="%.6f", na_rep="N/A")
+    found = patient.evaluate(chain(missing, made), truth.array, raw.spacing, list(params.structures), params.clinical)
+    found = found.named(params.split, snakemake.wildcards.patient)
+    found.whole.to_csv(snakemake.output.whole, index=False, float_format="%.6f", na_rep="N/A")
+    found.thirds.to_csv(snakemake.output.thirds, index=False, float_format="%.6f", na_rep="N/A")

@@ -201,11 +201,7 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
     InputError
         The headers of the series are not those of MR images, or lack identifiers.
     """
-    if series.missing:
-        raise InputError(
-            f"{path}: cannot be written, the series' headers have no {', '.join(series.missing)}, by which a DICOM "
-            "segmentation refers to its images. The mask is there as NIfTI."
-        )
+    check_identifiers(path, series, "segmentation")
     in_frame_order = np.empty_like(labels)
     in_frame_order[list(series.frames)] = labels
     algorithm = highdicom.AlgorithmIdentificationSequence(
@@ -222,18 +218,18 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
         )
         for number, name in enumerate(structures, start=1)
     ]
-    positions, sources, others = None, series.sources, series.sources[:0]
+    planes, sources, others = None, series.sources, series.sources[:0]
     several = len({source.SeriesInstanceUID for source in sources}) > 1 or "NumberOfFrames" in sources[0]
     if several and len(sources) > 1:
         # highdicom can refer to single frames only within one series or one multi-frame file. Here it refers to files.
-        positions = [position for source in sources for position in _positions(source)]
+        planes = [position for source in sources for position in positions(source)]
         sources, others = sources[:1], sources[1:]
     try:
         with warnings.catch_warnings(action="ignore"):  # as above
             segmentation = highdicom.seg.Segmentation(
                 source_images=sources,
                 further_source_images=others,
-                plane_positions=positions,
+                plane_positions=planes,
                 pixel_array=in_frame_order,
                 segmentation_type="BINARY",
                 segment_descriptions=segments,
@@ -256,6 +252,22 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
     content = io.BytesIO()
     segmentation.save_as(content)
     volumes.write_bytes(Path(path), content.getvalue())
+
+
+def check_identifiers(path: Path | str, series: Series, what: str) -> None:
+    """Raise InputError if a series lacks identifiers by which an object, called `what`, refers to its images."""
+    if series.missing:
+        raise InputError(
+            f"{path}: cannot be written, the series' headers have no {', '.join(series.missing)}, by which a DICOM "
+            f"{what} refers to its images. The mask is there as NIfTI."
+        )
+
+
+def positions(source: Dataset) -> list[PlanePositionSequence]:
+    """Return the position of each frame of a file, whose header is one of `Series.sources`."""
+    frames = source.get("PerFrameFunctionalGroupsSequence")
+    found = [frame.PlanePositionSequence[0] for frame in frames] if frames else [source]
+    return [PlanePositionSequence("PATIENT", position.ImagePositionPatient) for position in found]
 
 
 def _series_files(path: Path) -> list[Path]:
@@ -522,12 +534,6 @@ def _alike(one: object, other: object) -> bool:
 
 def _shown(header: Dataset, name: str) -> str:
     return "".join(letter for letter in "/".join(_words(header.get(name))) if letter.isprintable())
-
-
-def _positions(source: Dataset) -> list[PlanePositionSequence]:
-    frames = source.get("PerFrameFunctionalGroupsSequence")
-    positions = [frame.PlanePositionSequence[0] for frame in frames] if frames else [source]
-    return [PlanePositionSequence("PATIENT", position.ImagePositionPatient) for position in positions]
 
 
 def _source(header: Dataset, frames: Sequence[_Frame], first: _Frame, slice_spacing: float) -> Dataset:

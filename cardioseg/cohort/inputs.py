@@ -136,23 +136,39 @@ def write_map(path: Path, array: np.ndarray, image: Image) -> Path:
     return path
 
 
-def write_for_archive(path: Path, labels: np.ndarray, structures: Iterable[str], image: Image) -> list[str]:
-    """Write labels as a DICOM segmentation if the image is a DICOM series; arguments as of `write_labels`.
+def write_for_archive(
+    folder: Path, name: str, labels: np.ndarray, colours: Mapping[str, tuple[int, int, int]], image: Image
+) -> list[str]:
+    """Write labels as a DICOM segmentation and as an RT structure set if the image is a DICOM series.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of results. Files are written to its folders `dicom` and `rtstruct`.
+    name : str
+        Their name without suffix.
+    labels : ndarray of uint8, shape (z, y, x)
+        0 is background, and 1, 2, ... are the structures in the order of `colours`.
+    colours : mapping of str to tuple of int
+        The structures' names, with red, green and blue from 0 to 255.
+    image : Image
+        The image.
 
     Returns
     -------
     list of str
-        Why there is no such file, where the series' headers do not allow one.
+        Why there are no such files, where the series' headers do not allow them.
     """
     if image.series is None:
         return []
-    from cardioseg.cohort import dicom
+    from cardioseg.cohort import dicom, structure_set
 
-    path = path.with_name(f"{path.name}.dcm")
+    path = folder / "dicom" / f"{name}.dcm"
     try:
-        dicom.write_segmentation(path, labels, structures, image.series)
+        dicom.write_segmentation(path, labels, colours, image.series)
     except InputError as error:
-        return [f"no DICOM segmentation: {str(error).removeprefix(f'{path}: ')}"]
+        return [f"no DICOM segmentation and no structure set: {str(error).removeprefix(f'{path}: ')}"]
+    structure_set.write(folder / "rtstruct" / f"{name}.dcm", labels, colours, image.series)
     return []
 
 
@@ -195,10 +211,12 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
 def _one_a_series(paths: Sequence[Path]) -> list[Path]:
     """The images of which `paths` are files: of DICOM files of one series in one folder, the first stands for all.
 
-    Where every DICOM file of a folder is named and each is a series of its own, as scanners make them of breath-holds,
-    the folder stands for them.
+    A folder that is named as well stands for the files in it. Where every DICOM file of a folder is named and each is a
+    series of its own, as scanners make them of breath-holds, the folder stands for them.
     """
     of_folder: dict[Path, dict[str, list[Path]]] = {}
+    named_folders = {path for path in paths if path.is_dir()}
+    paths = [path for path in paths if not (path.is_file() and named_folders.intersection(path.parents))]
     for path in paths:
         if path.is_file() and folders.is_dicom(path):
             of_folder.setdefault(path.parent, {}).setdefault(_series(path), []).append(path)

@@ -48,7 +48,18 @@ class Turn:
         }[self.reverse_rows, self.reverse_columns]
 
     def apply(self, volume: Volume) -> Volume:
-        """Return the same image stored another way round; every voxel keeps its place in the scanner."""
+        """Return the same image stored another way round; every voxel keeps its place in the scanner.
+
+        Parameters
+        ----------
+        volume : Volume, shape (..., y, x)
+            The image.
+
+        Returns
+        -------
+        Volume
+            The turned image.
+        """
         array = volume.array.swapaxes(-1, -2) if self.swap else volume.array
         array = array[..., :: -1 if self.reverse_rows else 1, :: -1 if self.reverse_columns else 1]
         rows, columns = array.shape[-2:]
@@ -76,7 +87,18 @@ class Decision:
 
 
 def directions(affine: np.ndarray) -> np.ndarray:
-    """Return unit vectors (2, 3) in scanner coordinates along which an image's x and y indices grow."""
+    """Return unit vectors (2, 3) in scanner coordinates along which an image's x and y indices grow.
+
+    Parameters
+    ----------
+    affine : ndarray, shape (4, 4)
+        From the index (x, y, z) to scanner coordinates in mm.
+
+    Returns
+    -------
+    ndarray, shape (2, 3)
+        The unit vectors of x and of y.
+    """
     columns = affine[:3, :2]
     return (columns / np.linalg.norm(columns, axis=0)).T
 

@@ -22,6 +22,7 @@ from cardioseg.core.volumes import Volume
 SPLITS_OF_SOURCE = ("labelled", "translation_source")
 SPLITS_OF_TARGET = ("translation_target", "validation", "test")
 LONGEST_RANGE = 10_000
+MOST_ALIKE = 5
 MAXIMAL_TURN_DEGREES = 60.0
 MINIMAL_DISTANCE_MM = 5.0
 IN_SLICE_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
@@ -72,11 +73,33 @@ class Cohort:
     turned: dict[tuple[str, str], orientation.Turn] = field(default_factory=dict)
 
     def patients(self, modality: str) -> list[str]:
-        """Return the patients with an image of a modality."""
+        """Return the patients with an image of a modality.
+
+        Parameters
+        ----------
+        modality : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            Their names.
+        """
         return [patient for name, patient in self.volumes if name == modality]
 
     def labelled(self, modality: str) -> list[str]:
-        """Return the patients with a labelled image of a modality."""
+        """Return the patients with a labelled image of a modality.
+
+        Parameters
+        ----------
+        modality : str
+            Its name.
+
+        Returns
+        -------
+        list of str
+            Their names.
+        """
         return [patient for patient in self.patients(modality) if self.volumes[modality, patient].labels]
 
 
@@ -440,6 +463,32 @@ def check_volumes(
     return _run(alone, remembered) | _run(together, remembered)
 
 
+def summarised(oddities: Iterable[str]) -> list[str]:
+    """Join remarks that say the same of more than a few files.
+
+    Parameters
+    ----------
+    oddities : iterable of str
+        Remarks of the form "file: what is odd".
+
+    Returns
+    -------
+    list of str
+        The remarks; one line, which names the first file, in the place of more than `MOST_ALIKE` that are alike.
+    """
+    files: dict[str, list[str]] = {}
+    for oddity in oddities:
+        file, _, text = oddity.partition(": ")
+        files.setdefault(text, []).append(file)
+    lines = []
+    for text, alike in files.items():
+        if len(alike) > MOST_ALIKE:
+            lines.append(f"{alike[0]} and {len(alike) - 1} others, see results/cohort/cohort.csv: {text}")
+        else:
+            lines += [f"{file}: {text}" for file in alike]
+    return lines
+
+
 class Check(NamedTuple):
     """A check that returns remarks or raises InputError, what it checks, and the files that it reads."""
 
@@ -588,6 +637,16 @@ def _splits(
 
 def expand(entry: str | int) -> list[str]:
     """Return the names that an entry of a split stands for: "6-45" is a range of numbers, anything else a name.
+
+    Parameters
+    ----------
+    entry : str or int
+        The entry.
+
+    Returns
+    -------
+    list of str
+        The names.
 
     Examples
     --------

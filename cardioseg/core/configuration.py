@@ -15,12 +15,17 @@ from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import BACKGROUND
 
 SCHEMA = yaml.safe_load(Path(__file__).with_name("configuration.schema.yaml").read_text("utf-8"))
+# The sections that say what is done to an image. A trained model keeps them for new patients.
+IMAGE_SECTIONS = (
+    *("resampling", "localisation", "cropping", "segmentation", "postprocessing"),
+    *("clinical", "scar", "segments"),
+)
 # Where names that YAML takes for something else need another spelling.
 OTHER_SPELLINGS = {
     "data": "Write a folder with such a name as ./NAME.",
     "cohort.splits": "YAML takes some names for a number, a date or a truth value: put quotes around them.",
 }
-# Of each other, aliases can stand for more than any memory holds.
+# Aliases of aliases can stand for more than any memory holds.
 MOST_ALIASES = 20
 TYPES = {
     "object": "a section of keys",
@@ -44,7 +49,11 @@ EXPECTED = {
     "pattern": "{1}",
     "uniqueItems": "each once",
 }
-PLAIN_DECIMAL = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+# By YAML's tag, how a number is written that nobody can take for another one or, without quotes, for a name.
+PLAIN = {
+    "tag:yaml.org,2002:int": re.compile(r"0|-?[1-9][0-9]*"),
+    "tag:yaml.org,2002:float": re.compile(r"[^:_]+"),
+}
 # JSON Schema accepts 2.0 as an integer, but `range` does not. Numbers that are NaN or infinite are refused.
 Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
@@ -80,12 +89,33 @@ def structures(configuration: Mapping[str, Any]) -> dict[str, int]:
     """Return the codes of the structures to segment, in the order of the networks' classes.
 
     A structure whose code is null is left out.
+
+    Parameters
+    ----------
+    configuration : mapping
+        The whole configuration.
+
+    Returns
+    -------
+    dict of str to int
+        Codes by structure.
     """
     return {name: code for name, code in configuration["cohort"]["structures"].items() if code is not None}
 
 
 def fused_labels(configuration: Mapping[str, Any]) -> list[str]:
-    """Which labels of a patient's own source image are fused: `manual` or `predicted` ones, both, or none."""
+    """Which labels of a patient's own source image are fused: `manual` or `predicted` ones, both, or none.
+
+    Parameters
+    ----------
+    configuration : mapping
+        The whole configuration.
+
+    Returns
+    -------
+    list of str
+        The kinds of labels.
+    """
     return configuration["fusion"]["labels"] if configuration["fusion"] else []
 
 
@@ -142,7 +172,18 @@ def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any]
 
 
 def contraction(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The `segmentation.contraction` with classes in place of names, as `augmentation.contract` takes it."""
+    """The `segmentation.contraction` with classes in place of names, as `augmentation.contract` takes it.
+
+    Parameters
+    ----------
+    configuration : mapping
+        The whole configuration.
+
+    Returns
+    -------
+    dict or None
+        The settings, or None where the configuration has none.
+    """
     settings = configuration["segmentation"]["contraction"]
     if settings is None:
         return None
@@ -161,8 +202,8 @@ def check_file(path: Path | str) -> None:
     Raises
     ------
     InputError
-        A key is given twice, of which YAML takes the last; or a whole number is not written in plain decimal (YAML
-        reads 010 as 8 and 1:30 as 90); or the file is no YAML or not in UTF-8, or aliases in it could stand for so
+        A key is given twice, of which YAML takes the last; or a number is not written in plain decimal (YAML reads 010
+        as 8 and 1:30 as 90); or the file is no YAML or not in UTF-8, or aliases in it could stand for so
         much that reading it would not end.
     """
     try:
@@ -212,14 +253,14 @@ def check_settings(sections: Mapping[str, Any]) -> None:
 
 
 def _mistakable(node: yaml.Node | None, name: str = "") -> Iterator[str]:
-    """Find the whole numbers that are not written in plain decimal; yields each as it is written, after its key."""
+    """Find the numbers that are not written in plain decimal; yields each as it is written, after its key."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield from _mistakable(value, f"{name}.{key.value}" if name else str(key.value))
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             yield from _mistakable(value, name)
-    elif node is not None and node.tag == "tag:yaml.org,2002:int" and not PLAIN_DECIMAL.fullmatch(node.value):
+    elif node is not None and node.tag in PLAIN and not PLAIN[node.tag].fullmatch(node.value):
         yield f"{name}: {node.value}"
 
 

@@ -52,6 +52,14 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text in UTF-8, completely or not at all (see `atomic_write`)."""
+    """Write a text in UTF-8, completely or not at all (see `atomic_write`).
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+    text : str
+        The text.
+    """
     with atomic_write(path) as file:
         file.write(text.encode())

@@ -12,7 +12,13 @@ from torch import Tensor
 
 @contextmanager
 def products(precision: str) -> Iterator[None]:
-    """Let a GPU round the factors of float32 products and convolutions to TF32 if, and only if, `precision` says so."""
+    """Let a GPU round the factors of float32 products and convolutions to TF32 if, and only if, `precision` says so.
+
+    Parameters
+    ----------
+    precision : {'float32', 'tf32', 'bfloat16'}
+        The precision of products.
+    """
     backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     try:
@@ -48,10 +54,27 @@ def forward_pass(precision: str, device: torch.device) -> torch.autocast:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Return whether the processor multiplies in bfloat16 (AVX-512 BF16 or AMX)."""
+    """Return whether the processor multiplies in bfloat16 (AVX-512 BF16 or AMX).
+
+    Returns
+    -------
+    bool
+        Whether it does.
+    """
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def at_least_float32(numbers: Tensor) -> Tensor:
-    """Convert bfloat16 to float32 and leave more exact numbers as they are."""
+    """Convert bfloat16 to float32 and leave more exact numbers as they are.
+
+    Parameters
+    ----------
+    numbers : Tensor, shape (...)
+        Numbers of any precision.
+
+    Returns
+    -------
+    Tensor, shape (...)
+        The same numbers.
+    """
     return numbers.to(torch.promote_types(numbers.dtype, torch.float32))

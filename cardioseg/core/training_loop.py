@@ -183,7 +183,13 @@ def train(
 
 
 def remove_state(state_folder: Path) -> None:
-    """Remove a finished training's state, unless another process continues it and will remove it in the end."""
+    """Remove a finished training's state, unless another process continues it and will remove it in the end.
+
+    Parameters
+    ----------
+    state_folder : Path
+        The folder of the state.
+    """
     if state_folder.exists():
         with (state_folder / "lock").open("wb") as file:
             try:
@@ -194,7 +200,15 @@ def remove_state(state_folder: Path) -> None:
 
 
 def write_history(path: Path | str, history: list[dict[str, float]]) -> None:
-    """Write a history as CSV, one row per report."""
+    """Write a history as CSV, one row per report.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+    history : list of dict
+        As from `train`.
+    """
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["iteration"])
         writer.writeheader()

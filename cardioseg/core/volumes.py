@@ -5,9 +5,12 @@ coordinates in mm.
 """
 
 import gzip
+import logging
 import struct
+import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,26 @@ BACKGROUND = "background"
 Codes = Mapping[str, int | Sequence[int]]
 # Labels stored as scaled integers differ from their codes by less than this.
 CODE_TOLERANCE = 0.01
+
+
+_SILENT: set[int] = set()
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    return record.thread not in _SILENT
+
+
+nib.imageglobals.logger.addFilter(_is_told)
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """Keep to itself, in this thread, what nibabel logs of a damaged header: errors and notes here say what matters."""
+    _SILENT.add(threading.get_ident())
+    try:
+        yield
+    finally:
+        _SILENT.discard(threading.get_ident())
 
 
 @dataclass(frozen=True)
@@ -196,7 +219,18 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
 
 
 def structures(codes: Codes) -> list[str]:
-    """Return the names of the structures that have codes, in the order of the networks' classes."""
+    """Return the names of the structures that have codes, in the order of the networks' classes.
+
+    Parameters
+    ----------
+    codes : mapping of str to int or sequence of int
+        The values that label files have for each structure, and for `background`.
+
+    Returns
+    -------
+    list of str
+        The names.
+    """
     return [name for name in codes if name != BACKGROUND]
 
 
@@ -206,6 +240,11 @@ def _listed(value: int | Sequence[int]) -> Sequence[int]:
 
 def stored_affine(path: Path | str) -> np.ndarray | None:
     """Read the affine of a file's header.
+
+    Parameters
+    ----------
+    path : Path or str
+        The NIfTI file.
 
     Returns
     -------
@@ -221,6 +260,11 @@ def stored_affine(path: Path | str) -> np.ndarray | None:
 def read(path: Path | str) -> Volume:
     """Read a volume that this package wrote.
 
+    Parameters
+    ----------
+    path : Path or str
+        The NIfTI file.
+
     Returns
     -------
     Volume
@@ -235,7 +279,18 @@ def read(path: Path | str) -> Volume:
 
 
 def as_stored(volume: Volume) -> Volume:
-    """Return a float32 volume as `read` would give it after `write`: NIfTI keeps affines in single precision."""
+    """Return a float32 volume as `read` would give it after `write`: NIfTI keeps affines in single precision.
+
+    Parameters
+    ----------
+    volume : Volume
+        The volume.
+
+    Returns
+    -------
+    Volume
+        The same array, with the affine rounded to single precision.
+    """
     return Volume(volume.array, volume.affine.astype(np.float32).astype(np.float64))
 
 
@@ -369,7 +424,15 @@ def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float,
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all; if its name ends in .gz, it is compressed without a time stamp."""
+    """Write a file completely or not at all; if its name ends in .gz, it is compressed without a time stamp.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes
+        What it shall hold.
+    """
     if path.suffix == ".gz":
         content = gzip.compress(content, compresslevel=1, mtime=0)
     with files.atomic_write(path) as file:
@@ -381,7 +444,7 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Im
         raise InputError(f"{path}: no such file.")
     try:
         path.open("rb").close()
-        with np.errstate(invalid="ignore"):  # NaN in a header, which `_affine` refuses
+        with np.errstate(invalid="ignore"), _silently():  # NaN in a header, which `_affine` refuses
             image = nib.load(path)
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it. Ask its owner, or change its permissions.") from error
@@ -428,7 +491,8 @@ def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
                 content = stream.read(_length(image))
                 if len(stream.read(MAXIMAL_REST + 1)) > MAXIMAL_REST:
                     raise ValueError("more data than its header tells of")
-            image = type(image).from_bytes(content)
+            with _silently():
+                image = type(image).from_bytes(content)
         array = np.asanyarray(image.dataobj)
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or "more voxels than memory holds"

@@ -1,6 +1,6 @@
 """Anyone's masks against manual ones: the workflow's metrics and tables for files outside of a workflow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +8,7 @@ import pandas as pd
 from cardioseg.core import files, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.evaluation import bland_altman, clinical, patient, summary
-from cardioseg.evaluation.measures import COLUMNS
+from cardioseg.evaluation.patient import Agreement
 
 SPLIT = "all"
 
@@ -45,7 +45,7 @@ def pair(masks: Mapping[str, Path], truths: Mapping[str, Path]) -> dict[str, tup
 
 def evaluate(
     pairs: Mapping[str, tuple[Path, Path]], method: str, codes: Mapping[str, int], wall: Mapping[str, str] | None
-) -> pd.DataFrame:
+) -> Agreement:
     """Measure masks against manual ones, on the grid of these.
 
     Parameters
@@ -61,32 +61,31 @@ def evaluate(
 
     Returns
     -------
-    DataFrame
-        As `metrics.csv` of the workflow, see `measures.COLUMNS`.
+    Agreement
+        As `metrics.csv` and `metrics_thirds.csv` of the workflow.
 
     Raises
     ------
     InputError
         A file cannot be read or has another value, or two masks do not fit.
     """
-    tables = []
+    found = []
     for name, (path, truth_path) in pairs.items():
         truth = volumes.read_labels(truth_path, codes)
         mask = volumes.read_labels(path, codes, truth)
-        found = patient.evaluate([(method, mask.array)], truth.array, truth.spacing, list(codes), wall)
-        no_seed = pd.Series(pd.NA, found.index, dtype="Int64")
-        tables.append(found.assign(split=SPLIT, patient=name, seed=no_seed)[COLUMNS])
-    return pd.concat(tables, ignore_index=True)
+        measured = patient.evaluate([(method, mask.array)], truth.array, truth.spacing, list(codes), wall)
+        found.append(measured.named(SPLIT, name))
+    return Agreement(*map(_together, zip(*found, strict=True)))
 
 
-def write(folder: Path, metrics: pd.DataFrame, myocardium: str | None) -> str:
-    """Write `metrics.csv`, `clinical.csv`, `bland_altman.csv` and `summary.txt`, as the workflow does.
+def write(folder: Path, agreement: Agreement, myocardium: str | None) -> str:
+    """Write the tables of the workflow: `metrics`, `metrics_thirds`, `clinical` and `bland_altman`, and `summary.txt`.
 
     Parameters
     ----------
     folder : Path
         The folder to write to.
-    metrics : DataFrame
+    agreement : Agreement
         As from `evaluate`.
     myocardium : str or None
         The structure whose mass and thickness are given.
@@ -96,10 +95,20 @@ def write(folder: Path, metrics: pd.DataFrame, myocardium: str | None) -> str:
     str
         The summary, for the terminal.
     """
-    quantities = clinical.quantities(metrics, myocardium)
-    tables = {"metrics": metrics, "clinical": quantities, "bland_altman": bland_altman.agreement(quantities)}
+    quantities = clinical.quantities(agreement.whole, myocardium)
+    tables = {
+        "metrics": agreement.whole,
+        "metrics_thirds": agreement.thirds,
+        "clinical": quantities,
+        "bland_altman": bland_altman.agreement(quantities),
+    }
     for name, table in tables.items():
         files.write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6f", na_rep="N/A"))
-    text = summary.by_method(metrics)
+    text = summary.by_method(agreement.whole)
     files.write_text(folder / "summary.txt", text + "\n")
     return text
+
+
+def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(seed=pd.Series(pd.NA, table.index, dtype="Int64"))

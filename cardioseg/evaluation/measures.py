@@ -60,12 +60,12 @@ COLUMNS = [
 
 
 # Columns of names, which are text whatever they look like: a patient may be called NA, 007 or 1e5.
-NAMES = ("method", "split", "patient", "structure")
+NAMES = ("method", "split", "patient", "structure", "third")
 NOT_AVAILABLE = ("N/A", "")
 
 
 def read(path: Path | str) -> pd.DataFrame:
-    """Read a `metrics.csv`.
+    """Read a `metrics.csv` or `metrics_thirds.csv`.
 
     Parameters
     ----------

@@ -51,7 +51,18 @@ class Method:
     note: str | None = None
 
     def folders(self, seeds: Sequence[int]) -> list[str]:
-        """Return the folders of the method's masks below `results/masks`, one a seed where there is one for each."""
+        """Return the folders of the method's masks below `results/masks`, one a seed where there is one for each.
+
+        Parameters
+        ----------
+        seeds : sequence of int
+            The seeds of the ensemble.
+
+        Returns
+        -------
+        list of str
+            The folders.
+        """
         return [f"{self.name}/seed{seed}" for seed in seeds] if self.per_seed else [self.name]
 
 
@@ -128,12 +139,34 @@ METHODS = (
 
 
 def chosen(configuration: Mapping[str, Any]) -> list[Method]:
-    """Return those of `METHODS` that a configuration asks for."""
+    """Return those of `METHODS` that a configuration asks for.
+
+    Parameters
+    ----------
+    configuration : mapping
+        The whole configuration.
+
+    Returns
+    -------
+    list of Method
+        The methods, in the order of `METHODS`.
+    """
     return [method for method in METHODS if method.section is None or _is_on(method, configuration[method.section])]
 
 
 def member(among: Sequence[Method]) -> Method:
-    """Return the method whose cascades the ensemble is made of."""
+    """Return the method whose cascades the ensemble is made of.
+
+    Parameters
+    ----------
+    among : sequence of Method
+        The methods of a run.
+
+    Returns
+    -------
+    Method
+        The last of them whose cascades may be members.
+    """
     return [method for method in among if method.member][-1]
 
 
@@ -146,32 +179,73 @@ def _is_on(method: Method, section: Mapping[str, Any] | None) -> bool:
 
 
 def titles() -> dict[str, str]:
-    """Return the title of every method by its name, in the order of `METHODS`."""
+    """Return the title of every method by its name, in the order of `METHODS`.
+
+    Returns
+    -------
+    dict of str to str
+        Titles by name.
+    """
     return {method.name: method.title for method in METHODS}
 
 
 def reported() -> dict[str, str]:
-    """Return the titles of the methods that are not part of another, by name."""
+    """Return the titles of the methods that are not part of another, by name.
+
+    Returns
+    -------
+    dict of str to str
+        Titles by name.
+    """
     return {method.name: method.title for method in METHODS if not method.part}
 
 
 def parts() -> dict[str, str]:
-    """Return the titles of the methods that are a part of another, by name."""
+    """Return the titles of the methods that are a part of another, by name.
+
+    Returns
+    -------
+    dict of str to str
+        Titles by name.
+    """
     return {method.name: method.title for method in METHODS if method.part}
 
 
 def refinements() -> list[tuple[str, str]]:
-    """Return the pairs of a method and the one that it refines."""
+    """Return the pairs of a method and the one that it refines.
+
+    Returns
+    -------
+    list of (str, str)
+        The name of the method, and of the one that it refines.
+    """
     return [(method.name, method.refines) for method in METHODS if method.refines]
 
 
 def of_folder(folder: str) -> tuple[str, str]:
-    """Return the name of the method whose masks a folder holds, and their seed, "" where there is none."""
+    """Return the name of the method whose masks a folder holds, and their seed, "" where there is none.
+
+    Parameters
+    ----------
+    folder : str
+        A folder below `results/masks`, as from `Method.folders`.
+
+    Returns
+    -------
+    name, seed : str
+        The name and the seed.
+    """
     name, _, seed = folder.partition("/seed")
     return name, seed
 
 
 def final() -> Method:
-    """Return the method that is the result of a run."""
+    """Return the method that is the result of a run.
+
+    Returns
+    -------
+    Method
+        The method whose masks a reader should look at first.
+    """
     (method,) = (method for method in METHODS if method.final)
     return method

@@ -63,9 +63,50 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     return float(medpy.dc(prediction, truth)) if prediction.any() or truth.any() else NOT_AVAILABLE
 
 
-def surface_distances(
-    prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float]
-) -> SurfaceDistances:
+@dataclass(frozen=True)
+class Surfaces:
+    """How far the border voxels of two masks lie from each other's surface, and in which slices.
+
+    Attributes
+    ----------
+    prediction_mm, truth_mm : ndarray, shape (n,) and (m,)
+        The distance in mm of each border voxel of one mask to the nearest one of the other. Empty if a mask is empty.
+    prediction_slices, truth_slices : ndarray of int, shape (n,) and (m,)
+        The slices that these voxels lie in.
+    """
+
+    prediction_mm: np.ndarray
+    truth_mm: np.ndarray
+    prediction_slices: np.ndarray
+    truth_slices: np.ndarray
+
+    def distances(self, slices: np.ndarray | None = None) -> SurfaceDistances:
+        """Summarise the distances.
+
+        Parameters
+        ----------
+        slices : ndarray of bool, shape (z,), optional
+            Count the border voxels of these slices only; by default all. Their distances stay those to the nearest
+            border voxel of the whole other mask, so that no cut counts as surface.
+
+        Returns
+        -------
+        SurfaceDistances
+            NaN (not available) where no border voxel counts.
+        """
+        of_prediction, of_truth = self.prediction_mm, self.truth_mm
+        if slices is not None:
+            of_prediction, of_truth = of_prediction[slices[self.prediction_slices]], of_truth[slices[self.truth_slices]]
+        both = np.concatenate([of_prediction, of_truth])
+        return SurfaceDistances(
+            asd_mm=_mean(both),
+            hd95_mm=float(np.percentile(both, 95)) if len(both) else NOT_AVAILABLE,
+            asd_prediction_to_truth_mm=_mean(of_prediction),
+            asd_truth_to_prediction_mm=_mean(of_truth),
+        )
+
+
+def surfaces(prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float]) -> Surfaces:
     """Measure the distances between the surfaces of two masks in 3-D.
 
     The surface of a mask is its border voxels: those with at least one of the six face neighbours outside the mask.
@@ -84,8 +125,8 @@ def surface_distances(
 
     Returns
     -------
-    SurfaceDistances
-        All NaN (not available) if a mask is empty.
+    Surfaces
+        Without any distance if a mask is empty.
 
     Raises
     ------
@@ -95,19 +136,57 @@ def surface_distances(
     _check_masks(prediction, truth)
     _check_volume(prediction, spacing)
     if not (prediction.any() and truth.any()):
-        return SurfaceDistances(NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE)
+        return Surfaces(*(np.empty(0) for _ in range(2)), *(np.empty(0, int) for _ in range(2)))
     box = ndimage.find_objects((prediction | truth).view(np.uint8))[0]
     prediction, truth = np.pad(prediction[box], 1), np.pad(truth[box], 1)
-    # What medpy.assd, hd95 and asd summarise. They would measure these distances six times.
-    of_prediction = medpy.__surface_distances(prediction, truth, spacing)
-    of_truth = medpy.__surface_distances(truth, prediction, spacing)
-    both = np.concatenate([of_prediction, of_truth])
-    return SurfaceDistances(
-        asd_mm=float(both.mean()),
-        hd95_mm=float(np.percentile(both, 95)),
-        asd_prediction_to_truth_mm=float(of_prediction.mean()),
-        asd_truth_to_prediction_mm=float(of_truth.mean()),
+    return Surfaces(
+        # What medpy.assd, hd95 and asd summarise. They would measure these distances six times.
+        medpy.__surface_distances(prediction, truth, spacing),
+        medpy.__surface_distances(truth, prediction, spacing),
+        *(_border_slices(mask) + box[0].start - 1 for mask in (prediction, truth)),
     )
+
+
+def surface_distances(
+    prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float]
+) -> SurfaceDistances:
+    """Summarise the distances between the surfaces of two masks; arguments and errors as of `surfaces`."""
+    return surfaces(prediction, truth, spacing).distances()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One structure in two label maps.
+
+    Attributes
+    ----------
+    structure : str
+        Its name.
+    prediction, truth : ndarray of bool, shape (z, y, x)
+        Its masks.
+    surfaces : Surfaces
+        The distances between their surfaces.
+    """
+
+    structure: str
+    prediction: np.ndarray
+    truth: np.ndarray
+    surfaces: Surfaces
+
+
+def compare(
+    prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float], structures: Sequence[str]
+) -> list[Comparison]:
+    """Compare each structure of a label map with the manual one; arguments and errors as of `evaluate`."""
+    _check_same_shape(prediction, truth)
+    _check_volume(prediction, spacing)
+    for name, labels in (("prediction", prediction), ("truth", truth)):
+        _check_labels(name, labels, len(structures))
+    masks = [(prediction == label, truth == label) for label in range(1, 1 + len(structures))]
+    return [
+        Comparison(structure, predicted, true, surfaces(predicted, true, spacing))
+        for structure, (predicted, true) in zip(structures, masks, strict=True)
+    ]
 
 
 def evaluate(
@@ -137,24 +216,28 @@ def evaluate(
         A map is not 3-D or not of integers, the shapes differ, a label has no structure, or the spacing is not three
         positive numbers.
     """
-    _check_same_shape(prediction, truth)
-    _check_volume(prediction, spacing)
-    for name, labels in (("prediction", prediction), ("truth", truth)):
-        _check_labels(name, labels, len(structures))
+    return [measure(each, spacing) for each in compare(prediction, truth, spacing, structures)]
+
+
+def measure(found: Comparison, spacing: tuple[float, float, float]) -> dict[str, str | float]:
+    """Return the row of `evaluate` of one structure; `spacing` is the size of a voxel in mm, (z, y, x)."""
     voxel_ml = float(np.prod(spacing)) / 1000
-    rows: list[dict[str, str | float]] = []
-    for label, structure in enumerate(structures, start=1):
-        predicted, true = prediction == label, truth == label
-        rows.append(
-            {
-                "structure": structure,
-                "dice": dice(predicted, true),
-                **asdict(surface_distances(predicted, true, spacing)),
-                "volume_ml": float(np.count_nonzero(predicted) * voxel_ml),
-                "volume_truth_ml": float(np.count_nonzero(true) * voxel_ml),
-            }
-        )
-    return rows
+    return {
+        "structure": found.structure,
+        "dice": dice(found.prediction, found.truth),
+        **asdict(found.surfaces.distances()),
+        "volume_ml": float(np.count_nonzero(found.prediction) * voxel_ml),
+        "volume_truth_ml": float(np.count_nonzero(found.truth) * voxel_ml),
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else NOT_AVAILABLE
+
+
+def _border_slices(mask: np.ndarray) -> np.ndarray:
+    """Return the slice of each border voxel, in the order of the array, as MedPy orders its distances."""
+    return np.nonzero(mask & ~ndimage.binary_erosion(mask))[0]
 
 
 def _check_masks(prediction: np.ndarray, truth: np.ndarray) -> None:

@@ -1,12 +1,37 @@
-"""All masks of one patient against the manual one, as rows of `metrics.csv`."""
+"""All masks of one patient against the manual one, as rows of `metrics.csv` and `metrics_thirds.csv`."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from cardioseg.evaluation import clinical, methods, metrics
+from cardioseg.evaluation import clinical, methods, metrics, thirds
 from cardioseg.evaluation.measures import COLUMNS
+
+# Columns that say whose rows these are.
+WHOSE = ("split", "patient")
+
+
+class Agreement(NamedTuple):
+    """How well the masks of a patient agree with the manual one.
+
+    Attributes
+    ----------
+    whole : DataFrame
+        `measures.COLUMNS` without split and patient, one row per mask and structure. A value that is not available is
+        NaN. A method without a mask has rows with its name and the structure alone.
+    thirds : DataFrame
+        `thirds.COLUMNS` without split and patient, one row per mask, structure and third of the stack.
+    """
+
+    whole: pd.DataFrame
+    thirds: pd.DataFrame
+
+    def named(self, split: str, patient: str) -> "Agreement":
+        """Return the tables with split and patient, in the order of their columns."""
+        whole, parts = (table.assign(split=split, patient=patient) for table in self)
+        return Agreement(whole[COLUMNS], parts[thirds.COLUMNS])
 
 
 def evaluate(
@@ -15,7 +40,7 @@ def evaluate(
     spacing: tuple[float, float, float],
     structures: Sequence[str],
     wall: Mapping[str, str] | None,
-) -> pd.DataFrame:
+) -> Agreement:
     """Measure every mask of a patient on the grid of the raw image, where label k + 1 is `structures[k]`.
 
     Parameters
@@ -34,9 +59,8 @@ def evaluate(
 
     Returns
     -------
-    DataFrame
-        `COLUMNS` without split and patient, one row per mask and structure. A value that is not available is NaN. A
-        method without a mask has rows with its name and the structure alone.
+    Agreement
+        The tables of the patient.
 
     Raises
     ------
@@ -44,15 +68,26 @@ def evaluate(
         See `metrics.evaluate`.
     """
     true_thickness = clinical.thickness(truth, spacing, structures, wall) if wall else np.nan
+    of_slices = thirds.of_slices(truth)
     rows: list[dict[str, str | float]] = []
+    parts: list[dict[str, str | float]] = []
     for folder, mask in masks:
         method, seed = methods.of_folder(folder)
         if mask is None:
             rows += [{"method": method, "structure": name} for name in structures]
+            parts += [
+                {"method": method, "structure": name, "third": third} for name in structures for third in thirds.THIRDS
+            ]
             continue
-        for row in metrics.evaluate(mask, truth, spacing, structures):
+        found = metrics.compare(mask, truth, spacing, structures)
+        for each in found:
+            row = metrics.measure(each, spacing)
             if wall and row["structure"] == wall["myocardium"]:
                 row["wall_thickness_mm"] = clinical.thickness(mask, spacing, structures, wall)
                 row["wall_thickness_truth_mm"] = true_thickness
             rows.append({"method": method, **row, "seed": seed})
-    return pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("split", "patient")])
+        parts += [{"method": method, **row, "seed": seed} for row in thirds.evaluate(found, of_slices)]
+    return Agreement(
+        pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in WHOSE]),
+        pd.DataFrame(parts, columns=[name for name in thirds.COLUMNS if name not in WHOSE]),
+    )

@@ -144,6 +144,16 @@ def comparisons(values: pd.DataFrame) -> pd.DataFrame:
 
     Each method of the table is compared with the one above it, the last method with every other one, and each part of a
     method with the one that it refines.
+
+    Parameters
+    ----------
+    values : DataFrame
+        As from `values`.
+
+    Returns
+    -------
+    DataFrame
+        As from `significance.compare`.
     """
     found = [method for method in methods.reported() if (values["method"] == method).any()]
     pairs = [(method, above) for above, method in pairwise(found)]
@@ -190,7 +200,20 @@ def table1(metrics: pd.DataFrame, published: bool) -> pd.DataFrame:
 
 
 def markdown(metrics: pd.DataFrame, published: bool) -> str:
-    """Make Table 1 in Markdown, one table per split. The arguments are those of `table1`."""
+    """Make Table 1 in Markdown, one table per split.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        The columns method, split, patient, structure, seed, volume_truth_ml and those of `MEASURES`.
+    published : bool
+        Whether the figures of the paper are shown as well.
+
+    Returns
+    -------
+    str
+        The text.
+    """
     lines = ["# Table 1"]
     if metrics.empty:
         return "\n".join([*lines, "", NOTHING, ""])
@@ -210,7 +233,20 @@ def markdown(metrics: pd.DataFrame, published: bool) -> str:
 
 
 def html(metrics: pd.DataFrame, published: bool) -> str:
-    """Make Table 1 as an HTML page, one table per split. The arguments are those of `table1`."""
+    """Make Table 1 as an HTML page, one table per split.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        The columns method, split, patient, structure, seed, volume_truth_ml and those of `MEASURES`.
+    published : bool
+        Whether the figures of the paper are shown as well.
+
+    Returns
+    -------
+    str
+        The page.
+    """
     head = f"<head><meta charset='utf-8'/><title>Table 1</title><style>{STYLE}</style></head>"
     page = f"<!DOCTYPE html><html>{head}<body>"
     if metrics.empty:
@@ -235,9 +271,21 @@ def html(metrics: pd.DataFrame, published: bool) -> str:
 
 
 def latex(metrics: pd.DataFrame, published: bool) -> str:
-    """Make Table 1 in LaTeX, one table per split. The arguments are those of `table1`.
+    """Make Table 1 in LaTeX, one table per split.
 
     The tables need the packages booktabs and graphicx.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        The columns method, split, patient, structure, seed, volume_truth_ml and those of `MEASURES`.
+    published : bool
+        Whether the figures of the paper are shown as well.
+
+    Returns
+    -------
+    str
+        The tables.
     """
     if metrics.empty:
         return f"% {NOTHING}\n"

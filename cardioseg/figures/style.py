@@ -8,6 +8,7 @@ from typing import Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -60,6 +61,12 @@ def save(figure: Figure, paths: Iterable[Path | str]) -> None:
 def colour(structure: int) -> str:
     """Return the colour that a structure, counted from 0, has in every figure."""
     return COLOURS[structure % len(COLOURS)]
+
+
+def rgb(structure: int) -> tuple[int, int, int]:
+    """Return the red, green and blue, from 0 to 255, of a structure's colour."""
+    red, green, blue = (round(255 * part) for part in to_rgb(colour(structure)))
+    return red, green, blue
 
 
 def tight_layout() -> ConstrainedLayoutEngine:

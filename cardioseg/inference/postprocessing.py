@@ -112,7 +112,20 @@ class Settings:
 
     @classmethod
     def of(cls, section: Mapping[str, Any], structures: Sequence[str]) -> "Settings":
-        """Make settings from the configuration's `postprocessing`, where label k + 1 is `structures[k]`."""
+        """Make settings from the configuration's `postprocessing`, where label k + 1 is `structures[k]`.
+
+        Parameters
+        ----------
+        section : mapping
+            The configuration's `postprocessing`.
+        structures : sequence of str
+            Names of the structures.
+
+        Returns
+        -------
+        Settings
+            The settings.
+        """
         morphology = section["morphology"]
         return cls(
             Crf(**section["crf"]),

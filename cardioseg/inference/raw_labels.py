@@ -9,7 +9,18 @@ from cardioseg.preprocessing import resampling
 
 
 def mean_probabilities(members: Sequence[np.ndarray]) -> np.ndarray:
-    """Average the members' class probabilities (paper 3.3), each (classes, z, y, x)."""
+    """Average the members' class probabilities (paper 3.3), each (classes, z, y, x).
+
+    Parameters
+    ----------
+    members : sequence of ndarray, each of shape (classes, z, y, x)
+        Class probabilities.
+
+    Returns
+    -------
+    ndarray of float32, shape (classes, z, y, x)
+        Their mean.
+    """
     return np.stack(members).mean(axis=0, dtype=np.float32)
 
 

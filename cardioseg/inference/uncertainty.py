@@ -36,7 +36,18 @@ def maps(members: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def predictive_entropy(members: Sequence[np.ndarray]) -> np.ndarray:
-    """Compute only the first of `maps`, (z, y, x; float64)."""
+    """Compute only the first of `maps`, (z, y, x; float64).
+
+    Parameters
+    ----------
+    members : sequence of ndarray, each of shape (classes, z, y, x)
+        Class probabilities.
+
+    Returns
+    -------
+    ndarray of float64, shape (z, y, x)
+        From 0 (certain) to 1.
+    """
     return _entropy(np.stack(members).mean(axis=0, dtype=np.float64))
 
 

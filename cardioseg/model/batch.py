@@ -141,7 +141,8 @@ def _segment_one(
         picture.parent.mkdir(parents=True, exist_ok=True)
         style.save(sheet.figure(volume, found.labels, "\n".join([name, *judged.reasons]), structures), [picture])
         _write_examination(aside, name, judged.examined, found.labels, image)
-        without = inputs.write_for_archive(aside / "dicom" / name, found.labels, structures, image)
+        colours = {structure: style.rgb(index) for index, structure in enumerate(structures)}
+        without = inputs.write_for_archive(aside, name, found.labels, colours, image)
         mask = inputs.write_labels(aside / "masks" / name, found.labels, model.structures, image)
     return {
         **judged.entry(),

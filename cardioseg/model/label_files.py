@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from matplotlib.colors import to_rgb
-
 from cardioseg.core import files
 from cardioseg.figures import style
 
@@ -23,10 +21,10 @@ def write(folder: Path, name: str, codes: Mapping[str, int]) -> None:
     codes : mapping of str to int
         The value of each structure in the masks, in the order of the figures' colours.
     """
-    colours = [[round(255 * part) for part in to_rgb(style.colour(index))] for index in range(len(codes))]
     slicer = ["# Color table: index name red green blue alpha", "0 background 0 0 0 0"]
     snap = ["# ITK-SnAP Label Description File", '0 0 0 0 0 0 0 "Clear Label"']
-    for (structure, code), (red, green, blue) in zip(codes.items(), colours, strict=True):
+    for index, (structure, code) in enumerate(codes.items()):
+        red, green, blue = style.rgb(index)
         slicer.append(f"{code} {'_'.join(structure.split())} {red} {green} {blue} 255")
         title = structure.replace('"', "'")
         snap.append(f'{code} {red} {green} {blue} 1 1 1 "{title}"')

@@ -22,7 +22,8 @@ PICTURES = (
 )
 FILES = (
     ("mask", "masks", ".nii.gz"),
-    ("DICOM", "dicom", ".dcm"),
+    ("DICOM-SEG", "dicom", ".dcm"),
+    ("RTSTRUCT", "rtstruct", ".dcm"),
     ("uncertainty", "uncertainty", ".nii.gz"),
     ("scar", "scar", ".nii.gz"),
     ("bull's-eye", "segments", ".svg"),

@@ -22,7 +22,8 @@ from cardioseg.core.errors import InputError
 
 # Folders and suffixes of an image's files; the last one is for an unexpected error.
 KINDS = (
-    *(("masks", ".nii.gz"), ("dicom", ".dcm"), ("uncertainty", ".nii.gz"), ("uncertainty", ".png"), ("slices", ".png")),
+    *(("masks", ".nii.gz"), ("dicom", ".dcm"), ("rtstruct", ".dcm")),
+    *(("uncertainty", ".nii.gz"), ("uncertainty", ".png"), ("slices", ".png")),
     *(("scar", ".nii.gz"), ("scar", ".png"), ("segments", ".png"), ("segments", ".svg"), ("errors", ".txt")),
 )
 # Parts of an entry that only results.json has.

@@ -12,6 +12,7 @@ from torch import nn
 
 from cardioseg.cohort import orientation
 from cardioseg.core import checkpoints, checksums, volumes
+from cardioseg.core.configuration import IMAGE_SECTIONS
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.inference import fusion, postprocessing, raw_labels, uncertainty, views
@@ -23,9 +24,7 @@ from cardioseg.segmentation import cascade
 FORMAT = "cardioseg ensemble 5"
 # The model file in a folder of results.
 FILE = Path("model", "ensemble.pt")
-# The sections of the configuration that say what is done to an image.
-SECTIONS = ("resampling", "localisation", "cropping", "segmentation", "postprocessing", "clinical", "scar", "segments")
-# What is kept beside these for source images of new patients.
+# What is kept beside `IMAGE_SECTIONS` for source images of new patients.
 OF_SOURCE = ("registration", "fusion", "seed")
 # Contents of the file other than weights.
 ABOUT = ("settings", "structures", "translation", "cohort", "versions", "sources", "licence")
@@ -42,7 +41,7 @@ class TrainedModel:
     Attributes
     ----------
     settings : dict
-        The configuration's sections of `SECTIONS`, with source networks also of `OF_SOURCE`.
+        The configuration's `IMAGE_SECTIONS`, with source networks also of `OF_SOURCE`.
     structures : dict of str to int
         Codes in masks, in the order of the networks' classes.
     translation : dict
@@ -135,7 +134,7 @@ def gather(
     Parameters
     ----------
     settings : mapping
-        The configuration, or at least its sections of `SECTIONS` and `translation`, with source networks also of
+        The configuration, or at least its `IMAGE_SECTIONS` and `translation`, with source networks also of
         `OF_SOURCE`.
     structures : mapping of str to int
         Codes in masks, in the order of the networks' classes.
@@ -160,7 +159,7 @@ def gather(
     """
     classes = 1 + len(structures)
     return TrainedModel(
-        settings={name: settings[name] for name in (*SECTIONS, *(OF_SOURCE if source_networks else ()))},
+        settings={name: settings[name] for name in (*IMAGE_SECTIONS, *(OF_SOURCE if source_networks else ()))},
         structures=dict(structures),
         translation=dict(settings["translation"]),
         localiser=localisation.load(settings["localisation"], classes, localiser),
@@ -363,7 +362,7 @@ def _from_file(path: Path) -> TrainedModel:
         if content["format"] != FORMAT:
             raise KeyError(content["format"])
         about, weights = content["about"], content["weights"]
-        model_file.check_about(about, SECTIONS)
+        model_file.check_about(about, IMAGE_SECTIONS)
         classes = 1 + len(about["structures"])
         # Without memory, of which a damaged file could ask for any amount.
         with torch.device("meta"):

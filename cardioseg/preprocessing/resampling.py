@@ -131,7 +131,20 @@ def read_labels_on_grid(labels: Path | str, image: Path | str, grid: Volume, cod
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Turn labels (z, y, x) into float32 maps (classes, z, y, x) of 0 and 1."""
+    """Turn labels (z, y, x) into float32 maps (classes, z, y, x) of 0 and 1.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (z, y, x)
+        The classes.
+    classes : int
+        Their number, background included.
+
+    Returns
+    -------
+    ndarray of float32, shape (classes, z, y, x)
+        The maps.
+    """
     return (labels[None] == np.arange(classes).reshape(-1, 1, 1, 1)).astype(np.float32)
 
 

@@ -86,6 +86,11 @@ def check_installed() -> None:
 def positions(volume: Volume) -> np.ndarray:
     """Compute the scanner coordinates of all voxels.
 
+    Parameters
+    ----------
+    volume : Volume, shape (..., z, y, x)
+        The volume.
+
     Returns
     -------
     ndarray of float32, shape (z, y, x, 3)

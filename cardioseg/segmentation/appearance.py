@@ -72,13 +72,41 @@ def randomise(
 
 
 def soft_masks(labels: Tensor, classes: int) -> Tensor:
-    """Turn labels (n, y, x) into maps (n, classes, y, x) that sum to 1 and are blurred at the borders."""
+    """Turn labels (n, y, x) into maps (n, classes, y, x) that sum to 1 and are blurred at the borders.
+
+    Parameters
+    ----------
+    labels : Tensor of int, shape (n, y, x)
+        The classes.
+    classes : int
+        Their number, background included.
+
+    Returns
+    -------
+    Tensor, shape (n, classes, y, x)
+        The maps.
+    """
     hard = (labels[:, None] == torch.arange(classes, device=labels.device).view(1, -1, 1, 1)).float()
     return _convolve(hard, _gaussian(torch.full((len(labels),), EDGE_PIXELS), 2).to(labels.device))
 
 
 def draw_curves(count: int, settings: Mapping[str, Any], generator: torch.Generator) -> Tensor:
-    """Draw intensity curves: values (n, classes, KNOTS) at evenly spaced intensities; settings as in `randomise`."""
+    """Draw intensity curves: values (n, classes, KNOTS) at evenly spaced intensities; settings as in `randomise`.
+
+    Parameters
+    ----------
+    count : int
+        The number n of images.
+    settings : mapping
+        `downward` and `own_curves`.
+    generator : Generator
+        Where the draws come from.
+
+    Returns
+    -------
+    Tensor, shape (n, classes, KNOTS)
+        The curves.
+    """
     downward = torch.tensor(settings["downward"])
     classes = len(downward)
     steps = -torch.log(torch.rand((count, 1 + classes, KNOTS - 1), generator=generator).clamp(min=1e-6))
@@ -95,7 +123,20 @@ def draw_curves(count: int, settings: Mapping[str, Any], generator: torch.Genera
 
 
 def apply_curves(images: Tensor, curves: Tensor) -> Tensor:
-    """Map intensities (n, 1, y, x) in [0, 1] by each of the curves; returns (n, classes, y, x)."""
+    """Map intensities (n, 1, y, x) in [0, 1] by each of the curves; returns (n, classes, y, x).
+
+    Parameters
+    ----------
+    images : Tensor, shape (n, 1, y, x)
+        Images in [0, 1].
+    curves : Tensor, shape (n, classes, KNOTS)
+        As from `draw_curves`.
+
+    Returns
+    -------
+    Tensor, shape (n, classes, y, x)
+        Each image as each of its curves maps it.
+    """
     position = images[:, 0].flatten(1) * (KNOTS - 1)
     knot = position.long().clamp(max=KNOTS - 2)
     rest = (position - knot)[:, None]
@@ -199,13 +240,45 @@ def wall_coordinates(wall: Tensor, whole: Tensor) -> tuple[Tensor, Tensor, Tenso
 def bias_field(
     count: int, shape: Sequence[int], deviation: float, generator: torch.Generator, device: torch.device
 ) -> Tensor:
-    """Draw smooth positive fields (n, 1, y, x), log-normal at their control points."""
+    """Draw smooth positive fields (n, 1, y, x), log-normal at their control points.
+
+    Parameters
+    ----------
+    count : int
+        The number n of fields.
+    shape : sequence of int
+        Their size (y, x) in pixels.
+    deviation : float
+        The standard deviation of the logarithm at the control points.
+    generator : Generator
+        Where the draws come from.
+    device : torch.device
+        Where the fields are wanted.
+
+    Returns
+    -------
+    Tensor, shape (n, 1, y, x)
+        The fields.
+    """
     points = torch.randn((count, 1, BIAS_POINTS, BIAS_POINTS), generator=generator) * deviation
     return F.interpolate(send(points, device), size=tuple(shape), mode="bicubic", align_corners=True).exp()
 
 
 def normalise(images: Tensor, percentiles: Sequence[float]) -> Tensor:
-    """Map two percentiles of each image (n, 1, y, x), over every second pixel, to -1 and 1, and clip."""
+    """Map two percentiles of each image (n, 1, y, x), over every second pixel, to -1 and 1, and clip.
+
+    Parameters
+    ----------
+    images : Tensor, shape (n, 1, y, x)
+        Images.
+    percentiles : sequence of float
+        The lower and the upper percentile.
+
+    Returns
+    -------
+    Tensor, shape (n, 1, y, x)
+        Images in [-1, 1].
+    """
     ordered = images[..., ::2, ::2].flatten(1).sort(dim=1).values
     low, high = (ordered[:, round(share / 100 * (ordered.shape[1] - 1))].view(-1, 1, 1, 1) for share in percentiles)
     return (2 * (images - low) / (high - low).clamp(min=1e-3) - 1).clamp(-1, 1)

@@ -13,7 +13,22 @@ from cardioseg.segmentation.unet import UNet
 
 
 def unet(inputs: int, classes: int, settings: Mapping[str, Any]) -> nn.Module:
-    """Make the paper's network (Fig. 3)."""
+    """Make the paper's network (Fig. 3).
+
+    Parameters
+    ----------
+    inputs : int
+        The number of input channels.
+    classes : int
+        The number of classes, background included.
+    settings : mapping
+        `width`, `depth` and `dropout`.
+
+    Returns
+    -------
+    Module
+        The untrained network.
+    """
     return UNet(inputs, classes, settings["width"], settings["depth"], "batch", settings["dropout"])
 
 
@@ -63,6 +78,16 @@ def with_shape_prior(first: nn.Module) -> Callable[[Tensor], Tensor]:
     """Return a function that makes U-Net 2's input from an image (n, 1, y, x).
 
     Its result is the image and the softmax of the fixed U-Net 1, (n, 1 + classes, y, x).
+
+    Parameters
+    ----------
+    first : Module
+        The trained U-Net 1; its weights are fixed from then on.
+
+    Returns
+    -------
+    callable
+        The function.
     """
     first.eval().requires_grad_(False)
 

@@ -158,6 +158,20 @@ def learning_rate_at(progress: float, largest: float, schedule: str) -> float:
     """Learning rate after a share `progress` in [0, 1] of a training.
 
     schedule: `constant`, or `cosine`: from the largest down to 0 along half a wave (Loshchilov & Hutter 2017).
+
+    Parameters
+    ----------
+    progress : float
+        The share of the training that is done, in [0, 1].
+    largest : float
+        The largest learning rate.
+    schedule : {'constant', 'cosine'}
+        Its course.
+
+    Returns
+    -------
+    float
+        The learning rate.
     """
     return largest * (1 + math.cos(math.pi * progress)) / 2 if schedule == "cosine" else largest
 

@@ -93,7 +93,18 @@ class UNet(nn.Module):
 
 
 def image_alone(image: Tensor) -> Tensor:
-    """Return an image as it is: U-Net 1's input."""
+    """Return an image as it is: U-Net 1's input.
+
+    Parameters
+    ----------
+    image : Tensor, shape (n, 1, y, x)
+        Slices.
+
+    Returns
+    -------
+    Tensor, shape (n, 1, y, x)
+        The same slices.
+    """
     return image
 
 
@@ -127,7 +138,18 @@ def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Return a network in evaluation mode, if it has batch norms a copy with these folded into the convolutions."""
+    """Return a network in evaluation mode, if it has batch norms a copy with these folded into the convolutions.
+
+    Parameters
+    ----------
+    network : Module
+        A network in evaluation mode.
+
+    Returns
+    -------
+    Module
+        A network whose results differ by rounding alone.
+    """
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return network
     # The copy shares all unchanged tensors with the network.

@@ -83,7 +83,18 @@ class Images:
         return [pair for group in self.groups for pair in combinations(group, 2)]
 
     def comparisons(self, target: Sequence[Described]) -> Sequence[tuple[Sequence[Described], Sequence[Described]]]:
-        """Return the pairs of sets to compare: these images and the target, or the halves of the target itself."""
+        """Return the pairs of sets to compare: these images and the target, or the halves of the target itself.
+
+        Parameters
+        ----------
+        target : sequence of Described
+            The target volumes.
+
+        Returns
+        -------
+        sequence of (sequence of Described, sequence of Described)
+            The pairs.
+        """
         return halves(target) if self.is_target else [(self.volumes, target)]
 
 
@@ -215,7 +226,18 @@ def consistency(
 
 
 def histogram(intensities: np.ndarray) -> np.ndarray:
-    """Return the fractions of intensities in `BINS` equal bins of [-1, 1]; all 0 if there are no intensities."""
+    """Return the fractions of intensities in `BINS` equal bins of [-1, 1]; all 0 if there are no intensities.
+
+    Parameters
+    ----------
+    intensities : ndarray, shape (...)
+        Intensities in [-1, 1].
+
+    Returns
+    -------
+    ndarray, shape (BINS,)
+        The fractions.
+    """
     counts, _ = np.histogram(intensities, BINS, (-1, 1))
     return counts / max(1, counts.sum())
 
@@ -364,6 +386,16 @@ def halves(volumes: Sequence[Described]) -> list[tuple[list[Described], list[Des
     """Return ways to cut a set in two.
 
     The volumes stand in a circle. Each way takes half of it from another place on, and the rest.
+
+    Parameters
+    ----------
+    volumes : sequence of Described
+        The set.
+
+    Returns
+    -------
+    list of (list of Described, list of Described)
+        The ways.
     """
     count = len(volumes)
     half = count // 2

@@ -119,6 +119,11 @@ def test_files_of_a_series_are_one_image(tmp_path):
         assert inputs.read(path).volume.array.shape == (5, 40, 44)
 
 
+def test_folder_and_files_in_it_are_one_image(tmp_path):
+    *_, files = phantom_series(tmp_path / "a" / "series")
+    assert inputs.find([files[2], tmp_path / "a", files[0]]) == {"a": tmp_path / "a"}
+
+
 def test_breath_holds_named_file_by_file_are_one_image(tmp_path):
     *_, files = phantom_series(tmp_path / "a")
     for number, path in enumerate(files):
@@ -136,10 +141,13 @@ def test_series_without_a_frame_of_reference_gets_no_dicom_segmentation(tmp_path
         del header.FrameOfReferenceUID
         header.save_as(path)
     image = inputs.read(tmp_path / "a")
-    (why,) = inputs.write_for_archive(tmp_path / "mask", np.ones((5, 40, 44), np.uint8), ["LV"], image)
-    assert why.startswith("no DICOM segmentation: ")
+    (why,) = inputs.write_for_archive(tmp_path, "mask", np.ones((5, 40, 44), np.uint8), COLOURS, image)
+    assert why.startswith("no DICOM segmentation and no structure set: ")
     assert "FrameOfReferenceUID" in why
-    assert not (tmp_path / "mask.dcm").exists()
+    assert not [*tmp_path.glob("dicom/*"), *tmp_path.glob("rtstruct/*")]
+
+
+COLOURS = {"LV": (232, 96, 28)}
 
 
 def phantom_series(folder):
@@ -161,8 +169,9 @@ def test_folder_of_a_dicom_series_is_one_image(tmp_path):
         written = nib.load(path)
         np.testing.assert_array_equal(written.get_fdata().T, expected)
         np.testing.assert_allclose(written.affine, affine, atol=1e-4)
-    inputs.write_for_archive(tmp_path / "archive", np.ones_like(stored, np.uint8), ["LV"], image)
-    assert pydicom.dcmread(tmp_path / "archive.dcm").Modality == "SEG"
+    inputs.write_for_archive(tmp_path, "mask", np.ones_like(stored, np.uint8), COLOURS, image)
+    for kind, modality in (("dicom", "SEG"), ("rtstruct", "RTSTRUCT")):
+        assert pydicom.dcmread(tmp_path / kind / "mask.dcm").Modality == modality
 
 
 def test_folder_with_nifti_and_dicom_is_refused(tmp_path):
@@ -177,8 +186,8 @@ def test_folder_with_nifti_and_dicom_is_refused(tmp_path):
 
 def test_nifti_image_gets_no_dicom_segmentation(folder, tmp_path):
     image = inputs.Image(folder / "other.nii.gz", volumes.Volume(np.ones((4, 40, 44)), np.eye(4)))
-    inputs.write_for_archive(tmp_path / "archive", np.ones((4, 40, 44), np.uint8), ["LV"], image)
-    assert not (tmp_path / "archive.dcm").exists()
+    inputs.write_for_archive(tmp_path, "mask", np.ones((4, 40, 44), np.uint8), COLOURS, image)
+    assert not [*tmp_path.glob("dicom/*"), *tmp_path.glob("rtstruct/*")]
 
 
 @pytest.mark.parametrize("package", ["pydicom", "highdicom"])

@@ -63,7 +63,7 @@ def test_mnms_and_emidec():
     assert found.volumes["bSSFP", "A0S9V9"].labels.name == "A0S9V9_sa_ed_gt.nii.gz"
 
 
-def test_myops():
+def test_myops_layout_is_found():
     found = plan.find("data", MYOPS, configured("myops")["cohort"])
     assert (found.splits["labelled"], found.splits["validation"], found.splits["test"]) == (["101"], ["121"], ["201"])
     for modality, name in (("bSSFP", "C0"), ("LGE", "DE")):
@@ -85,7 +85,7 @@ def test_myops():
         ("myops", "target", [0, 200, 500, 600, 1220, 2221], [0, 2, 1, 3, 2, 2]),
     ],
 )
-def test_codes(tmp_path, overlay, role, values, expected):
+def test_codes_of_every_layout_become_the_classes(tmp_path, overlay, role, values, expected):
     """LV is 1, MYO 2 and RV 3, whatever a cohort calls them."""
     stored = np.resize(values, (8, 8, 4)).astype(np.int16)
     nib.save(nib.Nifti1Image(stored, np.diag([1, 1, 8, 1])), tmp_path / "labels.nii.gz")

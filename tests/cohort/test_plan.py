@@ -285,7 +285,7 @@ def touch(path):
     path.touch()
 
 
-def test_relative_files(tmp_path):
+def test_relative_files_leave_out_hidden_ones(tmp_path):
     for name in ("b/c d/é.nii.gz", "a.nii.gz", ".DS_Store", "b/._é.nii.gz"):
         touch(tmp_path / name)
     (tmp_path / "empty").mkdir()
@@ -471,3 +471,11 @@ def test_labels_without_anything_beside_the_wall_have_no_side(tmp_path, alike):
     for files in alone:
         write(files.labels, np.where(CORE == 600, 0, CORE), OBLIQUE)
     assert plan.check_sides(alone, CODES, WALL) == []
+
+
+def test_remarks_that_many_files_share_are_one_line():
+    bare = [f"data/{patient}.nii.gz: has no header" for patient in range(60)]
+    few = ["a.nii: is odd", "b.nii: is odd"]
+    lines = plan.summarised([few[0], *bare, few[1]])
+    assert lines == [*few, "data/0.nii.gz and 59 others, see results/cohort/cohort.csv: has no header"]
+    assert plan.summarised(bare[:5]) == bare[:5]

@@ -40,7 +40,7 @@ def test_folder_without_benchmarks_gives_an_empty_table(tmp_path):
     assert list(table) == ["step", "jobs", "seconds", "longest_s", "cpu_s", "memory_mb"]
 
 
-def test_versions():
+def test_versions_of_all_packages_are_known():
     versions = provenance.versions()
     assert versions["torch"].startswith("2.")
     assert versions["Python"].startswith("3.")

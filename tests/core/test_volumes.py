@@ -136,7 +136,7 @@ def test_image_that_is_mostly_nan_is_refused(path):
 
 
 @pytest.mark.parametrize("value", [0, 17])
-def test_constant_image(path, value):
+def test_constant_image_is_refused(path, value):
     message = failure(volumes.read_image, save(path, np.full(SHAPE, value, np.int16)))
     assert str(path) in message
     assert f"every voxel is {value}" in message
@@ -179,7 +179,7 @@ def test_missing_file_is_refused(path):
     assert failure(volumes.read_image, path) == f"{path}: no such file."
 
 
-def test_folder(path):
+def test_folder_in_place_of_a_file_is_refused(path):
     path.mkdir()
     assert failure(volumes.read_image, path) == f"{path}: no such file."
 
@@ -648,7 +648,7 @@ def test_mask_marks_the_voxels_that_it_was_drawn_on(raw_folder, tmp_path):
     np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), 9 * (nib.load(raw_path).get_fdata() > 700))
 
 
-def test_large_codes(raw_folder, tmp_path):
+def test_largest_code_is_written_and_read(raw_folder, tmp_path):
     path = tmp_path / "mask.nii.gz"
     codes = {"LV": 2**31 - 1}
     volumes.write_labels_like(path, np.ones(SHAPE, np.uint8), codes, raw_folder / "plain.nii.gz")
@@ -679,3 +679,19 @@ def test_any_mask_goes_back_and_forth(tmp_path_factory, shape, axis, seed):
     volumes.write_labels_like(folder / "mask.nii", labels, CODES, raw_path)
     np.testing.assert_array_equal(volumes.read_labels(folder / "mask.nii", CODES).array, labels)
     assert nib.load(folder / "mask.nii").shape == nib.load(raw_path).shape
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_nibabel_tells_the_terminal_nothing_of_a_damaged_header(tmp_path, name, caplog):
+    array = np.arange(40 * 36 * 8, dtype=np.int16).reshape(40, 36, 8)
+    image = nib.Nifti1Image(array, np.diag([*SPACING[::-1], 1]))
+    content = bytearray(image.to_bytes())
+    content[252:254] = struct.pack("<h", -16384)  # qform_code
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    nib.load(tmp_path / name)
+    assert "qform_code" in caplog.text
+    caplog.clear()
+    assert volumes.read_image(tmp_path / name).array.shape == (8, 36, 40)
+    assert caplog.text == ""
+    nib.load(tmp_path / name)
+    assert "qform_code" in caplog.text

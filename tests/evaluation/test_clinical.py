@@ -146,7 +146,7 @@ def test_quantities_of_all_masks_are_gathered():
 
 
 @pytest.mark.parametrize("myocardium", [None, "wall"])
-def test_volumes_alone(myocardium):
+def test_volumes_alone_without_a_myocardium(myocardium):
     table = clinical.quantities(metrics(), myocardium)
     assert list(table)[4:] == ["LV_volume_ml", "MYO_volume_ml"]
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from cardioseg import command
-from cardioseg.evaluation import measures, metrics
+from cardioseg.evaluation import measures, metrics, thirds
 
 SPACING = (8.0, 1.5, 1.25)
 
@@ -50,6 +50,12 @@ def test_tables_are_those_of_the_workflow(folder, capsys):
         for name, value in values.items():
             assert row[name] == (value if isinstance(value, str) else pytest.approx(value, abs=1e-5))
     assert table["wall_thickness_mm"].notna().sum() == 2
+    parts = measures.read(folder / "out" / "metrics_thirds.csv")
+    assert list(parts.columns) == thirds.COLUMNS
+    assert len(parts) == 3 * len(table)
+    assert parts["third"].tolist()[:3] == list(thirds.THIRDS)
+    # All slices are alike.
+    assert parts["dice"].tolist() == pytest.approx(np.repeat(table["dice"], 3).tolist(), abs=1e-5)
     quantities = pd.read_csv(folder / "out" / "clinical.csv")
     assert set(quantities["method"]) == {"manual", "mine"}
     assert set(pd.read_csv(folder / "out" / "bland_altman.csv")["method"]) == {"mine"}

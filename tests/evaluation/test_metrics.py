@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from cardioseg.core.errors import InputError
 from cardioseg.evaluation.metrics import dice, evaluate, surface_distances
+from surfaces import border_mm
 
 SPACING = (5.0, 0.75, 1.25)
 
@@ -40,13 +41,6 @@ def as_tuple(distances):
 
 def medpy_on_the_whole_volume(a, b, spacing):
     return binary.assd(a, b, spacing), binary.asd(a, b, spacing), binary.asd(b, a, spacing)
-
-
-def border_mm(mask, spacing):
-    """Centres (n, 3) in mm of the voxels that have one of their six neighbours outside the mask."""
-    padded = np.pad(mask, 1)
-    neighbours = [np.roll(padded, step, axis) for axis in range(3) for step in (-1, 1)]
-    return (np.argwhere(padded & ~np.all(neighbours, axis=0)) - 1) * spacing
 
 
 def distances_by_definition(a, b, spacing):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cardioseg.evaluation import clinical, patient
+from cardioseg.evaluation import clinical, patient, thirds
 from cardioseg.evaluation.measures import COLUMNS
 
 SPACING = (8.0, 1.0, 1.0)
@@ -19,7 +19,7 @@ def heart(radius=6):
 
 def test_each_mask_and_structure_has_a_row_in_their_order():
     masks = iter([("registration", None), ("unet/seed2", heart(5)), ("ensemble", heart())])
-    table = patient.evaluate(masks, heart(), SPACING, STRUCTURES, WALL)
+    table = patient.evaluate(masks, heart(), SPACING, STRUCTURES, WALL).whole
     assert list(table.columns) == [name for name in COLUMNS if name not in ("split", "patient")]
     assert table["method"].tolist() == ["registration"] * 2 + ["unet"] * 2 + ["ensemble"] * 2
     assert table["structure"].tolist() == STRUCTURES * 3
@@ -33,9 +33,21 @@ def test_each_mask_and_structure_has_a_row_in_their_order():
 
 
 def test_thickness_is_that_of_the_wall_alone():
-    table = patient.evaluate([("unet", heart(5))], heart(), SPACING, STRUCTURES, WALL).set_index("structure")
+    table = patient.evaluate([("unet", heart(5))], heart(), SPACING, STRUCTURES, WALL).whole.set_index("structure")
     assert table.loc["MYO", "wall_thickness_mm"] == clinical.wall_thickness(heart(5), SPACING, 1, 2)
     assert table.loc["MYO", "wall_thickness_truth_mm"] == clinical.wall_thickness(heart(), SPACING, 1, 2)
     assert table.loc["LV", ["wall_thickness_mm", "wall_thickness_truth_mm"]].isna().all()
-    without = patient.evaluate([("unet", heart(5))], heart(), SPACING, STRUCTURES, None)
+    without = patient.evaluate([("unet", heart(5))], heart(), SPACING, STRUCTURES, None).whole
     assert without[["wall_thickness_mm", "wall_thickness_truth_mm"]].isna().all(axis=None)
+
+
+def test_each_mask_structure_and_third_has_a_row():
+    masks = [("registration", None), ("unet/seed2", heart(5))]
+    table = patient.evaluate(masks, heart(), SPACING, STRUCTURES, WALL).named("test", "anna").thirds
+    assert list(table.columns) == thirds.COLUMNS
+    assert table["method"].tolist() == ["registration"] * 6 + ["unet"] * 6
+    assert table["third"].tolist() == list(thirds.THIRDS) * 4
+    assert table["structure"].tolist() == ["LV"] * 3 + ["MYO"] * 3 + ["LV"] * 3 + ["MYO"] * 3
+    assert set(table["patient"]) == {"anna"} and set(table["split"]) == {"test"}
+    assert table.iloc[:6][["dice", "asd_mm", "hd95_mm", "seed"]].isna().all(axis=None)
+    assert table.iloc[6:][["dice", "asd_mm", "hd95_mm"]].notna().all(axis=None)

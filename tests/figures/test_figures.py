@@ -401,7 +401,7 @@ def test_uncertainty_figure_shows_labels_and_maps():
 # All slices of an image
 
 
-def test_sheet():
+def test_sheet_shows_all_slices_with_their_contours():
     stack = labels((8, 48, 56))
     figure = sheet.figure(image((8, 48, 56)), stack, "patient 60\nRV is missing", STRUCTURES)
     (axis,) = panels(figure)

@@ -120,7 +120,9 @@ HEADER = 352
 @example(changes=[(87, b"\x7f")], length=None, compressed=False, of_labels=False)
 @example(changes=[(286, b"\x80\x7f")], length=None, compressed=False, of_labels=False)
 @example(changes=[(70, b"\x00\x04")], length=None, compressed=False, of_labels=False)
-def test_nifti(changes: Edits, length: int | None, compressed: bool, of_labels: bool) -> None:
+def test_damaged_nifti_is_read_or_refused(
+    changes: Edits, length: int | None, compressed: bool, of_labels: bool
+) -> None:
     content = edited(LABELS if of_labels else IMAGE, changes)[:length]
     with guarded():
         path = in_folder(gzip.compress(content, 1) if compressed else content, "a.nii.gz" if compressed else "a.nii")
@@ -177,7 +179,9 @@ VALUES = st.sampled_from(
     length=st.none() | st.integers(0, 4000),
 )
 @example(kind="files", which=0, changes=[(0, b"\x08\x00\x05\x00CS\x02\x00"), (128, b"none")], length=None)
-def test_dicom_bytes(series: dict[str, list[bytes]], kind: str, which: int, changes: Edits, length: int | None) -> None:
+def test_dicom_with_damaged_bytes_is_read_or_refused(
+    series: dict[str, list[bytes]], kind: str, which: int, changes: Edits, length: int | None
+) -> None:
     with guarded():
         for number, content in enumerate(series[kind]):
             spoilt = number == which % len(series[kind])
@@ -191,7 +195,7 @@ def test_dicom_bytes(series: dict[str, list[bytes]], kind: str, which: int, chan
     everywhere=st.booleans(),
     values=st.dictionaries(st.sampled_from(KEYWORDS), VALUES, min_size=1, max_size=3),
 )
-def test_dicom_values(
+def test_dicom_with_other_values_is_read_or_refused(
     series: dict[str, list[bytes]], kind: str, everywhere: bool, values: dict[str, str | None]
 ) -> None:
     with guarded():
@@ -225,7 +229,7 @@ def read_and_write(folder: Path) -> None:
     image = inputs.read(next(iter(inputs.find([folder], Path("out")).values())))
     labels = np.ones(image.volume.array.shape, np.uint8)
     inputs.write_labels(Path("out/mask"), labels, CODES, image)
-    inputs.write_for_archive(Path("out/mask"), labels, list(CODES), image)
+    inputs.write_for_archive(Path("out"), "mask", labels, dict.fromkeys(CODES, (255, 0, 0)), image)
 
 
 # YAML
@@ -261,7 +265,7 @@ TOKENS = [
 @example(pieces=[(0, "a: &a [*a]\n")], encoding="utf-8")
 @example(pieces=[(0, "".join(f"k{n}: &k{n} [{f'*k{n - 1},' * 9 if n else 1}]\n" for n in range(12)))], encoding="utf-8")
 @example(pieces=[(0, "# ü\n")], encoding="latin-1")
-def test_configuration(pieces: list[tuple[int, str]], encoding: str) -> None:
+def test_damaged_configuration_is_read_or_refused(pieces: list[tuple[int, str]], encoding: str) -> None:
     text = CONFIGURATION
     for place, piece in pieces:
         text = text[:place] + piece + text[place:]
@@ -294,7 +298,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @fuzz
 @given(changes=edits(10**9), length=st.none() | st.floats(0, 1))
-def test_model_bytes(model: Path, changes: Edits, length: float | None) -> None:
+def test_model_with_damaged_bytes_is_read_or_refused(model: Path, changes: Edits, length: float | None) -> None:
     content = model.read_bytes()
     spoilt = edited(content, [(place % len(content), new) for place, new in changes])
     with guarded():
@@ -311,7 +315,7 @@ PLAIN = st.recursive(
 @fuzz
 @given(choices=st.lists(st.integers(0, 50), min_size=1, max_size=5), value=PLAIN)
 @example(choices=[1, 0, 1, 3], value=10**9)
-def test_model_values(model: Path, choices: list[int], value: Any) -> None:
+def test_model_with_another_value_is_read_or_refused(model: Path, choices: list[int], value: Any) -> None:
     """A value somewhere in the file, among settings or weights, is another."""
     content = checkpoints.load(model)
     section: Any = content

@@ -165,7 +165,7 @@ def test_crf_leaves_out_slices_of_certain_background(monkeypatch):
     assert (marginals.argmax(axis=0) == 0).all()
 
 
-def test_crf_refuses():
+def test_crf_refuses_what_it_cannot_use():
     image, probabilities = np.zeros((1, 4, 5)), random_probabilities((3, 1, 4, 5))
     spoiled = np.where(np.arange(5) == 2, np.nan, image)
     for arguments, message in [
@@ -431,6 +431,6 @@ def test_single_slice_and_empty_mask_are_smoothed():
         (np.zeros((1, 4, 4), int), SPACING, (1, 1, 1), (0, 1), "order"),
     ],
 )
-def test_smooth_refuses(labels, spacing, radius_mm, order, message):
+def test_smoothing_refuses_what_it_cannot_use(labels, spacing, radius_mm, order, message):
     with pytest.raises(InputError, match=message):
         close(labels, radius_mm, spacing, order)

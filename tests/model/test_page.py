@@ -66,7 +66,7 @@ def test_page_needs_nothing_but_itself_and_links_to_what_there_is(folder):
     assert text.count("<figure>") == 3
 
 
-def test_names_are_text(folder):
+def test_names_with_markup_are_shown_as_text(folder):
     text = (folder / "report.html").read_text()
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in text

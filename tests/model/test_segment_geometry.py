@@ -104,8 +104,12 @@ def test_dicom_gives_the_mask_of_nifti(from_dicom):
     assert np.mean(codes == expected) > 0.999
 
 
+ARCHIVE = ("dicom", "rtstruct")
+
+
 def test_archive_holds_the_mask(from_dicom):
-    assert [file.name for file in (from_dicom / "out" / "dicom").iterdir()] == ["series.dcm"]
+    for kind in ARCHIVE:
+        assert [file.name for file in (from_dicom / "out" / kind).iterdir()] == ["series.dcm"]
     mask = nib.load(from_dicom / "out" / "masks" / "series.nii.gz")
     segmentation = highdicom.seg.segread(from_dicom / "out" / "dicom" / "series.dcm").get_volume(combine_segments=True)
     codes = np.array((0, 500, 200, 600))[segmentation.array]
@@ -117,7 +121,7 @@ def test_archive_holds_the_mask(from_dicom):
 
 
 def test_nothing_of_the_patient_is_written_but_to_the_archive(from_dicom):
-    written = [file for file in (from_dicom / "out").rglob("*") if file.is_file() and file.parent.name != "dicom"]
+    written = [file for file in (from_dicom / "out").rglob("*") if file.is_file() and file.parent.name not in ARCHIVE]
     assert len(written) == 13
     for file in written:
         content = nib.load(file).to_bytes() if file.suffix == ".gz" else file.read_bytes()

@@ -268,7 +268,7 @@ def test_empty_labels_stay_empty():
 
 
 @given(labels_of_a_stack)
-def test_one_hot(labels):
+def test_one_hot_maps_are_0_and_1_and_sum_to_1(labels):
     maps = resampling.one_hot(labels, 4)
     assert maps.shape == (4, *labels.shape)
     assert maps.dtype == np.float32
@@ -324,7 +324,7 @@ def test_grids_that_do_not_share_slices():
             resampling.most_probable(maps, shape, affine)
 
 
-def test_normalise():
+def test_normalise_ignores_what_is_outside():
     array = np.arange(101, dtype=np.float32).reshape(1, 1, 101)
     inside = np.ones_like(array, bool)
     inside[..., 100] = False

@@ -101,7 +101,7 @@ def test_missing_package(monkeypatch):
         elastix.check_installed()
 
 
-def test_stages_and_grid(shifted):
+def test_each_stage_gives_labels_on_the_target_grid(shifted):
     target, _, carried = shifted
     assert list(carried) == ["none", "rigid", "affine", "deformable"]
     assert all(labels.shape == target.array.shape and labels.dtype == np.uint8 for labels in carried.values())

@@ -90,7 +90,7 @@ def test_sees_each_slice_in_every_epoch(tmp_path, monkeypatch, epochs, iteration
         assert sorted(seen[6 * epoch : 6 * (epoch + 1)]) == images[:, 0, 0].tolist()
 
 
-def test_learns(tmp_path):
+def test_training_learns_what_new_slices_show(tmp_path):
     network, data = unet(), slices(12)
     history = fit(network, tmp_path, data, epochs=40)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]

@@ -109,7 +109,7 @@ def test_instance_norm_ignores_contrast_and_the_batch(training):
     assert not torch.allclose(network("batch").eval()(5 * pair), network("batch").eval()(pair), atol=0.1)
 
 
-def test_unknown_norm():
+def test_unknown_norm_is_refused():
     with pytest.raises(KeyError):
         UNet(1, 4, 4, 2, "group")
 

@@ -32,7 +32,16 @@ DATA = {
     "model/ensemble.pt": ["cardioseg segment"],
 }
 # Not drawn: what shows or records something of everything, and what is written beside a file that is drawn.
-ASIDE = {"resampled/", "figures", "provenance", "summary.txt", "significance.csv", "bland_altman.csv"}
+ASIDE = {
+    "resampled/",
+    "figures",
+    "overview.html",
+    "provenance",
+    "summary.txt",
+    "significance.csv",
+    "bland_altman.csv",
+    "metrics_thirds.csv",
+}
 INTRODUCTION = """\
 # Architecture
 

@@ -203,7 +203,7 @@ def test_deleted_results_and_what_they_are_made_from(work: Path) -> None:
     assert steps(plan(work)) == AFTER_NETWORKS
 
 
-def test_touched_code(work: Path, code: Path) -> None:
+def test_touched_code_runs_nothing_again(work: Path, code: Path) -> None:
     for path in code.rglob("*.py"):
         os.utime(path)
     assert plan(work, code=code) == NOTHING

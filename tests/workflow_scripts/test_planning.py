@@ -121,7 +121,7 @@ def test_phantom_has_no_patient_zero():
 
 
 @pytest.mark.parametrize("like", [1, 6, 36])
-def test_phantom_files(like):
+def test_phantom_files_are_named_as_the_phantom_writes_them(like):
     names = planning.phantom_files("some/folder", "{patient}", like)
     assert [name.replace("{patient}", str(like)) for name in names] == [
         path.as_posix() for path in heart.release_files(Path("some/folder"), like).values()

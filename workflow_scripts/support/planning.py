@@ -224,7 +224,7 @@ def _remember(code: str, checked: Mapping[str, list[str]], known: Mapping[str, S
     record = {
         "code": code,
         "volumes": checked,
-        # Of all files ever seen: a patient may be left out for a while.
+        # All files ever seen keep theirs: a patient may be left out for a while.
         "checksums": {path: seen.content for path, seen in known.items()},
         "since": {path: seen.since for path, seen in known.items()},
         "turned": [[*key, *astuple(turn)] for key, turn in turned.items()],
