@@ -14,7 +14,6 @@ report: "rules/captions/workflow.rst"
 
 include: "rules/common.smk"
 include: "rules/phantom.smk"
-include: "rules/resampling.smk"
 include: "rules/localisation.smk"
 include: "rules/cropping.smk"
 include: "rules/cohort.smk"

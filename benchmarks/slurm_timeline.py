@@ -22,8 +22,8 @@ import slurm_cluster
 from slurm_cluster import ROOT, TINY, Slurm, command
 
 STAGES = {
-    "resampling": "#9aa5b1",
-    "cropping": "#9aa5b1",
+    "drawing": "#9aa5b1",
+    "crop": "#9aa5b1",
     "train_localiser": "#8c6bb1",
     "train_translation": "#e6842a",
     "synthesise": "#e6842a",
@@ -48,7 +48,7 @@ def run_on_slurm(folder: Path) -> pd.DataFrame:
         for column, field in (("submitted", "SubmitTime"), ("started", "StartTime"), ("ended", "EndTime"))
     }
     jobs = pd.DataFrame(times) - min(times["submitted"])
-    grouped = [record["rule"].startswith(("resampling", "cropping", "inference")) for record in records]
+    grouped = [record["rule"].startswith(("drawing", "cropping", "inference")) for record in records]
     jobs["name"] = [
         record["rule"].split("_")[0] + " (group)"
         if group

@@ -180,10 +180,9 @@ def raw_image(wildcards):
     return str(volume(getattr(wildcards, "modality", TARGET), wildcards.patient).image)
 
 
-def turn(wildcards):
+def turn(modality, patient):
     """How a raw image is turned in-plane, as the arguments of a Turn."""
-    key = wildcards.modality, wildcards.patient
-    return list(astuple(COHORT.turned.get(key, orientation.AS_STORED)))
+    return list(astuple(COHORT.turned.get((modality, patient), orientation.AS_STORED)))
 
 
 def crops(modality, patients):

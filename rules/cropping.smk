@@ -1,11 +1,16 @@
-# Crops every volume around the heart, which the coarse network finds, and normalises it. Crops the source's labels too.
+# Every volume is resampled in-plane to the paper's pixel size, stored the way round that most images are, then cropped
+# around the heart, which the coarse network finds, and normalised. Slices stay as they are.
+ruleorder: crop_labelled > crop
+
+
 rule crop:
     input:
-        image="results/resampled/{modality}/{patient}.nii.gz",
+        raw=lambda wildcards: [raw_image(wildcards)],
         weights="results/localisation/network.pt",
     output:
-        location="results/located/{modality}/{patient}.json",
-        image="results/cropped/{modality}/{patient}.nii.gz",
+        resampled=["results/resampled/{modality}/{patient}.nii.gz"],
+        locations=["results/located/{modality}/{patient}.json"],
+        images=["results/cropped/{modality}/{patient}.nii.gz"],
     log:
         "results/logs/crop/{modality}/{patient}.log",
     benchmark:
@@ -16,31 +21,37 @@ rule crop:
         "../envs/cardioseg.yaml"
     threads: threads("prediction")
     params:
+        resampling=section("resampling"),
         localisation=section("localisation"),
         cropping=section("cropping"),
+        turns=lambda wildcards: [turn(wildcards.modality, wildcards.patient)],
+        codes=CODES[SOURCE],
         classes=1 + len(STRUCTURES),
         code=code("crop.py"),
     script:
         "../workflow_scripts/crop.py"
 
 
-rule crop_labels:
+# With their labels. They are cropped together: whatever changes one of them changes the localiser, and so all others.
+use rule crop as crop_labelled with:
     input:
-        image=f"results/cropped/{SOURCE}/{{patient}}.nii.gz",
-        raw=lambda wildcards: volume(SOURCE, wildcards.patient).image,
-        labels=lambda wildcards: volume(SOURCE, wildcards.patient).labels,
+        raw=[volume(SOURCE, patient).image for patient in SPLITS["labelled"]],
+        labels=[volume(SOURCE, patient).labels for patient in SPLITS["labelled"]],
+        weights="results/localisation/network.pt",
     output:
-        "results/cropped/labels/{patient}.nii.gz",
+        resampled=expand(f"results/resampled/{SOURCE}/{{patient}}.nii.gz", patient=SPLITS["labelled"]),
+        locations=expand(f"results/located/{SOURCE}/{{patient}}.json", patient=SPLITS["labelled"]),
+        images=crops(SOURCE, SPLITS["labelled"]),
+        labels=crop_labels(SPLITS["labelled"]),
     log:
-        "results/logs/crop_labels/{patient}.log",
+        "results/logs/crop_labelled.log",
     benchmark:
-        "results/benchmarks/crop_labels/{patient}.tsv"
-    group:
-        "cropping"
-    conda:
-        "../envs/cardioseg.yaml"
+        "results/benchmarks/crop_labelled.tsv"
     params:
+        resampling=section("resampling"),
+        localisation=section("localisation"),
+        cropping=section("cropping"),
+        turns=[turn(SOURCE, patient) for patient in SPLITS["labelled"]],
         codes=CODES[SOURCE],
-        code=code("crop_labels.py"),
-    script:
-        "../workflow_scripts/crop_labels.py"
+        classes=1 + len(STRUCTURES),
+        code=code("crop.py"),

@@ -195,26 +195,6 @@ rule figure_worst:
         "../workflow_scripts/figure_worst.py"
 
 
-rule uncertainty:
-    input:
-        expand(f"results/probabilities/{MEMBER}/seed{{seed}}/{{{{patient}}}}.nii.gz", seed=SEEDS),
-    output:
-        "results/uncertainty/{patient}.nii.gz",
-    log:
-        "results/logs/uncertainty/{patient}.log",
-    benchmark:
-        "results/benchmarks/uncertainty/{patient}.tsv"
-    priority: -1  # nothing waits for it
-    group:
-        "inference"
-    conda:
-        "../envs/cardioseg.yaml"
-    params:
-        code=code("uncertainty.py"),
-    script:
-        "../workflow_scripts/uncertainty.py"
-
-
 rule figure_uncertainty:
     input:
         images=crops(TARGET, SHOWN),

@@ -1,18 +1,26 @@
-# Probabilities per seed and their mean on the grid of the crop, and masks on the grid of the raw image.
+# Class probabilities of every seed on the grid of the crop, their mean and their uncertainty, and masks on the raw grid.
+ENSEMBLE = {
+    "mean": "results/probabilities/ensemble/{patient}.nii.gz",
+    "mask": "results/masks/ensemble/{patient}.nii.gz",
+    "uncertainty": "results/uncertainty/{patient}.nii.gz",
+}
+
+
 rule predict:
     input:
         image=f"results/cropped/{TARGET}/{{patient}}.nii.gz",
         raw=raw_image,
-        unet="results/segmentation/seed{seed}/unet_pretrained.pt",
-        unet_ft="results/segmentation/seed{seed}/unet_finetuned.pt",
-        cascade="results/segmentation/seed{seed}/cascade_finetuned.pt",
+        unet=expand("results/segmentation/seed{seed}/unet_pretrained.pt", seed=SEEDS),
+        unet_ft=expand("results/segmentation/seed{seed}/unet_finetuned.pt", seed=SEEDS),
+        cascade=expand("results/segmentation/seed{seed}/cascade_finetuned.pt", seed=SEEDS),
     output:
-        probabilities="results/probabilities/cascade_ft/seed{seed}/{patient}.nii.gz",
-        masks=expand("results/masks/{network}/seed{{seed}}/{{patient}}.nii.gz", network=NETWORKS),
+        **({} if config["self_training"] else ENSEMBLE),
+        probabilities=expand("results/probabilities/cascade_ft/seed{seed}/{{patient}}.nii.gz", seed=SEEDS),
+        masks=expand("results/masks/{network}/seed{seed}/{{patient}}.nii.gz", seed=SEEDS, network=NETWORKS),
     log:
-        "results/logs/predict/seed{seed}/{patient}.log",
+        "results/logs/predict/{patient}.log",
     benchmark:
-        "results/benchmarks/predict/seed{seed}/{patient}.tsv"
+        "results/benchmarks/predict/{patient}.tsv"
     group:
         "inference"
     conda:
@@ -32,34 +40,13 @@ if config["self_training"]:
         input:
             image=f"results/cropped/{TARGET}/{{patient}}.nii.gz",
             raw=raw_image,
-            unet_ft=MEMBER_WEIGHTS[0],
-            cascade=MEMBER_WEIGHTS[1],
+            unet_ft=expand(MEMBER_WEIGHTS[0], seed=SEEDS),
+            cascade=expand(MEMBER_WEIGHTS[1], seed=SEEDS),
         output:
-            probabilities=f"results/probabilities/{MEMBER}/seed{{seed}}/{{patient}}.nii.gz",
-            masks=[f"results/masks/{MEMBER}/seed{{seed}}/{{patient}}.nii.gz"],
+            **ENSEMBLE,
+            probabilities=expand(f"results/probabilities/{MEMBER}/seed{{seed}}/{{{{patient}}}}.nii.gz", seed=SEEDS),
+            masks=expand(f"results/masks/{MEMBER}/seed{{seed}}/{{{{patient}}}}.nii.gz", seed=SEEDS),
         log:
-            "results/logs/predict_self_trained/seed{seed}/{patient}.log",
+            "results/logs/predict_self_trained/{patient}.log",
         benchmark:
-            "results/benchmarks/predict_self_trained/seed{seed}/{patient}.tsv"
-
-
-rule average:
-    input:
-        members=expand(f"results/probabilities/{MEMBER}/seed{{seed}}/{{{{patient}}}}.nii.gz", seed=SEEDS),
-        raw=raw_image,
-    output:
-        probabilities="results/probabilities/ensemble/{patient}.nii.gz",
-        mask="results/masks/ensemble/{patient}.nii.gz",
-    log:
-        "results/logs/average/{patient}.log",
-    benchmark:
-        "results/benchmarks/average/{patient}.tsv"
-    group:
-        "inference"
-    conda:
-        "../envs/cardioseg.yaml"
-    params:
-        structures=STRUCTURES,
-        code=code("average.py"),
-    script:
-        "../workflow_scripts/average.py"
+            "results/benchmarks/predict_self_trained/{patient}.tsv"

@@ -1,7 +1,7 @@
-# A coarse network that finds the heart in volumes of both modalities, trained only on the source.
+# A coarse network that finds the heart in volumes of both modalities, trained only on the source. It resamples these
+# volumes by itself, since their crops, which keep the resampled files, wait for it.
 rule train_localiser:
     input:
-        images=expand("results/resampled/{modality}/{patient}.nii.gz", modality=SOURCE, patient=SPLITS["labelled"]),
         raw=[COHORT.volumes[SOURCE, patient].image for patient in SPLITS["labelled"]],
         labels=[COHORT.volumes[SOURCE, patient].labels for patient in SPLITS["labelled"]],
     output:
@@ -18,6 +18,8 @@ rule train_localiser:
         gpu=1,
     params:
         settings=localiser_settings(),
+        resampling=section("resampling"),
+        turns=[turn(SOURCE, patient) for patient in SPLITS["labelled"]],
         structures=STRUCTURES,
         codes=CODES[SOURCE],
         seed=config["seed"],

@@ -13,7 +13,7 @@ if config["data"] is None:
         wildcard_constraints:
             patient="[6-9]|[12][0-9]|3[0-5]",
         group:
-            "resampling"
+            "drawing"
         conda:
             "../envs/cardioseg.yaml"
         params:

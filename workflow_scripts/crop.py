@@ -6,23 +6,44 @@ from pathlib import Path
 
 from cardioseg.cohort import orientation
 from cardioseg.core import volumes
-from cardioseg.preprocessing import localisation
+from cardioseg.preprocessing import localisation, resampling
 from support.computing import compute
 from support.job import job, naming
 
 with job(snakemake):
-    settings = snakemake.params.localisation
-    localiser = localisation.load(settings, snakemake.params.classes, snakemake.input.weights)
+    given, made, params = snakemake.input, snakemake.output, snakemake.params
+    localiser = localisation.load(params.localisation, params.classes, given.weights)
     device = compute(snakemake, "prediction")
-    volume = volumes.read(snakemake.input.image)
-    with naming(snakemake.input.image):
-        location, cropped = localisation.crop_heart(volume, localiser, settings, snakemake.params.cropping, device)
-    likeness = partial(localisation.likeness, localiser=localiser, settings=settings, device=device)
-    better = orientation.overruled(orientation.AS_STORED, volume, likeness)
-    doubt = f"the localiser knows a heart in it much better when it is {better}" if better else ""
-    if doubt:
-        logging.warning("%s: %s", snakemake.input.image, doubt)
-    if not location.found:
-        logging.warning("%s: no structures found; the crop is centred on the image", snakemake.input.image)
-    Path(snakemake.output.location).write_text(json.dumps(asdict(location) | {"doubt": doubt}), "utf-8")
-    volumes.write(snakemake.output.image, cropped.array, cropped.affine)
+    likeness = partial(localisation.likeness, localiser=localiser, settings=params.localisation, device=device)
+    nothing = [None] * len(given.raw)
+    for path, choices, labels, resampled_path, location_path, image_path, labels_path in zip(
+        given.raw,
+        params.turns,
+        given.get("labels", nothing),
+        made.resampled,
+        made.locations,
+        made.images,
+        made.get("labels", nothing),
+        strict=True,
+    ):
+        raw, turn = volumes.read_image(path), orientation.Turn(*choices)
+        for note in raw.notes:
+            logging.warning("%s: %s", path, note)
+        if turn != orientation.AS_STORED:
+            logging.info("%s: %s", path, turn)
+        with naming(path):
+            volume = volumes.as_stored(resampling.to_common_pixels(turn.apply(raw), params.resampling))
+            location, cropped = localisation.crop_heart(volume, localiser, params.localisation, params.cropping, device)
+        better = orientation.overruled(orientation.AS_STORED, volume, likeness)
+        doubt = f"the localiser knows a heart in it much better when it is {better}" if better else ""
+        if doubt:
+            logging.warning("%s: %s", path, doubt)
+        if not location.found:
+            logging.warning("%s: no structures found; the crop is centred on the image", path)
+        volumes.write(resampled_path, volume.array, volume.affine)
+        Path(location_path).write_text(json.dumps(asdict(location) | {"doubt": doubt}), "utf-8")
+        volumes.write(image_path, cropped.array, cropped.affine)
+        if labels:
+            grid = volumes.as_stored(cropped)
+            on_grid = resampling.read_labels_on_grid(labels, path, grid, params.codes)
+            volumes.write(labels_path, on_grid, grid.affine)

@@ -1,9 +1,13 @@
 from cardioseg.core import volumes
-from cardioseg.inference import fusion
+from cardioseg.inference import fusion, postprocessing
 from support.job import job
 
 with job(snakemake):
-    probabilities, raw = volumes.read(snakemake.input.probabilities), volumes.read_image(snakemake.input.raw)
-    witness = volumes.read_labels(snakemake.input.labels, snakemake.params.structures, raw)
-    fused = fusion.fuse(probabilities, witness, snakemake.params.settings)
-    volumes.write(snakemake.output[0], fused, probabilities.affine)
+    given, params, structures = snakemake.input, snakemake.params, snakemake.params.structures
+    probabilities, raw = volumes.read(given.probabilities), volumes.read_image(given.raw)
+    witness = volumes.read_labels(given.labels, structures, raw)
+    fused = volumes.Volume(fusion.fuse(probabilities, witness, params.fusion), probabilities.affine)
+    volumes.write(snakemake.output.probabilities, fused.array, fused.affine)
+    settings = postprocessing.Settings.of(params.postprocessing, list(structures))
+    labels = postprocessing.postprocess(fused, volumes.read(given.image), raw, settings, ["both"])["both"]
+    volumes.write_labels_like(snakemake.output.mask, labels, structures, given.raw)

@@ -1,22 +1,33 @@
 from torch import nn
 
 from cardioseg.core import volumes
-from cardioseg.inference import raw_labels, views
+from cardioseg.inference import raw_labels, uncertainty, views
 from cardioseg.segmentation import cascade
 from support.computing import compute
 from support.job import job
 
 with job(snakemake):
+    given, made = snakemake.input, snakemake.output
     settings, structures = snakemake.params.settings, snakemake.params.structures
-    device = compute(snakemake, "prediction")
-    raw, image = volumes.read_image(snakemake.input.raw), volumes.read(snakemake.input.image)
-    classes = 1 + len(structures)
-    both = cascade.load(settings, classes, snakemake.input.unet_ft, snakemake.input.cascade)
-    networks: list[nn.Module] = [both]
-    if snakemake.input.get("unet"):
-        networks = [cascade.load_first(settings, classes, snakemake.input.unet), both.first, both]
-    predicted = [views.predict(network, image.array, device, settings["views"]) for network in networks]
-    volumes.write(snakemake.output.probabilities, predicted[-1], image.affine)
-    for probabilities, mask in zip(predicted, snakemake.output.masks, strict=True):
-        labels = raw_labels.on_raw_grid(volumes.Volume(probabilities, image.affine), raw)
-        volumes.write_labels_like(mask, labels, structures, snakemake.input.raw)
+    device, classes = compute(snakemake, "prediction"), 1 + len(snakemake.params.structures)
+    raw, image = volumes.read_image(given.raw), volumes.read(given.image)
+
+    def write_mask(path: str, probabilities: volumes.Volume) -> None:
+        volumes.write_labels_like(path, raw_labels.on_raw_grid(probabilities, raw), structures, given.raw)
+
+    members, masks = [], iter(made.masks)
+    for seed, path in enumerate(made.probabilities):
+        both = cascade.load(settings, classes, given.unet_ft[seed], given.cascade[seed])
+        networks: list[nn.Module] = [both]
+        if given.get("unet"):
+            networks = [cascade.load_first(settings, classes, given.unet[seed]), both.first, both]
+        for network in networks:
+            predicted = volumes.Volume(views.predict(network, image.array, device, settings["views"]), image.affine)
+            write_mask(next(masks), predicted)
+        volumes.write(path, predicted.array, image.affine)
+        members.append(predicted.array)
+    if made.get("mean"):
+        mean = volumes.Volume(raw_labels.mean_probabilities(members), image.affine)
+        volumes.write(made.mean, mean.array, image.affine)
+        write_mask(made.mask, mean)
+        volumes.write(made.uncertainty, uncertainty.maps(members), image.affine)

@@ -1,19 +1,24 @@
 import torch
 
+from cardioseg.cohort.orientation import Turn
 from cardioseg.core import checkpoints, training_loop, volumes
 from cardioseg.core.randomness import derive
-from cardioseg.preprocessing import localisation
+from cardioseg.preprocessing import localisation, resampling
 from cardioseg.segmentation import training
 from support.computing import training_run
-from support.job import job
+from support.job import job, naming
 
 with job(snakemake):
     settings, structures, seed = snakemake.params.settings, snakemake.params.structures, snakemake.params.seed
-    images = [volumes.read(path) for path in snakemake.input.images]
-    labels = [
-        volumes.read_labels(path, snakemake.params.codes, volumes.read_image(raw))
-        for path, raw in zip(snakemake.input.labels, snakemake.input.raw, strict=True)
-    ]
+    images, labels = [], []
+    for path, labels_path, turn in zip(
+        snakemake.input.raw, snakemake.input.labels, snakemake.params.turns, strict=True
+    ):
+        raw = volumes.read_image(path)
+        labels.append(volumes.read_labels(labels_path, snakemake.params.codes, raw))
+        with naming(path):
+            resampled = resampling.to_common_pixels(Turn(*turn).apply(raw), snakemake.params.resampling)
+        images.append(volumes.as_stored(resampled))
     torch.manual_seed(derive(seed, "localisation", "weights"))
     network = localisation.network(settings, 1 + len(structures))
     slices, truth = localisation.training_slices(images, labels, settings, 1 + len(structures), network.stride)

@@ -17,23 +17,23 @@ Arrows = set[tuple[str, str]]
 # What is made from what, as the folders and files of results/; tests/workflow/test_architecture.py compares it with the
 # rules. Where there is a longer way, a shortcut need not be drawn.
 DATA = {
-    "raw volumes": ["resampled/"],
-    "resampled/": ["localisation/", "located/", "cropped/"],
+    "raw volumes": ["localisation/", "cropped/"],
     "localisation/": ["located/", "cropped/", "model/ensemble.pt"],
     "located/": ["cohort.csv"],
     "cohort.csv": ["model/ensemble.pt"],
     "cropped/": ["translation/", "synthetic/", "segmentation/", "self_training/", "probabilities/"],
     "translation/": ["synthetic/"],
     "synthetic/": ["segmentation/", "translation.csv"],
-    "segmentation/": ["self_training/", "probabilities/", "translation.csv", "model/ensemble.pt"],
-    "self_training/": ["probabilities/", "model/ensemble.pt"],
-    "probabilities/": ["masks/", "uncertainty/"],
+    "segmentation/": ["self_training/", "probabilities/", "uncertainty/", "translation.csv", "model/ensemble.pt"],
+    "self_training/": ["probabilities/", "uncertainty/", "model/ensemble.pt"],
+    "probabilities/": ["masks/"],
     "masks/": ["metrics.csv", "scar, segments"],
     "metrics.csv": ["table1", "clinical.csv", "model/ensemble.pt"],
     "model/ensemble.pt": ["cardioseg segment"],
 }
 # Not drawn: what shows or records something of everything, and what is written beside a file that is drawn.
 ASIDE = {
+    "resampled/",
     "figures",
     "overview.html",
     "provenance",

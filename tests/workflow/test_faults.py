@@ -74,7 +74,7 @@ def test_second_run_beside_a_first_is_refused_and_may_look(tmp_path: Path) -> No
 
 def test_full_disk_is_told_and_room_mends_it(disk: Callable[[str], Path]) -> None:
     folder = disk("size=3m") / "work"
-    target = "results/resampled/LGE/6.nii.gz"
+    target = str(heart.release_files(Path("results/phantom"), 6)["LGE"])
     full = snakemake(folder, target)
     said = full.stdout + full.stderr
     assert full.returncode != 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from calls import ROOT, call
+from cardioseg.phantoms import heart
 
 pytestmark = pytest.mark.slow
 
@@ -56,17 +57,19 @@ def test_grid_engine_is_asked_for_a_gpu_by_the_trainings_alone(tmp_path: Path) -
 
 
 def test_grid_engine_gets_a_group_as_one_job_and_its_end_is_seen(grid_engine: Path, tmp_path: Path) -> None:
-    ended = profiled(tmp_path / "work", "results/resampled/LGE/6.nii.gz")
+    drawn = [str(heart.release_files(Path("results/phantom"), patient)["LGE"]) for patient in (6, 7)]
+    ended = profiled(tmp_path / "work", *drawn)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (asked,) = (grid_engine / "asked").read_text().splitlines()
-    assert "-N resampling" in asked
-    assert "-pe smp 1 -l h_vmem=1500M -l h_rt=360 " in asked
-    assert (tmp_path / "work" / "results" / "resampled" / "LGE" / "6.nii.gz").exists()
+    assert "-N drawing" in asked
+    assert "-pe smp 2 -l h_vmem=1500M -l h_rt=180 " in asked
+    assert all((tmp_path / "work" / path).exists() for path in drawn)
 
 
 def test_failed_job_of_grid_engine_is_told_and_tried_again(grid_engine: Path, tmp_path: Path) -> None:
     (grid_engine / "qsub").write_text((grid_engine / "qsub").read_text().replace('sh "$script"', "false"))
-    failed = profiled(tmp_path / "work", "results/resampled/LGE/6.nii.gz", "--retries", "1")
+    target = str(heart.release_files(Path("results/phantom"), 6)["LGE"])
+    failed = profiled(tmp_path / "work", target, "--retries", "1")
     assert failed.returncode == 1
     first, second = (grid_engine / "asked").read_text().splitlines()
     assert "h_vmem=1500M" in first

@@ -10,6 +10,7 @@ import yaml
 
 import bad_input
 from calls import snakemake
+from cardioseg.phantoms import heart
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +86,7 @@ def test_home_that_cannot_be_written_to_does_no_harm(work: Path, monkeypatch: py
     monkeypatch.setenv("HOME", os.devnull)
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
-    finished = snakemake(work, "results/resampled/LGE/6.nii.gz")
+    finished = snakemake(work, str(heart.release_files(Path("results/phantom"), 6)["LGE"]))
     assert finished.returncode == 0, finished.stderr
 
 
@@ -130,7 +131,7 @@ def test_no_rule_calls_a_shell() -> None:
 def test_unknown_patient_as_a_target(work: Path) -> None:
     """Snakemake says which file is missing, and that is whose image."""
     overlay = prepare(work, bad_input.Case("sound", lambda data, config: None))
-    for target in ("results/resampled/LGE/nobody.nii.gz", "results/cropped/labels/nobody.nii.gz"):
+    for target in ("results/resampled/LGE/nobody.nii.gz", "results/masks/ensemble_pp/nobody.nii.gz"):
         ended = snakemake(work, target, "--dry-run", overlay=overlay)
         assert ended.returncode == 1
         assert "of patient nobody, whom the splits do not have" in ended.stdout + ended.stderr

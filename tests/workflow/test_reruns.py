@@ -20,16 +20,14 @@ pytestmark = pytest.mark.slow
 
 TWO_SECONDS = 2_000_000_000  # in ns, as on FAT
 NOTHING: Counter[str] = Counter()
-AFTER_PREDICTION = Counter(average=2, evaluate=2, metrics=1)
-AFTER_TRANSLATION = AFTER_PREDICTION + Counter(
-    synthesise=2, finetune_unet=2, pretrain_cascade=2, finetune_cascade=2, predict=4
-)
-AFTER_RESAMPLING = AFTER_TRANSLATION + Counter(
-    train_localiser=1, crop=5, crop_labels=2, train_translation=1, pretrain_unet=2
+AFTER_NETWORKS = Counter(predict=2, evaluate=2, metrics=1)
+AFTER_TRANSLATION = AFTER_NETWORKS + Counter(synthesise=2, finetune_unet=2, pretrain_cascade=2, finetune_cascade=2)
+EVERYTHING = AFTER_TRANSLATION + Counter(
+    train_localiser=1, crop=3, crop_labelled=1, train_translation=1, pretrain_unet=2
 )
 # Steps for one of the two patients that are segmented.
-AFTER_A_VOLUME = Counter(resample=1, crop=1, predict=2, average=1, evaluate=1, metrics=1)
-STEPS = {"resample", *AFTER_RESAMPLING}
+AFTER_A_VOLUME = Counter(crop=1, predict=1, evaluate=1, metrics=1)
+STEPS = set(EVERYTHING)
 
 
 @pytest.fixture
@@ -159,16 +157,16 @@ def test_changed_raw_volume_of_a_patient_to_learn_translation_from(work: Path) -
     victim = raw(work, 7, "LGE")
     image = nib.load(victim)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., ::-1], image.affine, image.header), victim)
-    own = Counter(resample=1, crop=1, train_translation=1)
+    own = Counter(crop=1, train_translation=1)
     assert steps(plan(work)) == own + AFTER_TRANSLATION
 
 
 def test_changed_postprocessing(run: Path, tmp_path: Path) -> None:
     jobs = planned(shutil.copytree(run, tmp_path / "run"), overlay="postprocessing: {crf: {bilateral_mm: 7}}")
-    postprocessing, tables = {"postprocess", "postprocess_ensemble"}, {"table1", "clinical"}
+    tables = {"table1", "clinical"}
     scar = {"examine", "collect_examinations"}
     figures = {"figure_segmentations", "figure_distributions", "figure_worst", "overview"}
-    assert set(jobs) == {"evaluate", "metrics", "export", "provenance"} | postprocessing | scar | tables | figures
+    assert set(jobs) == {"postprocess", "evaluate", "metrics", "export", "provenance"} | scar | tables | figures
 
 
 @pytest.mark.parametrize("change", ["weights: {image: 9}", "precision: bfloat16"])
@@ -179,8 +177,7 @@ def test_changed_translation(work: Path, change: str) -> None:
 
 def test_added_seed_trains_only_its_own_networks(work: Path) -> None:
     networks = Counter(synthesise=1, pretrain_unet=1, finetune_unet=1, pretrain_cascade=1, finetune_cascade=1)
-    masks = Counter(predict=2) + AFTER_PREDICTION
-    assert steps(plan(work, overlay="ensemble: [1, 2, 3]")) == networks + masks
+    assert steps(plan(work, overlay="ensemble: [1, 2, 3]")) == networks + AFTER_NETWORKS
 
 
 def test_changed_place_and_speed(work: Path) -> None:
@@ -203,7 +200,7 @@ def test_deleted_results_and_what_they_are_made_from(work: Path) -> None:
     for folder in ("probabilities", "masks", "metrics"):
         shutil.rmtree(work / "results" / folder)
     (work / "results" / "metrics.csv").unlink()
-    assert steps(plan(work)) == Counter(predict=4) + AFTER_PREDICTION
+    assert steps(plan(work)) == AFTER_NETWORKS
 
 
 def test_touched_code_runs_nothing_again(work: Path, code: Path) -> None:
@@ -219,9 +216,9 @@ def test_comment_and_docstring_in_the_library(work: Path, code: Path) -> None:
 
 
 def test_changed_line_in_the_loss_of_segmentation(work: Path, code: Path) -> None:
-    """All but what comes before the first training, the localiser's, whose loss it is too."""
+    """All, from the first training on, the localiser's, whose loss it is too."""
     edit(code / "cardioseg" / "segmentation" / "losses.py", "1e-12", "1e-10")
-    assert steps(plan(work, code=code)) == AFTER_RESAMPLING
+    assert steps(plan(work, code=code)) == EVERYTHING
 
 
 def test_changed_line_in_the_loss_of_translation(work: Path, code: Path) -> None:
