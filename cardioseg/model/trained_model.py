@@ -211,8 +211,20 @@ def find(path: Path | str) -> Path:
 def load(path: Path | str) -> TrainedModel:
     """Read the model that `save` wrote.
 
-    Raises InputError where the file is missing, damaged or of another kind, and where it lies among results of which
-    some were made anew since.
+    Parameters
+    ----------
+    path : Path or str
+        The file, or a folder of results that has it.
+
+    Returns
+    -------
+    TrainedModel
+        The model.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged or of another kind, or lies among results of which some were made anew since.
     """
     file = find(path)
     model = _from_file(file)
