@@ -67,7 +67,7 @@ if config["fusion"]:
         conda:
             "../envs/cardioseg.yaml"
         params:
-            settings={key: config["fusion"][key] for key in ("blur_mm", "weight")},
+            settings={key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "weight")},
             structures=STRUCTURES,
             code=code("fuse.py"),
         script:
