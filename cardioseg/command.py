@@ -78,7 +78,18 @@ and MODEL_CARD.md, which describes it. With --onnx also the networks alone, in o
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows the command's name; by default that of the process.
+
+    Returns
+    -------
+    int
+        The exit status: 0, `FAILED` or `INTERRUPTED`.
+    """
     given = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a name shows it with escapes
         if isinstance(stream, io.TextIOWrapper):

@@ -1,7 +1,7 @@
 from cardioseg.core import volumes
 from cardioseg.figures import style
 from cardioseg.figures import uncertainty as figures
-from cardioseg.inference.uncertainty import MEASURES
+from cardioseg.inference.uncertainty import MAPS
 from cardioseg.preprocessing import resampling
 from support.job import job
 
@@ -16,7 +16,7 @@ with job(snakemake):
                 given.labels[index], given.raw[index], image, params.codes
             )
         labels[params.title] = volumes.read(given.probabilities[index]).array.argmax(axis=0)
-        maps = dict(zip(MEASURES, volumes.read(given.maps[index]).array, strict=True))
+        maps = dict(zip(MAPS, volumes.read(given.maps[index]).array, strict=True))
         # One member alone disagrees with nobody.
         patients[patient] = (image, labels, dict(list(maps.items())[: params.members]))
     figure = figures.figure(patients, f"relative to log({1 + len(structures)})", list(structures))

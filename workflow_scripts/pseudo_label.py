@@ -28,7 +28,7 @@ with job(snakemake):
         if patient in witnesses:
             path, raw = witnesses[patient]
             witness = volumes.read_labels(path, structures, volumes.read_image(raw))
-            seen = volumes.Volume(fusion.fuse(seen, witness, parameters.fusion), image.affine)
+            seen = volumes.Volume(fusion.fuse(seen, witness, parameters.fusion)[0], image.affine)
         labels, trust = pseudo_labels.of(seen.array, parameters.least_confidence)
         volumes.write(labels_path, labels, image.affine)
         volumes.write(trust_path, trust, image.affine)

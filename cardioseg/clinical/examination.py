@@ -35,11 +35,29 @@ class Examination:
     segments_note: str = ""
 
     def scar_labels(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the mask of the scar in the values of `scar.CODES`, or zeros of a shape if there is no scar."""
+        """Return the mask of the scar, which is empty if there is no scar.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            The shape of the image's mask, (z, y, x).
+
+        Returns
+        -------
+        ndarray of uint8, shape (z, y, x)
+            The mask in the values of `scar.CODES`.
+        """
         return self.scar.labels if self.scar else np.zeros(shape, np.uint8)
 
     def entry(self) -> dict[str, Any]:
-        """Return a row for a table of images: the numbers of the scar, the number of segments with scar, the notes."""
+        """Return a row for a table of images.
+
+        Returns
+        -------
+        dict
+            The numbers of the scar, the number of segments with scar, the notes and the segments, as far as there are
+            any.
+        """
         found: dict[str, Any] = {}
         if self.scar:
             found |= self.scar.quantities()
@@ -75,6 +93,11 @@ def examine(
     doubts : sequence of str
         Why the outline of the wall is not to be trusted. Then no scar is measured, since an outline that takes in blood
         or fat makes these scar.
+
+    Returns
+    -------
+    Examination
+        The scar and the segments, or why there are none.
     """
     wall, asked, divided = settings["clinical"], settings["scar"], settings["segments"]
     if not wall or not (asked or divided):

@@ -47,6 +47,11 @@ def ring(labels: np.ndarray, spacing: tuple[float, float, float], cavity: int, m
     cavity, myocardium : int
         Labels of the left ventricle's cavity and of its wall.
 
+    Returns
+    -------
+    Ring
+        The myocardium in polar coordinates.
+
     Raises
     ------
     InputError
@@ -75,7 +80,20 @@ def ring(labels: np.ndarray, spacing: tuple[float, float, float], cavity: int, m
 
 
 def ring_box(labels: np.ndarray, cavity: int, myocardium: int) -> tuple[slice, ...]:
-    """Return the box around the cavity and its wall, or the whole volume if the mask has neither."""
+    """Find the box around the cavity and its wall.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (z, y, x)
+        The mask.
+    cavity, myocardium : int
+        Labels of the left ventricle's cavity and of its wall.
+
+    Returns
+    -------
+    tuple of slice
+        The box along each axis; the whole volume if the mask has neither.
+    """
     found = ndimage.find_objects(((labels == cavity) | (labels == myocardium)).view(np.uint8))
     return found[0] if found else (slice(None),) * labels.ndim
 

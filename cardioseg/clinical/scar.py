@@ -115,10 +115,14 @@ class Scar:
         return marked
 
     def quantities(self) -> dict[str, str | int | float]:
-        """Return the numbers by name. Each name has its method in it.
+        """Return the numbers of the scar by name.
 
-        Masses are in g and include dark cores. Percent is of the mass of the myocardium. `scar_slices` is the number of
-        slices with scar.
+        Returns
+        -------
+        dict
+            `scar_method`, `remote_mean`, `remote_sd` and `scar_slices`, the number of slices with scar. For each method
+            M also `scar_M_threshold`, `scar_M_mass_g` and `scar_M_percent` (of the mass of the myocardium), both with
+            dark cores, and `dark_core_M_ml`.
         """
         voxel_ml = float(np.prod(self.spacing)) / 1000
         found: dict[str, str | int | float] = {
@@ -136,7 +140,13 @@ class Scar:
         return found
 
     def warnings(self) -> list[str]:
-        """Return why the extent by full width at half maximum may be noise; empty if there is no reason."""
+        """Return why the extent by full width at half maximum may be noise.
+
+        Returns
+        -------
+        list of str
+            The reasons; empty if there are none.
+        """
         half = next(extent for extent in self.extents if extent.method == "fwhm")
         many = next(extent for extent in self.extents if extent is not half)
         if half.threshold < many.threshold:
@@ -159,10 +169,10 @@ def measure(
 
     A voxel is hyper-enhanced where it is brighter than the mean of remote myocardium by more than n standard
     deviations. The threshold by full width at half maximum lies halfway between that mean and the maximum of the
-    hyper-enhanced region; where the remote myocardium is nulled this is half of the maximum. Of what is brighter than a
-    threshold, regions stay whose part within the wall, more than `BORDER_MM` from its borders, is as large as the
-    settings ask: noise is small, and blood or fat at a contour is thin. Dark cores that scar, or scar and cavity,
-    enclose in a slice are scar as well.
+    hyper-enhanced region; where the remote myocardium is nulled this is half of the maximum. A region above a threshold
+    is kept if its part within the wall, more than `BORDER_MM` from its borders, is as large as the settings ask: noise
+    is small, and blood or fat at a contour is thin. Dark cores that scar, or scar and cavity, enclose in a slice are
+    scar as well.
 
     Parameters
     ----------
@@ -176,6 +186,11 @@ def measure(
         Labels of the left ventricle's cavity and of its wall.
     settings : mapping
         `method` (`fwhm` or `sd`: which extent counts), `standard_deviations`, `smallest_ml`.
+
+    Returns
+    -------
+    Scar
+        The scar by both thresholds.
 
     Raises
     ------

@@ -77,6 +77,11 @@ def divide(mask: Volume, cavity: int, myocardium: int, right_ventricle: int) -> 
     cavity, myocardium, right_ventricle : int
         The labels of the structures.
 
+    Returns
+    -------
+    Segments
+        The segment of each voxel.
+
     Raises
     ------
     InputError
@@ -113,7 +118,18 @@ def divide(mask: Volume, cavity: int, myocardium: int, right_ventricle: int) -> 
 
 
 def sector(number: int) -> tuple[int, int]:
-    """Return where a segment begins and ends, in degrees from the middle of the septum towards the anterior wall."""
+    """Return where a segment begins and ends around the cavity.
+
+    Parameters
+    ----------
+    number : int
+        The segment's number, from 1 to 17.
+
+    Returns
+    -------
+    start, end : int
+        In degrees from the middle of the septum towards the anterior wall.
+    """
     if number == APEX:
         return -180, 180
     if number in QUARTERS:
@@ -163,7 +179,18 @@ def measure(
 
 
 def unavailable(reason: str) -> list[dict[str, str | int | float]]:
-    """Return the rows of `measure` for a mask without segments, with the reason."""
+    """Make the rows of `measure` for a mask without segments.
+
+    Parameters
+    ----------
+    reason : str
+        Why there are none; every row has it as its note.
+
+    Returns
+    -------
+    list of dict
+        One row per segment, whose values are NaN.
+    """
     return [{"segment": number, "name": name, **_nothing(reason)} for number, name in enumerate(NAMES, start=1)]
 
 

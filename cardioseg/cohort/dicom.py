@@ -174,7 +174,18 @@ def _read_series(path: Path) -> Series:
 
 
 def series_of(path: Path | str) -> str:
-    """Return the UID of the series that a file belongs to. It is empty if the file names none or is a stack itself."""
+    """Read which series a file belongs to.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+
+    Returns
+    -------
+    str
+        The UID of the series, empty if the file names none or is a stack itself.
+    """
     header = _read(Path(path), ["SeriesInstanceUID", "NumberOfFrames"])
     return "" if _number_of_frames(header) > 1 else str(header.get("SeriesInstanceUID") or "")
 
@@ -255,7 +266,22 @@ def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterabl
 
 
 def check_identifiers(path: Path | str, series: Series, what: str) -> None:
-    """Raise InputError if a series lacks identifiers by which an object, called `what`, refers to its images."""
+    """Check that an object can refer to the images of a series.
+
+    Parameters
+    ----------
+    path : Path or str
+        The object's file, for the error.
+    series : Series
+        The series.
+    what : str
+        What the object is called, for the error.
+
+    Raises
+    ------
+    InputError
+        The series lacks identifiers.
+    """
     if series.missing:
         raise InputError(
             f"{path}: cannot be written, the series' headers have no {', '.join(series.missing)}, by which a DICOM "
@@ -264,7 +290,18 @@ def check_identifiers(path: Path | str, series: Series, what: str) -> None:
 
 
 def positions(source: Dataset) -> list[PlanePositionSequence]:
-    """Return the position of each frame of a file, whose header is one of `Series.sources`."""
+    """Return the position of each frame of a file.
+
+    Parameters
+    ----------
+    source : Dataset
+        The file's header, one of `Series.sources`.
+
+    Returns
+    -------
+    list of PlanePositionSequence
+        The positions, in the order of the frames.
+    """
     frames = source.get("PerFrameFunctionalGroupsSequence")
     found = [frame.PlanePositionSequence[0] for frame in frames] if frames else [source]
     return [PlanePositionSequence("PATIENT", position.ImagePositionPatient) for position in found]

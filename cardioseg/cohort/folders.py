@@ -43,7 +43,18 @@ def walk(
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM: "DICM" after 128 bytes (PS3.10 7.1), or an element at its start, as without preamble."""
+    """Tell whether a file is DICOM: it has "DICM" after 128 bytes (PS3.10 7.1), or starts with an element.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        False for a file that cannot be read, too.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(PREAMBLE + 4)

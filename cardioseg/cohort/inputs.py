@@ -127,7 +127,22 @@ def write_labels(path: Path, labels: np.ndarray, codes: Mapping[str, int], image
 
 
 def write_map(path: Path, array: np.ndarray, image: Image) -> Path:
-    """Write a map (z, y, x; float32) of an image, as `write_labels` does."""
+    """Write a map of an image, as `write_labels` does.
+
+    Parameters
+    ----------
+    path : Path
+        The file without its suffix.
+    array : ndarray of float32, shape (z, y, x)
+        The map on the grid of the image.
+    image : Image
+        The image.
+
+    Returns
+    -------
+    Path
+        The file with its suffix.
+    """
     path = path.with_name(f"{path.name}.nii.gz")
     if image.series is None:
         volumes.write_like(path, array, image.path)

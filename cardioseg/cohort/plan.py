@@ -648,6 +648,11 @@ def expand(entry: str | int) -> list[str]:
     list of str
         The names.
 
+    Raises
+    ------
+    InputError
+        A range ends before it begins, or is too long.
+
     Examples
     --------
     >>> expand("6-8")

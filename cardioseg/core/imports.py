@@ -36,6 +36,11 @@ def hidden(package: str) -> Iterator[None]:
     ----------
     package : str
         Name of the package.
+
+    Yields
+    ------
+    None
+        While the package is hidden.
     """
     hiding = _Hiding(package)
     with _CHANGING:

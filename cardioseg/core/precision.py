@@ -18,6 +18,11 @@ def products(precision: str) -> Iterator[None]:
     ----------
     precision : {'float32', 'tf32', 'bfloat16'}
         The precision of products.
+
+    Yields
+    ------
+    None
+        While products are computed in this precision.
     """
     backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]

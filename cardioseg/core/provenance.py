@@ -49,19 +49,38 @@ def code(source: Path | str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the operating system, Python and the packages that results depend on."""
+    """Return the versions of what results depend on.
+
+    Returns
+    -------
+    dict of str to str
+        Versions of the operating system, of Python and of packages, by name.
+    """
     found = {"system": platform.platform(), "Python": platform.python_version()}
     return found | {name: _version(name) for name in PACKAGES} | {"torch": str(torch.__version__)}  # names the build
 
 
 def installed() -> dict[str, str]:
-    """Return the versions of all installed packages, in alphabetical order; this includes what others depend on."""
+    """Return the versions of all installed packages, including those that others depend on.
+
+    Returns
+    -------
+    dict of str to str
+        Versions by name, in alphabetical order.
+    """
     found = {each.name: each.version for each in metadata.distributions()}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def hardware() -> dict[str, Any]:
-    """Return the processor, the number of cores, the memory in GB and the names of the GPUs that torch sees."""
+    """Return what the machine is made of.
+
+    Returns
+    -------
+    dict
+        The `processor`, the number of `cores`, the memory in GB (`memory_gb`) and the names of the `gpus` that torch
+        sees.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {"processor": _processor(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9, 1), "gpus": gpus}

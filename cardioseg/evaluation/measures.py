@@ -58,9 +58,7 @@ COLUMNS = [
     "wall_thickness_truth_mm",
 ]
 # Those of `metrics_thirds.csv`.
-THIRDS_COLUMNS = ["method", "split", "patient", "structure", "third", DICE.name, ASD.name, HD95.name, "seed"]
-
-
+THIRDS_COLUMNS = ["method", "split", "patient", "structure", "third", *MEASURES, "seed"]
 # Columns of names, which are text whatever they look like: a patient may be called NA, 007 or 1e5.
 NAMES = ("method", "split", "patient", "structure", "third")
 NOT_AVAILABLE = ("N/A", "")

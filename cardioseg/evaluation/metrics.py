@@ -147,13 +147,6 @@ def surfaces(prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, fl
     )
 
 
-def surface_distances(
-    prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float]
-) -> SurfaceDistances:
-    """Summarise the distances between the surfaces of two masks; arguments and errors as of `surfaces`."""
-    return surfaces(prediction, truth, spacing).distances()
-
-
 @dataclass(frozen=True)
 class Comparison:
     """One structure in two label maps.
@@ -177,7 +170,23 @@ class Comparison:
 def compare(
     prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float], structures: Sequence[str]
 ) -> list[Comparison]:
-    """Compare each structure of a label map with the manual one; arguments and errors as of `evaluate`."""
+    """Compare each structure of a label map with the manual one.
+
+    Parameters
+    ----------
+    prediction, truth, spacing, structures
+        As for `evaluate`.
+
+    Returns
+    -------
+    list of Comparison
+        One per structure, in their order.
+
+    Raises
+    ------
+    InputError
+        As for `evaluate`.
+    """
     _check_same_shape(prediction, truth)
     _check_volume(prediction, spacing)
     for name, labels in (("prediction", prediction), ("truth", truth)):
@@ -208,7 +217,7 @@ def evaluate(
     list of dict
         One row per structure, in their order: `structure`, `dice`, `asd_mm`, `hd95_mm`, `asd_prediction_to_truth_mm`,
         `asd_truth_to_prediction_mm`, `volume_ml`, `volume_truth_ml`. What is not available is NaN (see `dice` and
-        `surface_distances`).
+        `Surfaces.distances`).
 
     Raises
     ------
@@ -219,13 +228,44 @@ def evaluate(
     return [measure(each, spacing) for each in compare(prediction, truth, spacing, structures)]
 
 
+def agreement(found: Comparison, slices: np.ndarray | None = None) -> dict[str, float]:
+    """Measure how well the two masks of a structure agree.
+
+    Parameters
+    ----------
+    found : Comparison
+        The structure in both label maps.
+    slices : ndarray of bool, shape (z,), optional
+        Count the voxels of these slices only; by default all. See `Surfaces.distances`.
+
+    Returns
+    -------
+    dict of str to float
+        The measures of `measures.MEASURES` and the directed distances, by column. NaN where one is not available.
+    """
+    prediction, truth = (mask if slices is None else mask[slices] for mask in (found.prediction, found.truth))
+    return {"dice": dice(prediction, truth), **asdict(found.surfaces.distances(slices))}
+
+
 def measure(found: Comparison, spacing: tuple[float, float, float]) -> dict[str, str | float]:
-    """Return the row of `evaluate` of one structure; `spacing` is the size of a voxel in mm, (z, y, x)."""
+    """Measure one structure.
+
+    Parameters
+    ----------
+    found : Comparison
+        The structure in both label maps.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+
+    Returns
+    -------
+    dict
+        Its row, see `evaluate`.
+    """
     voxel_ml = float(np.prod(spacing)) / 1000
     return {
         "structure": found.structure,
-        "dice": dice(found.prediction, found.truth),
-        **asdict(found.surfaces.distances()),
+        **agreement(found),
         "volume_ml": float(np.count_nonzero(found.prediction) * voxel_ml),
         "volume_truth_ml": float(np.count_nonzero(found.truth) * voxel_ml),
     }

@@ -29,7 +29,18 @@ class Agreement(NamedTuple):
     thirds: pd.DataFrame
 
     def named(self, split: str, patient: str) -> "Agreement":
-        """Return the tables with split and patient, in the order of their columns."""
+        """Add whose rows these are.
+
+        Parameters
+        ----------
+        split, patient : str
+            Names of the split and of the patient.
+
+        Returns
+        -------
+        Agreement
+            The tables with all columns, in the order of the files.
+        """
         whole, parts = (table.assign(split=split, patient=patient) for table in self)
         return Agreement(whole[COLUMNS], parts[THIRDS_COLUMNS])
 

@@ -252,7 +252,20 @@ def html(metrics: pd.DataFrame, published: bool) -> str:
 
 
 def html_tables(metrics: pd.DataFrame, published: bool) -> str:
-    """Make the headings, tables and notes of `html` alone, to be put into another page."""
+    """Make the headings, tables and notes of `html` alone, to be put into another page.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        As for `html`.
+    published : bool
+        As for `html`.
+
+    Returns
+    -------
+    str
+        The HTML, in which all names are escaped.
+    """
     if metrics.empty:
         return f"<p>{NOTHING}</p>"
     found = values(metrics)

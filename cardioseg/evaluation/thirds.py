@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cardioseg.evaluation.measures import ASD, DICE, HD95
-from cardioseg.evaluation.metrics import Comparison, dice
+from cardioseg.evaluation.measures import MEASURES
+from cardioseg.evaluation.metrics import Comparison, agreement
 
 THIRDS = ("base", "mid", "apex")
 
@@ -55,22 +55,14 @@ def evaluate(comparisons: Sequence[Comparison], thirds: np.ndarray) -> list[dict
     Returns
     -------
     list of dict
-        One row per structure and third: `structure`, `third`, `dice`, `asd_mm`, `hd95_mm`. NaN where a value is not
+        One row per structure and third: `structure`, `third` and every measure of `MEASURES`. NaN where a value is not
         available: the Dice if neither mask has voxels in the third, the distances if neither has, or if one mask is
         empty in the whole stack.
     """
     rows: list[dict[str, str | float]] = []
     for found in comparisons:
         for index, third in enumerate(THIRDS):
-            here = thirds == index
-            distances = found.surfaces.distances(here)
-            rows.append(
-                {
-                    "structure": found.structure,
-                    "third": third,
-                    DICE.name: dice(found.prediction[here], found.truth[here]),
-                    ASD.name: distances.asd_mm,
-                    HD95.name: distances.hd95_mm,
-                }
-            )
+            values = agreement(found, thirds == index)
+            measured = {name: values[name] for name in MEASURES}
+            rows.append({"structure": found.structure, "third": third, **measured})
     return rows

@@ -52,6 +52,11 @@ def describe(volumes: Iterable[tuple[Volume, np.ndarray | None]], structures: in
         Number of structures in the labels.
     example : int
         Which of the volumes is the example.
+
+    Returns
+    -------
+    Kind
+        The example and the distributions of intensities.
     """
     sums, counts = np.zeros((1 + structures, BINS)), np.zeros((1 + structures, 1))
     shown: tuple[Volume, np.ndarray | None] | None = None
@@ -80,6 +85,11 @@ def figure(kinds: Mapping[str, Kind], structures: Sequence[str]) -> Figure:
         By name, see `describe`. The first kind has labels.
     structures : sequence of str
         Names of the structures.
+
+    Returns
+    -------
+    Figure
+        The figure.
     """
     drawn = Figure(figsize=(7.6, 4.9), layout="constrained")
     upper, lower = drawn.subfigures(2, 1, squeeze=False, height_ratios=[2.6, 2.3])[:, 0]

@@ -25,6 +25,11 @@ def figure(quantities: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         As from `clinical.quantities`.
     titles : mapping of str to str
         The titles of the methods to show, by name, in order. Methods without values are left out.
+
+    Returns
+    -------
+    Figure
+        The figure.
     """
     pairs = differences(quantities)
     pairs = pairs[pairs["method"].isin(list(titles))]

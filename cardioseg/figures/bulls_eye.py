@@ -16,7 +16,7 @@ from cardioseg.clinical import segments
 from cardioseg.figures import style
 
 # What is shown of the segments, by column: title, colours, and where they end; None takes the highest value.
-MEASURES: dict[str, tuple[str, str, float | None]] = {
+PANELS: dict[str, tuple[str, str, float | None]] = {
     "scar_percent": ("scar (% of mass)", "YlOrRd", 100),
     "transmurality_percent": ("transmurality (%)", "YlOrRd", 100),
     "thickness_mm": ("wall thickness (mm)", "YlGnBu", None),
@@ -29,7 +29,7 @@ LETTERS = 13
 
 @style.styled
 def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draw a bull's-eye for each measure that any segment has.
+    """Draw a bull's-eye for each of `PANELS` that any segment has.
 
     Parameters
     ----------
@@ -37,8 +37,13 @@ def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
         See `segments.measure`. A segment whose value is NaN is grey.
     title : str
         Written above all, with the reason where there are no segments.
+
+    Returns
+    -------
+    Figure
+        The figure.
     """
-    shown = [column for column in MEASURES if any(not math.isnan(row[column]) for row in rows)] or ["thickness_mm"]
+    shown = [column for column in PANELS if any(not math.isnan(row[column]) for row in rows)] or ["thickness_mm"]
     notes = sorted({f"segment {row['segment']}: {row['note']}" for row in rows if row["note"]}, key=len)
     if len({row["note"] for row in rows}) == 1 and rows[0]["note"]:
         notes = [f"N/A: {rows[0]['note']}"]
@@ -52,7 +57,7 @@ def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
 
 
 def _bulls_eye(axis: Axes, rows: Sequence[Mapping[str, Any]], column: str) -> None:
-    name, colours, highest = MEASURES[column]
+    name, colours, highest = PANELS[column]
     known = [row[column] for row in rows if not math.isnan(row[column])]
     scale = ScalarMappable(Normalize(0, highest or max(known, default=1)), mpl.colormaps[colours])
     for row in rows:

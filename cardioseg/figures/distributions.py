@@ -30,6 +30,11 @@ def figure(metrics: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
         The columns method, split, patient, structure and those of `MEASURES`. The seeds of a method are averaged.
     methods : mapping of str to str
         Titles by name, in the order of the boxes.
+
+    Returns
+    -------
+    Figure
+        The figure.
     """
     table = mean_over_seeds(metrics).reorder_levels(["split", "method", "structure", "patient"]).sort_index()
     structures, splits = list(dict.fromkeys(metrics["structure"])), list(dict.fromkeys(metrics["split"]))

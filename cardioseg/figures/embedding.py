@@ -8,7 +8,20 @@ from PIL import Image
 
 
 def address(path: Path, width: int) -> str:
-    """Return a picture, no wider than a number of pixels, as the address of its own content; empty if there is none."""
+    """Return a picture as the address of its own content, so that a page holds it.
+
+    Parameters
+    ----------
+    path : Path
+        The picture's file.
+    width : int
+        The largest width in pixels; a wider picture is made smaller.
+
+    Returns
+    -------
+    str
+        The address (`data:`), empty if there is no such file.
+    """
     if not path.is_file():
         return ""
     with Image.open(path) as stored:

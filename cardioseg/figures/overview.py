@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from cardioseg.core import templates
 from cardioseg.evaluation import tables
-from cardioseg.evaluation.measures import DICE, MEASURES, Measure
+from cardioseg.evaluation.measures import DICE, MEASURES
 from cardioseg.evaluation.thirds import THIRDS
 from cardioseg.figures import embedding
 
@@ -36,17 +36,21 @@ def page(
         Name and title of the method whose thirds are shown.
     picture : Path
         The figure of segmentations.
+
+    Returns
+    -------
+    str
+        The page as HTML.
     """
-    environment = Environment(
-        loader=PackageLoader("cardioseg.figures", "."), autoescape=select_autoescape(["j2"]), undefined=StrictUndefined
-    )
-    return environment.get_template("overview.html.j2").render(
+    return templates.render(
+        "cardioseg.figures",
+        "overview.html.j2",
         style=tables.STYLE.replace("body", ".overview").replace(" table", " .overview table"),
         cohort=_counts(cohort),
         table1=Markup(tables.html_tables(metrics, published)),  # which has escaped all names
         title=shown[1],
         thirds=_means(thirds[thirds["method"] == shown[0]]),
-        measures=[measure.title for measure in _measures(thirds)],
+        measures=[measure.title for measure in MEASURES.values()],
         picture=embedding.address(picture, WIDTH),
     )
 
@@ -69,11 +73,6 @@ def _counts(cohort: pd.DataFrame) -> list[dict[str, str | int]]:
     return rows
 
 
-def _measures(thirds: pd.DataFrame) -> list[Measure]:
-    """Return the measures that the thirds have."""
-    return [measure for measure in MEASURES.values() if measure.name in thirds]
-
-
 def _means(thirds: pd.DataFrame) -> list[list[str]]:
     """Return the rows of the table of thirds: split, structure, third, and each measure's mean with its deviation.
 
@@ -85,7 +84,7 @@ def _means(thirds: pd.DataFrame) -> list[list[str]]:
         for third in THIRDS:
             found = of_structure[(of_structure["third"] == third) & of_structure[DICE.name].notna()]
             cells = []
-            for measure in _measures(thirds):
+            for measure in MEASURES.values():
                 mean, deviation = (
                     summarised(skipna=measure.ignores_missing)
                     for summarised in (found[measure.name].mean, found[measure.name].std)

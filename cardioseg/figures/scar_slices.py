@@ -9,5 +9,22 @@ from cardioseg.figures import sheet
 
 
 def figure(image: Volume, labels: np.ndarray, scar: np.ndarray, title: str) -> Figure:
-    """Every slice about a mask (z, y, x) with the contours of its scar, which is labelled by `scar.CODES`."""
+    """Draw every slice around a mask with the contours of its scar.
+
+    Parameters
+    ----------
+    image : Volume, shape (z, y, x)
+        The image.
+    labels : ndarray of int, shape (z, y, x)
+        The mask of the heart.
+    scar : ndarray of int, shape (z, y, x)
+        The mask of the scar in the values of `scar.CODES`.
+    title : str
+        What stands above, in one or several lines.
+
+    Returns
+    -------
+    Figure
+        The figure.
+    """
     return sheet.figure(image, scar, title, [name.replace("_", " ") for name in CODES], around=labels)

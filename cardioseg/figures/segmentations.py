@@ -30,6 +30,11 @@ def figure(
         The title whose labels determine slices and window. Every patient has such labels.
     structures : sequence of str
         Names of the structures.
+
+    Returns
+    -------
+    Figure
+        The figure.
     """
     rows = [(name, z) for name, (_, labels) in patients.items() for z in style.levels(labels[reference], LEVELS)]
     drawn = Figure(figsize=(0.5 + 1.3 * (1 + len(titles)), 0.6 + 1.32 * len(rows)), layout=style.tight_layout())

@@ -33,6 +33,11 @@ def figure(
         Names of the structures.
     around : ndarray of int, shape (z, y, x), optional
         Other labels, if the slices are to be drawn around those.
+
+    Returns
+    -------
+    Figure
+        The figure.
     """
     where, grey = style.window(labels if around is None else around, image.spacing), style.limits(image.array)
     shown = image.array[:, *where]
@@ -54,7 +59,20 @@ def figure(
 
 
 def mosaic(slices: np.ndarray, fill: float) -> np.ndarray:
-    """Put slices (z, y, x) side by side, `COLUMNS` per row, as one picture (y, x)."""
+    """Put slices side by side, `COLUMNS` per row.
+
+    Parameters
+    ----------
+    slices : ndarray, shape (z, y, x)
+        The slices.
+    fill : float
+        The value between the slices.
+
+    Returns
+    -------
+    ndarray, shape (y, x)
+        One picture.
+    """
     rows = -(-len(slices) // COLUMNS)
     padding = [(0, rows * COLUMNS - len(slices)), (0, GAP), (0, GAP)]
     padded = np.pad(slices, padding, constant_values=fill)

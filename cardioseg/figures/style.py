@@ -59,18 +59,46 @@ def save(figure: Figure, paths: Iterable[Path | str]) -> None:
 
 
 def colour(structure: int) -> str:
-    """Return the colour that a structure, counted from 0, has in every figure."""
+    """Return the colour that a structure has in every figure.
+
+    Parameters
+    ----------
+    structure : int
+        The structure, counted from 0.
+
+    Returns
+    -------
+    str
+        The colour as matplotlib names it.
+    """
     return COLOURS[structure % len(COLOURS)]
 
 
 def rgb(structure: int) -> tuple[int, int, int]:
-    """Return the red, green and blue, from 0 to 255, of a structure's colour."""
+    """Return the colour of a structure as numbers.
+
+    Parameters
+    ----------
+    structure : int
+        The structure, counted from 0.
+
+    Returns
+    -------
+    red, green, blue : int
+        From 0 to 255.
+    """
     red, green, blue = (round(255 * part) for part in to_rgb(colour(structure)))
     return red, green, blue
 
 
 def tight_layout() -> ConstrainedLayoutEngine:
-    """Return a layout that puts images close to each other."""
+    """Make a layout that puts images close to each other.
+
+    Returns
+    -------
+    ConstrainedLayoutEngine
+        The layout, for one figure.
+    """
     return ConstrainedLayoutEngine(w_pad=0.015, h_pad=0.02, wspace=0, hspace=0)
 
 
@@ -98,7 +126,18 @@ def levels(labels: np.ndarray, count: int) -> list[int]:
 
 
 def middle(labels: np.ndarray) -> int:
-    """Return the middle one of three slices that `levels` chooses."""
+    """Choose a slice in the middle of a mask.
+
+    Parameters
+    ----------
+    labels : ndarray of int or bool, shape (z, y, x)
+        The mask.
+
+    Returns
+    -------
+    int
+        The index of the middle one of the three slices that `levels` chooses.
+    """
     found = levels(labels, 3)
     return found[len(found) // 2]
 
@@ -133,7 +172,18 @@ def window(labels: np.ndarray, spacing: tuple[float, float, float]) -> tuple[sli
 
 
 def limits(image: np.ndarray) -> tuple[float, float]:
-    """Return the intensities that are shown as black and white."""
+    """Choose the intensities that are shown as black and white.
+
+    Parameters
+    ----------
+    image : ndarray
+        Intensities.
+
+    Returns
+    -------
+    low, high : float
+        The 1st and the 99.5th percentile.
+    """
     low, high = np.percentile(image, [1, 99.5])
     return float(low), float(high)
 
@@ -166,20 +216,46 @@ def show(axis: Axes, image: Volume, z: int, where: tuple[slice, slice], grey: tu
 
 
 def bare(axis: Axes) -> None:
-    """Remove ticks and frame."""
+    """Remove ticks and frame.
+
+    Parameters
+    ----------
+    axis : Axes
+        Where to remove them.
+    """
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 
 
 def outline(axis: Axes, labels: np.ndarray, structures: int) -> None:
-    """Draw the contours of one slice's labels (y, x), the first structure last, so that it is seen where two meet."""
+    """Draw the contours of one slice's labels, the first structure last, so that it is seen where two meet.
+
+    Parameters
+    ----------
+    axis : Axes
+        Where to draw.
+    labels : ndarray of int, shape (y, x)
+        The labels.
+    structures : int
+        Number of structures.
+    """
     for index in range(structures, 0, -1):
         if (labels == index).any():
             axis.contour(labels == index, [0.5], colors=colour(index - 1), linewidths=1.1)
 
 
 def scale_bar(axis: Axes, image: Volume, where: tuple[slice, slice]) -> None:
-    """Draw a bar of 20 mm in the lower left corner."""
+    """Draw a bar of 20 mm in the lower left corner.
+
+    Parameters
+    ----------
+    axis : Axes
+        Where to draw.
+    image : Volume
+        The image that the axis shows.
+    where : tuple of slice
+        The rows and columns that it shows.
+    """
     rows, columns = image.array[0][where].shape
     left, low = 0.05 * columns, 0.94 * rows
     axis.plot(
@@ -191,17 +267,48 @@ def scale_bar(axis: Axes, image: Volume, where: tuple[slice, slice]) -> None:
 
 
 def wrapped(title: str, width: int) -> str:
-    """Break a title into lines of at most `width` characters, between words."""
+    """Break a title into lines, between words.
+
+    Parameters
+    ----------
+    title : str
+        The title.
+    width : int
+        The largest number of characters in a line.
+
+    Returns
+    -------
+    str
+        The title with line breaks.
+    """
     return textwrap.fill(title, width, break_on_hyphens=False)
 
 
 def write(axis: Axes, text: str) -> None:
-    """Write a few words in the upper left corner."""
+    """Write a few words in the upper left corner.
+
+    Parameters
+    ----------
+    axis : Axes
+        Where to write.
+    text : str
+        The words.
+    """
     axis.text(*(0.04, 0.96, text), color="white", fontsize=6.5, va="top", path_effects=EDGE, transform=axis.transAxes)
 
 
 def legend(figure: Figure | SubFigure, structures: Sequence[str], place: Place = "outside lower center") -> None:
-    """Draw a legend of the structures' colours at a place that matplotlib calls `loc`."""
+    """Draw a legend of the structures' colours.
+
+    Parameters
+    ----------
+    figure : Figure or SubFigure
+        Where to draw.
+    structures : sequence of str
+        Names of the structures.
+    place : str
+        What matplotlib calls `loc`.
+    """
     lines = [Line2D([], [], color=colour(index), label=name) for index, name in enumerate(structures)]
     figure.legend(handles=lines, loc=place, ncols=len(lines), frameon=False)
 

@@ -33,6 +33,11 @@ def figure(
         One history each.
     segmentation : mapping of str to mapping of str to DataFrame
         By network and phase, the history of each cascade.
+
+    Returns
+    -------
+    Figure
+        The figure.
     """
     drawn = Figure(figsize=(8.5, 5), layout="constrained")
     upper, lower = drawn.subfigures(2, 1, squeeze=False)[:, 0]

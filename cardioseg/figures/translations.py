@@ -29,6 +29,11 @@ def figure(
         Names of the modalities.
     structures : sequence of str
         Names of the structures.
+
+    Returns
+    -------
+    Figure
+        The figure.
     """
     samples = max(len(synthetic) for _, synthetic, _ in patients.values())
     titles = [source, *(f"synthetic {target} {index}" for index in range(1, samples + 1)), "labels"]

@@ -27,6 +27,11 @@ def figure(
         The unit of the maps.
     structures : sequence of str
         Names of the structures.
+
+    Returns
+    -------
+    Figure
+        The figure.
     """
     _, labels, maps = next(iter(patients.values()))
     everything = {name: np.max(list(own.values()), axis=0) for name, (_, own, _) in patients.items()}

@@ -53,6 +53,11 @@ def figure(
         As from `worst_patients`.
     structures : sequence of str
         Names of the structures.
+
+    Returns
+    -------
+    Figure
+        The figure.
     """
     titles = list(dict.fromkeys(title for _, labels in patients.values() for title in labels))
     rows = len(titles) * len(patients)

@@ -75,8 +75,10 @@ def carry(
     return Volume(carried[stage], target.affine)
 
 
-def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) -> np.ndarray:
+def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) -> tuple[np.ndarray, float]:
     """Average a network's probabilities with registered labels, which are blurred because registration is not exact.
+
+    Where the two agree too little, registration has probably failed, and the probabilities stay as they are.
 
     Parameters
     ----------
@@ -86,12 +88,16 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
         Labels of the same slices; the in-plane grid may differ. Slices without a structure are left out, because the
         other examination may not reach there.
     settings : mapping
-        `weight` of the witness, from 0 to 1, and `blur_mm`, the in-plane standard deviation of the blur in mm.
+        `weight` of the witness, from 0 to 1, `blur_mm`, the in-plane standard deviation of the blur in mm, and
+        `least_agreement`.
 
     Returns
     -------
-    ndarray of float32, shape (classes, z, y, x)
+    fused : ndarray of float32, shape (classes, z, y, x)
         Probabilities on the grid of `probabilities`, which sum to 1 over the classes.
+    agreement : float
+        Dice between the labels and the most probable classes in the slices that the labels reach, mean over the
+        structures. The labels are left out if it is below `least_agreement`.
 
     Raises
     ------
@@ -101,9 +107,23 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
     classes, *shape = probabilities.array.shape
     maps = Volume(resampling.one_hot(witness.array, classes)[1:], witness.affine)
     structures = resampling.on_grid(maps, (shape[0], shape[1], shape[2]), probabilities.affine)
+    reached = np.any(witness.array > 0, axis=(1, 2))
+    agreement = _agreement(structures[:, reached] > 0.5, probabilities.array[:, reached].argmax(axis=0))
+    if agreement < settings["least_agreement"]:
+        return probabilities.array, agreement
     blur = [settings["blur_mm"] / size for size in probabilities.spacing[-2:]]
     structures = ndimage.gaussian_filter(structures, (0, 0, *blur))
     seen = np.concatenate([1 - structures.sum(axis=0, keepdims=True), structures])
-    weight = settings["weight"] * np.any(witness.array > 0, axis=(1, 2)).reshape(1, -1, 1, 1)
+    weight = settings["weight"] * reached.reshape(1, -1, 1, 1)
     fused: np.ndarray = ((1 - weight) * probabilities.array + weight * seen).astype(np.float32)
-    return fused
+    return fused, agreement
+
+
+def _agreement(masks: np.ndarray, labels: np.ndarray) -> float:
+    """Mean Dice between masks (structures, z, y, x) and labels (z, y, x), over the structures that either has."""
+    scores = []
+    for label, mask in enumerate(masks, start=1):
+        found = labels == label
+        if total := np.count_nonzero(mask) + np.count_nonzero(found):
+            scores.append(2 * np.count_nonzero(mask & found) / total)
+    return float(np.mean(scores)) if scores else 0.0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MEASURES = ("predictive entropy", "mutual information")
+MAPS = ("predictive entropy", "mutual information")
 
 
 def maps(members: Sequence[np.ndarray]) -> np.ndarray:

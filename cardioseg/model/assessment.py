@@ -35,7 +35,13 @@ class Assessment:
         return "review" if self.reasons else "ok"
 
     def entry(self) -> dict[str, Any]:
-        """Return all of it as an entry of a table."""
+        """Return all of it as an entry of a table.
+
+        Returns
+        -------
+        dict
+            Values by column.
+        """
         return {"status": self.status, "reasons": self.reasons, **self.numbers, **self.examined.entry()}
 
 
@@ -53,6 +59,11 @@ def assess(image: Volume, found: Segmentation, model: TrainedModel) -> Assessmen
         What the model found in it.
     model : TrainedModel
         The model.
+
+    Returns
+    -------
+    Assessment
+        The numbers, and why a person should check them.
     """
     structures, wall = list(model.structures), model.settings["clinical"]
     measured = clinical.measure(found.labels, image.spacing, structures, wall)

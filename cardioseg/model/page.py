@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-from cardioseg.core import files
+from cardioseg.core import files, templates
 from cardioseg.figures import embedding
 
 # What is shown of an image, in this order, by its folder and suffix.
@@ -44,9 +42,6 @@ def write(folder: Path, about: Mapping[str, Any], entries: Sequence[Mapping[str,
     entries : sequence of mapping
         An entry an image, as in `results.json`.
     """
-    environment = Environment(
-        loader=PackageLoader("cardioseg.model", "."), autoescape=select_autoescape(["j2"]), undefined=StrictUndefined
-    )
     columns = list(dict.fromkeys(column for entry in entries for column in _numbers(entry)))
     rows = [
         {
@@ -72,8 +67,8 @@ def write(folder: Path, about: Mapping[str, Any], entries: Sequence[Mapping[str,
         for entry in entries
     ]
     counts = {status: sum(row["status"] == status for row in rows) for status in ("ok", "review", "failed")}
-    text = environment.get_template("page.html.j2").render(
-        model=about["model"], columns=columns, rows=rows, counts=counts
+    text = templates.render(
+        "cardioseg.model", "page.html.j2", model=about["model"], columns=columns, rows=rows, counts=counts
     )
     files.write_text(folder / "report.html", text)
 

@@ -76,7 +76,15 @@ class Results:
         return next(name for name in _names(wanted, path) if self._is_free(name, path, voxels))
 
     def add(self, name: str, entry: Mapping[str, Any]) -> None:
-        """Add an image's entry, in place of an earlier one, and write the tables again."""
+        """Add an image's entry, in place of an earlier one, and write the tables again.
+
+        Parameters
+        ----------
+        name : str
+            The image's name.
+        entry : mapping
+            Values by column.
+        """
         self.entries[name] = {"name": name} | {key: _plain(value) for key, value in entry.items()}
         rows = list(self.entries.values())
         text = json.dumps({**self.about, "images": rows}, indent=1)
@@ -93,7 +101,18 @@ class Results:
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """Yield a folder for an image's files. At the end they replace its earlier files, all or none."""
+        """Replace an image's files, all or none, at the end of the block.
+
+        Parameters
+        ----------
+        name : str
+            The image's name.
+
+        Yields
+        ------
+        Path
+            A folder for the files.
+        """
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as aside:
             yield Path(aside)
             self.remove(name)
@@ -103,7 +122,13 @@ class Results:
                 shutil.move(made, target)
 
     def remove(self, name: str) -> None:
-        """Remove an image's files."""
+        """Remove an image's files.
+
+        Parameters
+        ----------
+        name : str
+            The image's name.
+        """
         for path in self._files(name):
             path.unlink(missing_ok=True)
 
@@ -151,7 +176,20 @@ def opened(folder: Path, about: Mapping[str, Any]) -> Iterator[Results]:
 
 
 def checksum(array: Any, affine: Any) -> str:
-    """Identify an image by the SHA-256 of its voxels and its geometry."""
+    """Identify an image by its voxels and its geometry.
+
+    Parameters
+    ----------
+    array : ndarray, shape (z, y, x)
+        The voxels.
+    affine : ndarray, shape (4, 4)
+        The affine.
+
+    Returns
+    -------
+    str
+        The SHA-256 in hexadecimal digits.
+    """
     digest = hashlib.sha256(repr(array.shape).encode())
     digest.update(array.tobytes())
     digest.update(affine.tobytes())
@@ -159,7 +197,18 @@ def checksum(array: Any, affine: Any) -> str:
 
 
 def readable(text: str) -> str:
-    """Return a text in which bytes that are no characters, as in file names that are not UTF-8, are escaped."""
+    """Escape bytes that are no characters, as there are in file names that are not UTF-8.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+
+    Returns
+    -------
+    str
+        The text, which can be written as UTF-8.
+    """
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -81,8 +81,8 @@ class Witness:
     Attributes
     ----------
     agreement : float
-        Dice of all structures together, between the registered segmentation of the source image and the ensemble
-        alone, in the slices that the former reaches. NaN if the source image is not used.
+        Dice between the registered segmentation of the source image and the ensemble alone, in the slices that the
+        former reaches, mean over the structures. NaN if there is no such segmentation.
     unused : str
         Why the source image is not used; empty if it is.
     """
@@ -211,8 +211,20 @@ def find(path: Path | str) -> Path:
 def load(path: Path | str) -> TrainedModel:
     """Read the model that `save` wrote.
 
-    Raises InputError where the file is missing, damaged or of another kind, and where it lies among results of which
-    some were made anew since.
+    Parameters
+    ----------
+    path : Path or str
+        The file, or a folder of results that has it.
+
+    Returns
+    -------
+    TrainedModel
+        The model.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged or of another kind, or lies among results of which some were made anew since.
     """
     file = find(path)
     model = _from_file(file)
@@ -331,16 +343,10 @@ def _with_source(
         )
     except InputError as error:
         return probabilities, Witness(float("nan"), str(error))
-    alone = raw_labels.on_raw_grid(probabilities, raw)
-    fused = Volume(fusion.fuse(probabilities, carried, settings["fusion"]), probabilities.affine)
-    return fused, Witness(_agreement(carried.array > 0, alone > 0))
-
-
-def _agreement(witness: np.ndarray, alone: np.ndarray) -> float:
-    """Dice of two masks (z, y, x) in the slices that the first reaches."""
-    reached = witness.any(axis=(1, 2))
-    total = np.count_nonzero(witness) + np.count_nonzero(alone[reached])
-    return 2 * np.count_nonzero(witness & alone) / total if total else 0.0
+    fused, agreement = fusion.fuse(probabilities, carried, settings["fusion"])
+    if agreement < settings["fusion"]["least_agreement"]:
+        return probabilities, Witness(agreement, f"it disagrees (Dice {agreement:.2f} with the ensemble alone)")
+    return Volume(fused, probabilities.affine), Witness(agreement)
 
 
 def _orient(image: Volume, resampled: Volume, model: TrainedModel, device: torch.device) -> orientation.Decision:

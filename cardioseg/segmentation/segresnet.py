@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def check_installed() -> None:
-    """Raise InputError if MONAI is not installed."""
+    """Check that MONAI is installed.
+
+    Raises
+    ------
+    InputError
+        MONAI is not installed.
+    """
     if importlib.util.find_spec("monai") is None:
         raise InputError(
             "segmentation.network: segresnet comes with MONAI, which is not installed; install it by "
@@ -36,6 +42,11 @@ def segresnet(inputs: int, classes: int, settings: Mapping[str, Any]) -> "nn.Mod
     settings : mapping
         `width`, `depth` and `dropout` as of the U-Net; y and x must be multiples of 2 ** depth. With a depth of 3 the
         levels have the publication's numbers of blocks.
+
+    Returns
+    -------
+    Module
+        The network.
 
     Raises
     ------

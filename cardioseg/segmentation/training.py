@@ -142,7 +142,22 @@ def fit(
 
 
 def with_structures(images: np.ndarray, labels: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Those of the slices (n, y, x) that have any structure, their labels, and what else there is of them."""
+    """Keep the slices that have any structure.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, y, x)
+        Slices.
+    labels : ndarray of int, shape (n, y, x)
+        Their labels.
+    *others : ndarray, shape (n, y, x)
+        What else there is of them.
+
+    Returns
+    -------
+    tuple of ndarray, shape (kept, y, x)
+        The images, labels and others of these slices.
+    """
     kept = labels.any(axis=(1, 2))
     return tuple(maps[kept] for maps in (images, labels, *others))
 

@@ -77,6 +77,10 @@ class UNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if isinstance(module, nn.ConvTranspose2d):
+                    # The four pixels that one becomes start as equals. Otherwise a narrow network may use one of them
+                    # and leave the rest dead, a checkerboard (Aitken et al. 2017, arXiv:1707.02937).
+                    module.weight.data = module.weight.data[:, :, :1, :1].expand_as(module.weight).clone()
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 

@@ -290,9 +290,23 @@ class Munit(nn.Module):
         self.judge_source, self.judge_target = Discriminator(**discriminator), Discriminator(**discriminator)
 
     def generators(self) -> list[nn.Parameter]:
+        """Return the parameters of both autoencoders.
+
+        Returns
+        -------
+        list of Parameter
+            The parameters.
+        """
         return [*self.source.parameters(), *self.target.parameters()]
 
     def discriminators(self) -> list[nn.Parameter]:
+        """Return the parameters of both discriminators.
+
+        Returns
+        -------
+        list of Parameter
+            The parameters.
+        """
         return [*self.judge_source.parameters(), *self.judge_target.parameters()]
 
 

@@ -457,7 +457,7 @@ def assess(
         *(Images(synthetic_name, str(seed), [scaled(group) for group in groups]) for seed, groups in synthetic.items()),
     ]
     tables = []
-    for measure, (whole, function) in MEASURES.items():
+    for measure, (whole, function) in QUALITIES.items():
         rows = [
             (measure, images.name, images.seed, structure, value, n)
             for images in sets
@@ -515,7 +515,7 @@ def _distance_features(images: Images, target: Sequence[Described]) -> Estimate:
 
 
 # By name: the part of the image that is measured (None: every structure), and the function.
-MEASURES: dict[str, tuple[str | None, Callable[[Images, Sequence[Described]], Estimate]]] = {
+QUALITIES: dict[str, tuple[str | None, Callable[[Images, Sequence[Described]], Estimate]]] = {
     "boundary_edge_ratio": (None, _boundary_edge_ratio),
     "unet_dice": (None, _unet_dice),
     "diversity_l1": ("foreground", _diversity_l1),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cardioseg.evaluation import metrics, thirds
+from cardioseg.evaluation.measures import MEASURES, THIRDS_COLUMNS, Measure
 from surfaces import border_mm
 
 SPACING = (8.0, 1.0, 1.25)
@@ -72,7 +73,7 @@ def test_cut_between_thirds_is_no_surface():
     truth, prediction = cylinder([30] * 9), cylinder([33] * 9)
     found = rows(prediction, truth)
     assert found["LV", "mid"]["asd_mm"] == pytest.approx(3, abs=0.2)
-    assert metrics.surface_distances(prediction[3:6] > 0, truth[3:6] > 0, SPACING).asd_mm < 1.5
+    assert metrics.surfaces(prediction[3:6] > 0, truth[3:6] > 0, SPACING).distances().asd_mm < 1.5
     assert found["LV", "base"]["asd_mm"] < 1.5  # its outer face is surface
 
 
@@ -103,6 +104,16 @@ def test_third_without_a_structure_is_not_available():
     missed = rows(np.where(truth == 2, 0, truth).astype(np.uint8), truth, ("wall", "other"))
     assert missed["other", "base"]["dice"] == 0
     assert math.isnan(missed["other", "base"]["asd_mm"])
+
+
+def test_every_measure_of_the_tables_is_measured_in_thirds(monkeypatch):
+    truth, prediction = cylinder([30] * 6), cylinder([33] * 6)
+    (base, *_) = rows(prediction, truth).values()
+    assert list(base) == ["structure", "third", *MEASURES]
+    assert set(MEASURES) < set(THIRDS_COLUMNS)
+    added = "asd_truth_to_prediction_mm"
+    monkeypatch.setitem(MEASURES, added, Measure(added, "directed ASD (mm)", 2))
+    assert rows(prediction, truth)["LV", "mid"][added] == pytest.approx(3, abs=0.5)
 
 
 masks = arrays(bool, (7, 6, 5))

@@ -89,9 +89,10 @@ def test_structure_that_one_patient_misses_has_no_mean_distance(cohort, tmp_path
     assert row[4:] == ["N/A", "N/A"]
 
 
-def test_measure_that_thirds_lack_is_left_out_there(cohort, tmp_path, monkeypatch):
-    monkeypatch.setitem(measures.MEASURES, "added", measures.Measure("added", "Added measure", 3))
+def test_another_measure_is_shown_in_both_tables(cohort, tmp_path, monkeypatch):
     found = agreement("1", 8)
-    text = page(cohort, tmp_path, [found._replace(whole=found.whole.assign(added=1.0))])
-    assert "<th>Added measure" in text.partition("By thirds")[0]
-    assert "Added measure" not in text.partition("By thirds")[2]
+    monkeypatch.setitem(measures.MEASURES, "added", measures.Measure("added", "Added measure", 3))
+    text = page(cohort, tmp_path, [patient.Agreement(*(table.assign(added=0.123) for table in found))])
+    for table in text.split("By thirds"):
+        assert "<th>Added measure" in table
+        assert "0.123" in table

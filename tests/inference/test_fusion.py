@@ -9,7 +9,7 @@ from cardioseg.inference import postprocessing
 from cardioseg.inference.fusion import carry, fuse, predicted_labels
 
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
-SHARP = {"weight": 0.25, "blur_mm": 0}
+SHARP = {"weight": 0.25, "blur_mm": 0, "least_agreement": 0}
 
 
 def probabilities(seed=0, classes=3, shape=(3, 12, 14)):
@@ -26,19 +26,19 @@ def witness(shape=(3, 12, 14), affine=AFFINE):
 
 def test_sharp_labels_count_by_their_weight():
     networks, labels = probabilities(), witness()
-    fused = fuse(networks, labels, SHARP)
+    fused, _ = fuse(networks, labels, SHARP)
     sure = (labels.array[None] == np.arange(3).reshape(-1, 1, 1, 1)).astype(float)
     np.testing.assert_allclose(fused[:, :2], (0.75 * networks.array + 0.25 * sure)[:, :2], atol=1e-6)
 
 
 def test_slices_without_a_structure_bear_no_witness():
     networks = probabilities()
-    np.testing.assert_array_equal(fuse(networks, witness(), SHARP | {"weight": 1})[:, 2], networks.array[:, 2])
+    np.testing.assert_array_equal(fuse(networks, witness(), SHARP | {"weight": 1})[0][:, 2], networks.array[:, 2])
 
 
 @given(st.floats(0, 1), st.floats(0, 6), st.integers(0, 100))
 def test_result_is_probabilities(weight, blur_mm, seed):
-    fused = fuse(probabilities(seed), witness(), {"weight": weight, "blur_mm": blur_mm})
+    fused, _ = fuse(probabilities(seed), witness(), SHARP | {"weight": weight, "blur_mm": blur_mm})
     assert fused.dtype == np.float32 and fused.min() >= -1e-6
     np.testing.assert_allclose(fused.sum(axis=0), 1, atol=1e-5)
 
@@ -47,7 +47,7 @@ def test_the_blur_is_in_mm_and_within_slices():
     labels = Volume(np.zeros((3, 41, 41), np.uint8), AFFINE)
     labels.array[1, :, 20:] = 1
     labels.array[0, 0, 0] = 1
-    fused = fuse(probabilities(shape=(3, 41, 41)), labels, {"weight": 1, "blur_mm": 3})
+    fused, _ = fuse(probabilities(shape=(3, 41, 41)), labels, SHARP | {"weight": 1, "blur_mm": 3})
     # A step blurred by 3 mm, which are two pixels: half a pixel inside of it, and two and a half.
     np.testing.assert_allclose(fused[1, 1, 20, [20, 22]], [0.5987, 0.8944], atol=0.01)
     assert fused[1, 0, 20].max() == 0
@@ -58,9 +58,23 @@ def test_labels_of_another_resolution_are_taken_in_their_place():
     affine[:2, 3] = -0.375
     fine = Volume(witness().array.repeat(2, axis=1).repeat(2, axis=2), affine)
     np.testing.assert_allclose(
-        fuse(probabilities(), fine, SHARP).argmax(axis=0)[:, 5:7, 5:7],
-        fuse(probabilities(), witness(), SHARP).argmax(axis=0)[:, 5:7, 5:7],
+        fuse(probabilities(), fine, SHARP)[0].argmax(axis=0)[:, 5:7, 5:7],
+        fuse(probabilities(), witness(), SHARP)[0].argmax(axis=0)[:, 5:7, 5:7],
     )
+
+
+def test_labels_that_agree_too_little_are_left_out():
+    sure = np.zeros((3, 3, 12, 14), np.float32)
+    sure[1, :2, 4:8, 6:10] = 1  # half of structure 1: Dice 0.5 in the slices that the labels reach
+    sure[2, 1:, 8:10, 4:8] = 1  # structure 2 as labelled, and where the labels do not reach
+    sure[0] = 1 - sure.sum(axis=0)
+    networks = Volume(sure, AFFINE)
+    fused, agreement = fuse(networks, witness(), SHARP | {"least_agreement": 0.76})
+    assert agreement == pytest.approx((0.5 + 1) / 2)
+    np.testing.assert_array_equal(fused, sure)
+    heard, same = fuse(networks, witness(), SHARP | {"least_agreement": 0.74})
+    assert same == agreement
+    assert not np.array_equal(heard, sure)
 
 
 def test_predicted_labels_are_the_means_most_probable_in_one_piece():

@@ -60,7 +60,7 @@ def test_known_labels_come_through_by_their_weight(model, images, alone, monkeyp
     """With all of the weight, the result is what registration carries over, closed."""
     target, _ = images
     heavy = dataclasses.replace(
-        model, settings=model.settings | {"fusion": {"stage": "none", "weight": 1, "blur_mm": 0}}
+        model, settings=model.settings | {"fusion": {"stage": "none", "weight": 1, "blur_mm": 0, "least_agreement": 0}}
     )
     known = np.zeros(target.array.shape, np.uint8)
     _, rows, columns = (length // 2 for length in known.shape)
@@ -119,6 +119,15 @@ def test_source_image_that_does_not_fit_is_left_aside(model, images, alone, spoi
     found = trained_model.segment(images[0], model, CPU, spoil(images[1]))
     assert expected in found.witness.unused
     assert np.isnan(found.witness.agreement)
+    np.testing.assert_array_equal(found.labels, alone.labels)
+
+
+def test_source_image_that_disagrees_is_left_aside(model, images, alone):
+    strict = dataclasses.replace(
+        model, settings=model.settings | {"fusion": model.settings["fusion"] | {"least_agreement": 1}}
+    )
+    found = trained_model.segment(images[0], strict, CPU, images[1])
+    assert found.witness.unused == f"it disagrees (Dice {found.witness.agreement:.2f} with the ensemble alone)"
     np.testing.assert_array_equal(found.labels, alone.labels)
 
 

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from cardioseg.segmentation.unet import Dropout, UNet
 
@@ -166,6 +167,15 @@ def test_weights_are_initialised_by_he():
         if isinstance(module, nn.Conv2d):
             assert module.weight.std().item() == pytest.approx(math.sqrt(2 / module.weight[0].numel()), rel=0.2)
             assert module.bias is None or not module.bias.any()
+
+
+@torch.no_grad()
+def test_upsampling_starts_without_a_checkerboard():
+    for up in network(depth=3).up:
+        coarse = torch.randn(1, up.in_channels, 4, 4, generator=torch.Generator().manual_seed(1))
+        expected = F.interpolate(up(coarse)[..., ::2, ::2], scale_factor=2, mode="nearest")
+        assert torch.equal(up(coarse), expected)
+        assert expected.std() > 0
 
 
 def test_every_parameter_has_a_gradient():

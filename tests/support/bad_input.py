@@ -747,7 +747,7 @@ def looks(**scar: Any) -> dict[str, Any]:
 
 def fusion(**changes: Any) -> dict[str, Any]:
     """A sound `fusion` but for changes."""
-    return {"labels": ["predicted"], "stage": "affine", "weight": 0.3, "blur_mm": 2} | changes
+    return {"labels": ["predicted"], "stage": "affine", "weight": 0.3, "blur_mm": 2, "least_agreement": 0} | changes
 
 
 def contraction(**changes: Any) -> dict[str, Any]:

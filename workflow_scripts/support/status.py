@@ -39,7 +39,7 @@ def keep_telling(folder: Path) -> threading.Event:
 
     def tell() -> None:
         while not over.wait(EVERY_S):
-            with contextlib.suppress(OSError):  # a log that was there is gone
+            with contextlib.suppress(OSError, ValueError):  # the log is gone, or the terminal is closed
                 print("; ".join(report(folder)), file=sys.stderr, flush=True)
 
     over = threading.Event()
