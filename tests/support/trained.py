@@ -58,7 +58,13 @@ def write_results(folder: Path, affine: np.ndarray, with_source: bool = False) -
     settings = configuration()
     if with_source:
         settings["registration"] |= {"iterations": 5, "samples": 500}
-        settings["fusion"] = {"labels": ["predicted"], "stage": "rigid", "weight": 0.6, "blur_mm": 2, "least_agreement": 0}
+        settings["fusion"] = {
+            "labels": ["predicted"],
+            "stage": "rigid",
+            "weight": 0.6,
+            "blur_mm": 2,
+            "least_agreement": 0,
+        }
     torch.manual_seed(0)
     checkpoints.save_weights(folder / "localisation" / "network.pt", localisation.network(settings["localisation"], 4))
     for seed in settings["ensemble"]:
