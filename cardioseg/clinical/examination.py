@@ -1,4 +1,4 @@
-"""Scar and segments of one mask. Where there is none of them, the reason is given."""
+"""The scar and the segments of one mask, or the reason why there are none."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ def test_no_scar_within_a_doubtful_outline():
     assert all(math.isnan(row["scar_percent"]) and row["mass_g"] > 0 for row in found.segments)
 
 
-def test_each_has_its_own_reason():
+def test_scar_and_segments_are_left_out_for_reasons_of_their_own():
     drawn = heart()
     without_rv = np.where(drawn.mask.array == RV, 0, drawn.mask.array)
     found = examine(drawn.image, without_rv)

@@ -89,12 +89,14 @@ def write_results(folder: Path, affine: np.ndarray, with_source: bool = False) -
     model = trained_model.gather(
         settings,
         settings["cohort"]["structures"],
-        folder / "localisation" / "network.pt",
-        {seed: member_files(folder, seed) for seed in settings["ensemble"]},
+        trained_model.WeightFiles(
+            folder / "localisation" / "network.pt",
+            {seed: member_files(folder, seed) for seed in settings["ensemble"]},
+            {seed: source_file(folder, seed) for seed in settings["ensemble"]} if with_source else {},
+        ),
         summary(folder),
         {"code": "abc", "torch": "9.9"},
         {f"results/{path.relative_to(folder)}": content for path, content in sources(folder).items()},
-        {seed: source_file(folder, seed) for seed in settings["ensemble"]} if with_source else None,
     )
     trained_model.save(folder / trained_model.FILE, model)
     return folder
