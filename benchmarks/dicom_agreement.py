@@ -2,8 +2,8 @@
 
     python benchmarks/dicom_agreement.py RESULTS [SEED ...]
 
-RESULTS: of a workflow trained on the phantom. A line a version of the image: Dice of LV, MYO and RV with the mask of
-the NIfTI image, each voxel of which is looked up in the version's mask.
+RESULTS is the folder of a workflow trained on the phantom. Each line is a version of the image: Dice of LV, MYO and RV
+with the mask of the NIfTI image, each voxel of which is looked up in the version's mask.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""DICOM series as a scanner might store them, written of arrays; and images turned as another scanner might store them.
+"""DICOM series as a scanner might store them, made from arrays, and images turned as other scanners might store them.
 
 Independent of cardioseg.dicom: positions are computed voxel by voxel from the affine.
 """

@@ -113,7 +113,7 @@ class Munit:
 
     def __init__(self, library: nn.Module, settings: Mapping[str, Any]) -> None:
         self.generators = [parameters(library.source), parameters(library.target)]
-        self.discriminators = [parameters(library.judge_source), parameters(library.judge_target)]
+        self.discriminators = [parameters(library.source_discriminator), parameters(library.target_discriminator)]
         self.optimisers = [
             torch.optim.Adam(
                 [value for network in networks for value in network.values()],

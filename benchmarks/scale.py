@@ -1,7 +1,7 @@
 """Time and memory against the number of patients.
 
     python benchmarks/scale.py             # about 40 minutes on two cores
-    python benchmarks/scale.py planning    # or stages: one of the two, the other's figures stay
+    python benchmarks/scale.py planning    # or stages: only one of the two; the other's figures stay
 
 The workflow's planning (`snakemake -n`, which reads and checks every volume the first time), and what is done to each
 patient one after the other in one process: time and the process's memory. Phantom patients at half their matrix, the

@@ -73,14 +73,14 @@ def translation_iteration(size: str, exactness: str, device: torch.device) -> St
     network = munit.Munit(settings["generator"], settings["discriminator"]).to(device)
     reference = published.Munit(network, settings)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimisers = munit.optimisers(network, settings)
+    optimisers = munit.make_optimisers(network, settings)
     images = [2 * torch.rand(settings["batch_size"], 1, side, side, device=device) - 1 for _ in range(2)]
     styles = [torch.randn(settings["batch_size"], network.source.style_size, device=device) for _ in range(4)]
     updates = (munit.Styles(*styles[:2]), munit.Styles(*styles[2:]))
 
     def shipped() -> None:
         with precision.products(exactness):
-            munit.step(network, *optimisers, images[0], images[1], updates, settings["weights"], exactness)
+            munit.step(network, optimisers, images[0], images[1], updates, settings["weights"], exactness)
 
     def eager() -> None:
         reference.step((images[0], images[1]), updates, settings["weights"])
@@ -133,10 +133,8 @@ def _epoch(size: str, exactness: str, device: torch.device) -> Callable[[], None
                 network,
                 images,
                 labels,
-                settings,
-                epochs=1,
-                learning_rate=settings["pretraining"]["learning_rate"],
-                run=training_loop.Run("benchmark", 0, device, Path(folder), ""),
+                settings | {"epochs": 1, "learning_rate": settings["pretraining"]["learning_rate"]},
+                training_loop.Run("benchmark", 0, device, Path(folder), ""),
             )
 
     return shipped

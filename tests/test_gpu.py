@@ -85,10 +85,8 @@ def fit(folder, **settings):
     training.fit(
         network,
         *discs(),
-        SEGMENTATION | {"averaging": 0} | settings,
-        epochs=2,
-        learning_rate=0.01,
-        run=training_loop.Run("first", 1, GPU, folder, "a"),
+        SEGMENTATION | {"epochs": 2, "learning_rate": 0.01, "averaging": 0} | settings,
+        training_loop.Run("first", 1, GPU, folder, "a"),
     )
     return network
 
@@ -115,7 +113,7 @@ def test_segmentation_runs_on_the_gpu(gpu, tmp_path):
     assert gpu.products == {"ieee"}
 
 
-def test_steps_wait_for_nothing(waits_of_steps, tmp_path):
+def test_training_steps_do_not_wait_for_the_gpu(waits_of_steps, tmp_path):
     run = training_loop.Run("translation", 1, GPU, tmp_path, "a")
     munit_training.train([SOURCE], [TARGET], TRANSLATION | {"iterations": 1}, run)
     fit(tmp_path)

@@ -10,11 +10,16 @@ with job(snakemake):
     cohort = training_cohort.summarise(
         made_from.cohort, labels, made_from.metrics, snakemake.params.source, snakemake.params.target, list(structures)
     )
+    seeds = snakemake.params.seeds
+    weights = trained_model.WeightFiles(
+        made_from.localiser,
+        dict(zip(seeds, zip(made_from.first, made_from.second, strict=True), strict=True)),
+        dict(zip(seeds, made_from.source, strict=True)) if made_from.source else {},
+    )
     model = trained_model.gather(
         snakemake.params.settings,
         structures,
-        made_from.localiser,
-        dict(zip(snakemake.params.seeds, zip(made_from.first, made_from.second, strict=True), strict=True)),
+        weights,
         cohort,
         {"code": str(provenance.code(snakemake.params.repository)["commit"]), **provenance.versions()},
         checksums.sha256(
@@ -23,7 +28,6 @@ with job(snakemake):
                 *(made_from.cohort, made_from.metrics),
             ]
         ),
-        dict(zip(snakemake.params.seeds, made_from.source, strict=True)) if made_from.source else {},
     )
     trained_model.save(snakemake.output.model, model)
     files.write_text(snakemake.output.card, model_card.text(model, None))

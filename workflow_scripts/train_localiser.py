@@ -23,15 +23,7 @@ with job(snakemake):
     network = localisation.network(settings, 1 + len(structures))
     slices, truth = localisation.training_slices(images, labels, settings, 1 + len(structures), network.stride)
     run = training_run(snakemake, "localisation", "localisation", seed, "localisation")
-    history = training.fit(
-        network,
-        slices,
-        truth,
-        settings,
-        epochs=settings["epochs"],
-        learning_rate=settings["learning_rate"],
-        run=run,
-    )
+    history = training.fit(network, slices, truth, settings, run)
     training_loop.write_history(snakemake.output.history, history)
     checkpoints.save_weights(snakemake.output.weights, network, settings=settings, iterations=history[-1]["iteration"])
     training_loop.remove_state(run.state_folder)

@@ -41,17 +41,7 @@ with job(snakemake):
     if snakemake.input.get("pseudo_labels"):
         unlabelled = [slices(snakemake.input[name]) for name in ("pseudo_images", "pseudo_labels", "pseudo_trust")]
         pseudo = training.PseudoLabelled(*training.with_structures(*unlabelled))
-    history = training.fit(
-        network,
-        images,
-        labels,
-        settings,
-        epochs=settings["epochs"],
-        learning_rate=settings["learning_rate"],
-        run=run,
-        inputs=inputs,
-        pseudo=pseudo,
-    )
+    history = training.fit(network, images, labels, settings, run, inputs=inputs, pseudo=pseudo)
     training_loop.write_history(snakemake.output.history, history)
     checkpoints.save_weights(snakemake.output.weights, network, settings=settings, iterations=history[-1]["iteration"])
     training_loop.remove_state(run.state_folder)

@@ -31,7 +31,6 @@ with job(snakemake):
         [cascade.load_first(params.settings, 1 + len(structures), path) for path in networks]
         for networks in (given.unet, given.unet_ft)
     )
-    table = quality.measure(
-        source, target, synthetic, pretrained, finetuned, tuple(params.modalities), list(structures), device
-    )
+    unets = quality.UNets(pretrained, finetuned, device)
+    table = quality.measure(source, target, synthetic, unets, tuple(params.modalities), list(structures))
     table.to_csv(snakemake.output[0], index=False, float_format="%.6f", na_rep="N/A")

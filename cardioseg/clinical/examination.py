@@ -1,4 +1,4 @@
-"""Scar and segments of one mask. Where there is none of them, the reason is given."""
+"""The scar and the segments of one mask, or the reason why there are none."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cardioseg.clinical import scar, segments
+from cardioseg.clinical.ring import OPEN_DEGREES, open_slices, ring, ring_box
 from cardioseg.clinical.scar import Scar
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
@@ -27,12 +28,15 @@ class Examination:
         See `segments.measure`; empty if they were not asked for.
     segments_note : str
         Why there are no segments.
+    open_wall : str
+        Where the wall leaves its cavity open; empty if nowhere.
     """
 
     scar: Scar | None = None
     scar_notes: tuple[str, ...] = ()
     segments: tuple[dict[str, Any], ...] = ()
     segments_note: str = ""
+    open_wall: str = ""
 
     def scar_labels(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the mask of the scar, which is empty if there is no scar.
@@ -100,18 +104,21 @@ def examine(
         The scar and the segments, or why there are none.
     """
     wall, asked, divided = settings["clinical"], settings["scar"], settings["segments"]
-    if not wall or not (asked or divided):
+    if not wall:
         return Examination()
     cavity, myocardium = (1 + list(structures).index(wall[key]) for key in ("cavity", "myocardium"))
+    gap = _open_wall(labels, image.spacing, cavity, myocardium)
     found, notes = None, list(doubts) if asked else []
     if asked and not doubts:
         try:
             found = scar.measure(image.array, labels, image.spacing, cavity, myocardium, asked)
             notes = found.warnings()
+            if gap:
+                notes.append(f"{gap}: scar there may be taken for cavity, so that its mass is too low")
         except InputError as error:
             notes = [str(error)]
     if not divided:
-        return Examination(found, tuple(notes))
+        return Examination(found, tuple(notes), open_wall=gap)
     right_ventricle = 1 + list(structures).index(divided["right_ventricle"])
     note = ""
     try:
@@ -120,7 +127,17 @@ def examine(
         rows = segments.measure(parts, image.array, image.spacing, found.chosen.scar if found else None)
     except InputError as error:
         note, rows = str(error), segments.unavailable(str(error))
-    return Examination(found, tuple(notes), tuple(rows), note)
+    return Examination(found, tuple(notes), tuple(rows), note, gap)
+
+
+def _open_wall(labels: np.ndarray, spacing: tuple[float, float, float], cavity: int, myocardium: int) -> str:
+    try:
+        wall = ring(labels[ring_box(labels, cavity, myocardium)], spacing, cavity, myocardium)
+    except InputError:
+        return ""
+    count = len(open_slices(wall))
+    where = f"{count} slice{'s' * (count > 1)} between base and apex"
+    return f"the wall is missing over {OPEN_DEGREES} degrees or more in {where}" if count else ""
 
 
 def tables(entries: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:

@@ -7,6 +7,10 @@ from scipy import ndimage
 
 from cardioseg.core.errors import InputError
 
+# A wall that is missing over this angle leaves its cavity open.
+OPEN_DEGREES = 30
+FEWEST_SLICES = 3
+
 
 @dataclass(frozen=True)
 class Ring:
@@ -77,6 +81,34 @@ def ring(labels: np.ndarray, spacing: tuple[float, float, float], cavity: int, m
             total = from_cavity + from_outside
             depth[z] = np.divide(from_cavity, total, out=np.zeros_like(total), where=total > 0)
     return Ring(inside, wall, angle, radius, border, depth)
+
+
+def from_base(wall: Ring) -> np.ndarray:
+    """Return the slices that show cavity and wall, from the base, where the ventricle is larger, to the apex."""
+    slices = np.flatnonzero(wall.cavity.any(axis=(1, 2)) & wall.myocardium.any(axis=(1, 2)))
+    areas = np.count_nonzero(wall.cavity | wall.myocardium, axis=(1, 2))[slices]
+    third = len(slices) // 3
+    return slices if areas[:third].sum() >= areas[-third:].sum() else slices[::-1]
+
+
+def widest_gap(angles: np.ndarray) -> tuple[float, float]:
+    """Return where the widest gap between directions begins, and its width, in radians."""
+    ordered = np.sort(angles)
+    gaps = np.diff(ordered, append=ordered[0] + 2 * np.pi)
+    widest = int(gaps.argmax())
+    return float(ordered[widest]), float(gaps[widest])
+
+
+def open_slices(wall: Ring) -> np.ndarray:
+    """Return the slices whose wall leaves the cavity open over `OPEN_DEGREES` or more.
+
+    The basal third does not count, where the outflow tract is open, and neither does the last slice of the cavity,
+    whose tip the wall may meet aslant. A stack of fewer than `FEWEST_SLICES` slices with a cavity has none between.
+    """
+    slices = from_base(wall)
+    between = slices[len(slices) // 3 : -1] if len(slices) >= FEWEST_SLICES else slices[:0]
+    gaps = [widest_gap(wall.angle[z][wall.myocardium[z]])[1] for z in between]
+    return between[np.array(gaps) >= np.radians(OPEN_DEGREES)] if gaps else between
 
 
 def ring_box(labels: np.ndarray, cavity: int, myocardium: int) -> tuple[slice, ...]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from cardioseg.clinical.ring import Ring, ring, ring_box
+from cardioseg.clinical.ring import FEWEST_SLICES, Ring, from_base, ring, ring_box, widest_gap
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import NO_GEOMETRY, Volume
 from cardioseg.evaluation.clinical import MYOCARDIAL_DENSITY
@@ -33,7 +33,6 @@ APEX = 17
 SIXTHS = (5, 4, 3, 2, 1, 6)
 # In steps of 90 degrees from -225, so that the septum is a step of its own.
 QUARTERS = (16, 15, 14, 13)
-FEWEST_SLICES = 3
 # The right ventricle's cavity lies on the septum; its mask may keep this distance.
 SEPTUM_MM = 3
 LEAST_SEPTUM_DEGREES = 30
@@ -91,27 +90,24 @@ def divide(mask: Volume, cavity: int, myocardium: int, right_ventricle: int) -> 
     labels, spacing = mask.array, mask.spacing
     box = ring_box(labels, cavity, myocardium)
     wall = ring(labels[box], spacing, cavity, myocardium)
-    slices = np.flatnonzero(wall.cavity.any(axis=(1, 2)) & wall.myocardium.any(axis=(1, 2)))
+    slices = from_base(wall)
     if len(slices) < FEWEST_SLICES:
         raise InputError(
             f"{len(slices)} slices show cavity and myocardium; base, middle and apex need {FEWEST_SLICES} or more"
         )
-    areas = np.count_nonzero(wall.cavity | wall.myocardium, axis=(1, 2))[slices]
-    third = len(slices) // 3
-    from_base = slices if areas[:third].sum() >= areas[-third:].sum() else slices[::-1]
-    basal_and_mid = from_base[: -(-2 * len(from_base) // 3)]
+    basal_and_mid = slices[: -(-2 * len(slices) // 3)]
     septum = _septum(labels, box, wall, spacing, right_ventricle, basal_and_mid)
-    upwards = bool(from_base[0] > from_base[-1])
+    upwards = bool(slices[0] > slices[-1])
     angle = np.angle(np.exp(1j * (wall.angle - septum))) * _turn_to_anterior(mask, septum, upwards)
     degrees = np.degrees(angle)
     sixth = np.array(SIXTHS)[np.floor(degrees / 60).astype(int) % 6 - 3]
     quarter = np.array(QUARTERS)[np.floor((degrees + 225) / 90).astype(int) % 4]
     numbers = np.zeros(labels.shape, np.uint8)
     for z in np.flatnonzero(wall.myocardium.any(axis=(1, 2))):
-        if z > from_base[-1] if not upwards else z < from_base[-1]:
+        if z > slices[-1] if not upwards else z < slices[-1]:
             own: np.ndarray | int = APEX
         else:
-            level = 3 * int(np.abs(from_base - z).argmin()) // len(from_base)
+            level = 3 * int(np.abs(slices - z).argmin()) // len(slices)
             own = (sixth[z], 6 + sixth[z], quarter[z])[level]
         numbers[box][z] = np.where(wall.myocardium[z], own, 0)
     return Segments(numbers, angle, wall, box)
@@ -264,15 +260,14 @@ def _septum(
             continue
         near = ndimage.distance_transform_edt(~right, sampling=spacing[1:]) <= SEPTUM_MM
         near = near[before[0] :, before[1] :][: wall.angle.shape[1], : wall.angle.shape[2]]
-        angles = np.sort(wall.angle[z][wall.myocardium[z] & near])
+        angles = wall.angle[z][wall.myocardium[z] & near]
         if not len(angles):
             continue
         # The septum is what the widest gap leaves.
-        gaps = np.diff(angles, append=angles[0] + 2 * np.pi)
-        widest = int(gaps.argmax())
-        width = 2 * np.pi - gaps[widest]
+        start, gap = widest_gap(angles)
+        width = 2 * np.pi - gap
         if width >= np.radians(LEAST_SEPTUM_DEGREES):
-            middles.append(angles[widest] + gaps[widest] + width / 2)
+            middles.append(start + gap + width / 2)
     if not middles:
         raise InputError("the right ventricle does not lie along the myocardium in the basal and mid slices")
     return float(np.angle(np.exp(1j * np.array(middles)).mean()))

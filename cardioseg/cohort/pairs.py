@@ -1,4 +1,4 @@
-"""Which source image belongs to which image, of those that a user names."""
+"""Pairs of the images that a user names: each image with the source image of the same examination."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Labels as contours in a DICOM RT structure set (PS3.3 A.19), which belongs to the series that they were made of.
+"""Labels as contours in a DICOM RT structure set (PS3.3 A.19), which belongs to the series that they were made from.
 
 A structure with a hole, such as the myocardium, is drawn as one closed contour: a channel without width joins the hole
 to the outline (the keyhole technique, PS3.3 C.8.8.6.3), which every program that fills contours understands.

@@ -1,4 +1,4 @@
-"""The configuration: one schema for its form, and the rules between keys that a schema cannot say."""
+"""The configuration: one schema for its form, and the rules between keys that a schema cannot express."""
 
 import datetime
 import difflib

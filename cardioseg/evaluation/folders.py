@@ -1,4 +1,4 @@
-"""Anyone's masks against manual ones: the workflow's metrics and tables for files outside of a workflow."""
+"""Masks of any origin against manual ones: the workflow's metrics and tables for files outside of a workflow."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,6 +1,6 @@
 """How well a segmentation agrees with the manual one: Dice, surface distances and volumes.
 
-MedPy measures. This module says what is not available, checks the label maps and adds volumes.
+MedPy measures. This module checks the label maps, says which values are not available, and adds volumes.
 """
 
 from collections.abc import Sequence

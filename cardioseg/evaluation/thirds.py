@@ -26,8 +26,8 @@ def of_slices(truth: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of int, shape (z,)
-        For each slice the index of its third in `THIRDS`. Of one slice with labels the third is mid, and so it is for
-        all slices if there are no labels.
+        For each slice the index of its third in `THIRDS`. If a single slice has labels, its third is mid; if none has,
+        all slices are mid.
     """
     areas = np.count_nonzero(truth, axis=(1, 2))
     labelled = np.flatnonzero(areas)

@@ -75,7 +75,7 @@ def _bulls_eye(axis: Axes, rows: Sequence[Mapping[str, Any]], column: str) -> No
         radius = (inner + outer) / 2 if number != segments.APEX else 0
         dark = not missing and sum(scale.to_rgba(value)[:3]) < 1.5
         axis.text(
-            *(radius * math.cos(middle), radius * math.sin(middle), "N/A" if missing else f"{value:.3g}"),
+            *(radius * math.cos(middle), radius * math.sin(middle), "N/A" if missing else f"{round(value, 1):.3g}"),
             ha="center",
             va="center",
             fontsize=7,

@@ -28,6 +28,14 @@ FILES = (
 # In pixels. Pictures are embedded at reading size; the files that they link to are larger.
 WIDTH, THUMBNAIL = 900, 160
 NOT_AVAILABLE = "N/A"
+# The columns' places from left to right: what is asked for first is in sight.
+MASS, SCAR, VOLUME, THICKNESS, AGREEMENT = range(5)
+UNITS = (
+    (MASS, "_mass_g", "g"),
+    (VOLUME, "_volume_ml", "ml"),
+    (THICKNESS, "_thickness_mm", "thickness, mm"),
+    (AGREEMENT, "_agreement", "agreement"),
+)
 
 
 def write(folder: Path, about: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> None:
@@ -42,7 +50,9 @@ def write(folder: Path, about: Mapping[str, Any], entries: Sequence[Mapping[str,
     entries : sequence of mapping
         An entry an image, as in `results.json`.
     """
-    columns = list(dict.fromkeys(column for entry in entries for column in _numbers(entry)))
+    columns = sorted(
+        dict.fromkeys(column for entry in entries for column in _numbers(entry)), key=lambda column: column[0]
+    )
     rows = [
         {
             "name": entry["name"],
@@ -68,26 +78,32 @@ def write(folder: Path, about: Mapping[str, Any], entries: Sequence[Mapping[str,
     ]
     counts = {status: sum(row["status"] == status for row in rows) for status in ("ok", "review", "failed")}
     text = templates.render(
-        "cardioseg.model", "page.html.j2", model=about["model"], columns=columns, rows=rows, counts=counts
+        "cardioseg.model",
+        "page.html.j2",
+        model=about["model"],
+        columns=[title for _, title in columns],
+        rows=rows,
+        counts=counts,
     )
     files.write_text(folder / "report.html", text)
 
 
-def _numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of an entry by what a reader is shown, with their units."""
+def _numbers(entry: Mapping[str, Any]) -> dict[tuple[int, str], Any]:
+    """Return the numbers of an entry by the place and the title of their column."""
     shown = {}
     for key, value in entry.items():
-        for suffix, unit in (("_volume_ml", "ml"), ("_thickness_mm", "thickness, mm"), ("_agreement", "agreement")):
-            if key.endswith(suffix):
-                shown[f"{key.removesuffix(suffix)} {unit}".replace("_", " ")] = value
-        if key.endswith("_mass_g") and not key.startswith("scar_"):
-            shown[f"{key.removesuffix('_mass_g')} g"] = value
+        for place, suffix, unit in UNITS:
+            if key.endswith(suffix) and not key.startswith(("scar_", "dark_core_")):
+                shown[place, f"{key.removesuffix(suffix)} {unit}".replace("_", " ")] = value
     if method := entry.get("scar_method"):
-        shown["scar g"] = entry[f"scar_{method}_mass_g"]
-        shown["scar %"] = entry[f"scar_{method}_percent"]
-        shown["scar method"] = method
-        shown["scar threshold"] = entry[f"scar_{method}_threshold"]
-        shown["dark core ml"] = entry[f"dark_core_{method}_ml"]
+        measured = {
+            "scar g": entry[f"scar_{method}_mass_g"],
+            "scar %": entry[f"scar_{method}_percent"],
+            "dark core ml": entry[f"dark_core_{method}_ml"],
+            "scar method": method,
+            "scar threshold": entry[f"scar_{method}_threshold"],
+        }
+        shown |= {(SCAR, title): value for title, value in measured.items()}
     return shown
 
 

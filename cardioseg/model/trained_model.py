@@ -119,15 +119,32 @@ class Segmentation:
     witness: Witness | None
 
 
+@dataclass(frozen=True)
+class WeightFiles:
+    """Where the weights of a model's networks lie.
+
+    Attributes
+    ----------
+    localiser : Path or str
+        Those of the localiser.
+    members : mapping of int to (Path or str, Path or str)
+        By seed, those of the cascade's first and second network.
+    source_networks : mapping of int to (Path or str)
+        By seed, those of the network that segments source images; empty if the model has none.
+    """
+
+    localiser: Path | str
+    members: Mapping[int, tuple[Path | str, Path | str]]
+    source_networks: Mapping[int, Path | str]
+
+
 def gather(
     settings: Mapping[str, Any],
     structures: Mapping[str, int],
-    localiser: Path | str,
-    members: Mapping[int, tuple[Path | str, Path | str]],
+    weights: WeightFiles,
     cohort: Mapping[str, Any],
     versions: Mapping[str, str],
     sources: Mapping[str, str],
-    source_networks: Mapping[int, Path | str] | None = None,
 ) -> TrainedModel:
     """Build a model from the weights of its trained networks.
 
@@ -138,14 +155,10 @@ def gather(
         `OF_SOURCE`.
     structures : mapping of str to int
         Codes in masks, in the order of the networks' classes.
-    localiser : Path or str
-        File with the localiser's weights.
-    members : mapping of int to (Path or str, Path or str)
-        By seed, the files with the weights of the cascade's first and second network.
+    weights : WeightFiles
+        The files of the weights.
     cohort, versions, sources : mapping
         As in `TrainedModel`.
-    source_networks : mapping of int to (Path or str), optional
-        By seed, the file with the weights of the network that segments source images.
 
     Returns
     -------
@@ -159,13 +172,13 @@ def gather(
     """
     classes = 1 + len(structures)
     return TrainedModel(
-        settings={name: settings[name] for name in (*IMAGE_SECTIONS, *(OF_SOURCE if source_networks else ()))},
+        settings={name: settings[name] for name in (*IMAGE_SECTIONS, *(OF_SOURCE if weights.source_networks else ()))},
         structures=dict(structures),
         translation=dict(settings["translation"]),
-        localiser=localisation.load(settings["localisation"], classes, localiser),
+        localiser=localisation.load(settings["localisation"], classes, weights.localiser),
         members={
             seed: cascade.load(settings["segmentation"], classes, first, second)
-            for seed, (first, second) in members.items()
+            for seed, (first, second) in weights.members.items()
         },
         cohort=dict(cohort),
         versions=dict(versions),
@@ -173,7 +186,7 @@ def gather(
         licence=LICENCE,
         source_networks={
             seed: cascade.load_first(settings["segmentation"], classes, path)
-            for seed, path in (source_networks or {}).items()
+            for seed, path in weights.source_networks.items()
         },
     )
 

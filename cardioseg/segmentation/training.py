@@ -42,10 +42,8 @@ def fit(
     images: np.ndarray,
     labels: np.ndarray,
     settings: Mapping[str, Any],
-    *,
-    epochs: int,
-    learning_rate: float,
     run: training_loop.Run,
+    *,
     inputs: Callable[[Tensor], Tensor] = image_alone,
     pseudo: PseudoLabelled | None = None,
 ) -> list[dict[str, float]]:
@@ -62,14 +60,11 @@ def fit(
     labels : ndarray of int, shape (n, y, x)
         Their labels.
     settings : mapping
-        `batch_size`, `precision`, `class_weights` (background first), `edge_weight`, `augmentation`; `contraction`,
-        None or see `augmentation.contract`; `appearance`, None or see `appearance.randomise`; `schedule`, see
-        `learning_rate_at`; `averaging`: if above 0, the network ends as the running average of its weights, see
-        `training_loop.running_average`.
-    epochs : int
-        Passes over all slices, each in its own order. An incomplete batch is filled from the next pass.
-    learning_rate : float
-        The largest learning rate.
+        `epochs`: passes over all slices, each in its own order, where an incomplete batch is filled from the next pass;
+        `learning_rate`, the largest one; `schedule`, see `learning_rate_at`; `batch_size`, `precision`, `class_weights`
+        (background first), `edge_weight`, `augmentation`; `contraction`, None or see `augmentation.contract`;
+        `appearance`, None or see `appearance.randomise`; `averaging`: if above 0, the network ends as the running
+        average of its weights, see `training_loop.running_average`.
     run : Run
         Name, seed, device and state of the training.
     inputs : callable
@@ -90,7 +85,7 @@ def fit(
     seed, name, device = run.seed, run.name, run.device
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
+    optimiser = torch.optim.Adam(network.parameters(), settings["learning_rate"], fused=True)
     average = training_loop.running_average(network, settings["averaging"])
     labelled = len(images)
     if pseudo:
@@ -99,7 +94,7 @@ def fit(
     all_labels = torch.from_numpy(labels).to(device)
     class_weights = torch.tensor(settings["class_weights"], dtype=torch.float32, device=device)
     count, size = len(images), settings["batch_size"]
-    iterations = -(-epochs * count // size)
+    iterations = -(-settings["epochs"] * count // size)
 
     def step(iteration: int) -> dict[str, Tensor]:
         draws = torch.Generator().manual_seed(derive(seed, name, "draws", iteration))
@@ -122,7 +117,7 @@ def fit(
             precision.at_least_float32(scores), truth.long(), class_weights, settings["edge_weight"], trust
         )
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate_at(iteration / iterations, learning_rate, settings["schedule"])
+            group["lr"] = learning_rate_at(iteration / iterations, settings["learning_rate"], settings["schedule"])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -170,9 +165,7 @@ def _together(images: np.ndarray, labels: np.ndarray, pseudo: PseudoLabelled) ->
 
 
 def learning_rate_at(progress: float, largest: float, schedule: str) -> float:
-    """Learning rate after a share `progress` in [0, 1] of a training.
-
-    schedule: `constant`, or `cosine`: from the largest down to 0 along half a wave (Loshchilov & Hutter 2017).
+    """Return the learning rate after a part of a training.
 
     Parameters
     ----------
@@ -181,12 +174,16 @@ def learning_rate_at(progress: float, largest: float, schedule: str) -> float:
     largest : float
         The largest learning rate.
     schedule : {'constant', 'cosine'}
-        Its course.
+        Its course; `cosine` leads from the largest down to 0 along half a wave.
 
     Returns
     -------
     float
         The learning rate.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter: SGDR: stochastic gradient descent with warm restarts, ICLR 2017.
     """
     return largest * (1 + math.cos(math.pi * progress)) / 2 if schedule == "cosine" else largest
 

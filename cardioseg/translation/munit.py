@@ -287,7 +287,10 @@ class Munit(nn.Module):
     def __init__(self, generator: Mapping[str, int], discriminator: Mapping[str, int]) -> None:
         super().__init__()
         self.source, self.target = Generator(**generator), Generator(**generator)
-        self.judge_source, self.judge_target = Discriminator(**discriminator), Discriminator(**discriminator)
+        self.source_discriminator, self.target_discriminator = (
+            Discriminator(**discriminator),
+            Discriminator(**discriminator),
+        )
 
     def generators(self) -> list[nn.Parameter]:
         """Return the parameters of both autoencoders.
@@ -307,28 +310,43 @@ class Munit(nn.Module):
         list of Parameter
             The parameters.
         """
-        return [*self.judge_source.parameters(), *self.judge_target.parameters()]
+        return [*self.source_discriminator.parameters(), *self.target_discriminator.parameters()]
 
 
-class Codes(NamedTuple):
-    """Content and style of real images of one domain.
+class Encoded(NamedTuple):
+    """Real images of one domain with their content and style.
 
     Attributes
     ----------
+    image : Tensor, shape (n, 1, y, x)
+        The images.
     content : Tensor, shape (n, channels, y, x)
         Content codes.
     style : Tensor, shape (n, style_size)
         Style codes.
     """
 
+    image: Tensor
     content: Tensor
     style: Tensor
 
 
+class Optimisers(NamedTuple):
+    """What changes the networks.
+
+    Attributes
+    ----------
+    generators, discriminators : torch.optim.Adam
+        The optimisers of both domains' generators and of both discriminators.
+    """
+
+    generators: torch.optim.Adam
+    discriminators: torch.optim.Adam
+
+
 def step(
     munit: Munit,
-    optimise_generators: torch.optim.Optimizer,
-    optimise_discriminators: torch.optim.Optimizer,
+    optimisers: Optimisers,
     source: Tensor,
     target: Tensor,
     styles: tuple[Styles, Styles],
@@ -343,8 +361,8 @@ def step(
     ----------
     munit : Munit
         The networks, changed in place.
-    optimise_generators, optimise_discriminators : torch.optim.Optimizer
-        See `optimisers`.
+    optimisers : Optimisers
+        See `make_optimisers`.
     source, target : Tensor, shape (n, 1, y, x)
         Real images in [-1, 1].
     styles : tuple of Styles
@@ -361,19 +379,19 @@ def step(
     """
     forward = partial(forward_pass, precision, source.device)
     with forward():
-        of_source = Codes(munit.source.content(source), munit.source.style(source))
-        of_target = Codes(munit.target.content(target), munit.target.style(target))
+        real_source = Encoded(source, munit.source.content(source), munit.source.style(source))
+        real_target = Encoded(target, munit.target.content(target), munit.target.style(target))
 
-    discriminator = _discriminators_loss(munit, source, target, of_source, of_target, styles[0], forward)
-    optimise_discriminators.zero_grad(set_to_none=True)
+    discriminator = _discriminators_loss(munit, real_source, real_target, styles[0], forward)
+    optimisers.discriminators.zero_grad(set_to_none=True)
     (weights["adversarial"] * discriminator).backward()
-    optimise_discriminators.step()
+    optimisers.discriminators.step()
 
-    losses = _generators_losses(munit, source, target, of_source, of_target, styles[1], forward, bool(weights["cycle"]))
+    losses = _generators_losses(munit, real_source, real_target, styles[1], forward, bool(weights["cycle"]))
     total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-    optimise_generators.zero_grad(set_to_none=True)
+    optimisers.generators.zero_grad(set_to_none=True)
     total.backward()
-    optimise_generators.step()
+    optimisers.generators.step()
     return {
         "discriminator": discriminator.detach(),
         "generator": total.detach(),
@@ -383,69 +401,64 @@ def step(
 
 def _discriminators_loss(
     munit: Munit,
-    source: Tensor,
-    target: Tensor,
-    of_source: Codes,
-    of_target: Codes,
+    source: Encoded,
+    target: Encoded,
     styles: Styles,
     forward: Callable[[], AbstractContextManager[Any]],
 ) -> Tensor:
     """How badly both discriminators tell real images from translated ones. The generators get no gradient."""
     with torch.no_grad(), forward():
-        fake_source = munit.source.decode(of_target.content, styles.source)
-        fake_target = munit.target.decode(of_source.content, styles.target)
+        fake_source = munit.source.decode(target.content, styles.source)
+        fake_target = munit.target.decode(source.content, styles.target)
     with forward():
-        scores_source = _judge(munit.judge_source, source, fake_source)
-        scores_target = _judge(munit.judge_target, target, fake_target)
+        scores_source = _scores(munit.source_discriminator, source.image, fake_source)
+        scores_target = _scores(munit.target_discriminator, target.image, fake_target)
     return discriminator_loss(*scores_source) + discriminator_loss(*scores_target)
 
 
 def _generators_losses(
     munit: Munit,
-    source: Tensor,
-    target: Tensor,
-    of_source: Codes,
-    of_target: Codes,
+    source: Encoded,
+    target: Encoded,
     styles: Styles,
     forward: Callable[[], AbstractContextManager[Any]],
     cycle: bool,
 ) -> dict[str, Tensor]:
     """The generators' losses by term, `cycle` only where asked for. The discriminators' weights get no gradient."""
-    count = len(source)
+    count = len(source.image)
     frozen = munit.discriminators()
     for parameter in frozen:
         parameter.requires_grad_(False)
     with forward():
         decoded = munit.source.decode(
-            torch.cat([of_source.content, of_target.content]), torch.cat([of_source.style, styles.source])
+            torch.cat([source.content, target.content]), torch.cat([source.style, styles.source])
         )
         recon_source, fake_source = decoded[:count], decoded[count:]
         decoded = munit.target.decode(
-            torch.cat([of_target.content, of_source.content]), torch.cat([of_target.style, styles.target])
+            torch.cat([target.content, source.content]), torch.cat([target.style, styles.target])
         )
         recon_target, fake_target = decoded[:count], decoded[count:]
         # A translated image has the content of the other domain's real image.
         content_target_again, style_source_again = munit.source.content(fake_source), munit.source.style(fake_source)
         content_source_again, style_target_again = munit.target.content(fake_target), munit.target.style(fake_target)
-        scores_source, scores_target = munit.judge_source(fake_source), munit.judge_target(fake_target)
+        scores_source, scores_target = munit.source_discriminator(fake_source), munit.target_discriminator(fake_target)
         if cycle:
-            cycle_source = munit.source.decode(content_source_again, of_source.style)
-            cycle_target = munit.target.decode(content_target_again, of_target.style)
+            cycle_source = munit.source.decode(content_source_again, source.style)
+            cycle_target = munit.target.decode(content_target_again, target.style)
     for parameter in frozen:
         parameter.requires_grad_(True)
     losses = {
         "adversarial": generator_loss(scores_source) + generator_loss(scores_target),
-        "image": F.l1_loss(recon_source, source) + F.l1_loss(recon_target, target),
+        "image": F.l1_loss(recon_source, source.image) + F.l1_loss(recon_target, target.image),
         "style": F.l1_loss(style_source_again, styles.source) + F.l1_loss(style_target_again, styles.target),
-        "content": F.l1_loss(content_source_again, of_source.content)
-        + F.l1_loss(content_target_again, of_target.content),
+        "content": F.l1_loss(content_source_again, source.content) + F.l1_loss(content_target_again, target.content),
     }
     if cycle:
-        losses["cycle"] = F.l1_loss(cycle_source, source) + F.l1_loss(cycle_target, target)
+        losses["cycle"] = F.l1_loss(cycle_source, source.image) + F.l1_loss(cycle_target, target.image)
     return losses
 
 
-def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+def make_optimisers(munit: Munit, settings: Mapping[str, Any]) -> Optimisers:
     """Make the optimisers as published: Adam, with the weight decay in the gradient.
 
     Parameters
@@ -457,8 +470,8 @@ def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.A
 
     Returns
     -------
-    generators, discriminators : torch.optim.Adam
-        The optimisers of both domains' generators and of both discriminators.
+    Optimisers
+        One for the generators and one for the discriminators.
     """
 
     def adam(parameters: list[nn.Parameter]) -> torch.optim.Adam:
@@ -467,12 +480,12 @@ def optimisers(munit: Munit, settings: Mapping[str, Any]) -> tuple[torch.optim.A
             parameters, settings["learning_rate"], betas, weight_decay=settings["weight_decay"], fused=True
         )
 
-    return adam(munit.generators()), adam(munit.discriminators())
+    return Optimisers(adam(munit.generators()), adam(munit.discriminators()))
 
 
-def _judge(judge: Discriminator, real: Tensor, fake: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def _scores(discriminator: Discriminator, real: Tensor, fake: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Scores of real and of fake images, computed together."""
-    both = judge(torch.cat([real, fake]))
+    both = discriminator(torch.cat([real, fake]))
     return [scores[: len(real)] for scores in both], [scores[len(real) :] for scores in both]
 
 

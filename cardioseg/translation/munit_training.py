@@ -55,10 +55,10 @@ def train(
         network.target.load_state_dict(network.source.state_dict())
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = training_loop.running_average(network, settings["averaging"])
-    generators, discriminators = munit.optimisers(network, settings)
+    optimisers = munit.make_optimisers(network, settings)
     schedules = [
         torch.optim.lr_scheduler.StepLR(optimiser, settings["decay_every"], settings["decay"])
-        for optimiser in (generators, discriminators)
+        for optimiser in optimisers
     ]
     images = [torch.from_numpy(np.concatenate(volumes))[:, None].to(device) for volumes in (source, target)]
     style_size = network.source.style_size
@@ -70,7 +70,7 @@ def train(
         styles = [send(torch.randn(count, style_size, generator=draws), device) for _ in range(4)]
         updates = (munit.Styles(styles[0], styles[1]), munit.Styles(styles[2], styles[3]))
         losses = munit.step(
-            network, generators, discriminators, batch[0], batch[1], updates, settings["weights"], settings["precision"]
+            network, optimisers, batch[0], batch[1], updates, settings["weights"], settings["precision"]
         )
         for schedule in schedules:
             schedule.step()
@@ -80,8 +80,8 @@ def train(
 
     parts: dict[str, training_loop.Stateful] = {
         "network": network,
-        "generators": generators,
-        "discriminators": discriminators,
+        "generators": optimisers.generators,
+        "discriminators": optimisers.discriminators,
         "generator schedule": schedules[0],
         "discriminator schedule": schedules[1],
     }

@@ -325,15 +325,30 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     return max(0.0, float(means + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * shared))
 
 
+@dataclass(frozen=True)
+class UNets:
+    """Segmentation networks that see the images.
+
+    Attributes
+    ----------
+    pretrained, finetuned : sequence of nn.Module
+        By seed, those trained on source and on synthetic images.
+    device : torch.device
+        Where they compute.
+    """
+
+    pretrained: Sequence[nn.Module]
+    finetuned: Sequence[nn.Module]
+    device: torch.device
+
+
 def measure(
     source: Iterable[tuple[Volume, np.ndarray]],
     target: Iterable[tuple[Volume, np.ndarray | None]],
     synthetic: Mapping[int, Iterable[tuple[Sequence[Volume], np.ndarray]]],
-    pretrained: Sequence[nn.Module],
-    finetuned: Sequence[nn.Module],
+    unets: UNets,
     names: tuple[str, str],
     structures: Sequence[str],
-    device: torch.device,
 ) -> pd.DataFrame:
     """Describe all images, and `assess` them.
 
@@ -348,14 +363,12 @@ def measure(
         The same; labels are None where there are none.
     synthetic : mapping of int to iterable of tuple
         By seed: for each patient its samples, and the labels that they share.
-    pretrained, finetuned : sequence of nn.Module
-        U-Nets by seed, in the order of `synthetic`.
+    unets : UNets
+        The U-Nets, in the order of the seeds in `synthetic`.
     names : tuple of str
         Names of source and target.
     structures : sequence of str
         Names of the structures, in the order of the labels.
-    device : torch.device
-        Where the U-Nets compute.
 
     Returns
     -------
@@ -365,14 +378,14 @@ def measure(
 
     def seen(images: Sequence[Volume], labels: np.ndarray | None, networks: Sequence[nn.Module]) -> list[Described]:
         known = np.zeros(images[0].array.shape, np.uint8) if labels is None else labels
-        return describe(images, known, len(structures), networks, device)
+        return describe(images, known, len(structures), networks, unets.device)
 
     if len(synthetic) == 1:
         log.warning("one seed: unet_dice of its synthetic images is by the network that was trained on them")
-    others = [*finetuned[1:], *finetuned[:1]]
+    others = [*unets.finetuned[1:], *unets.finetuned[:1]]
     return assess(
-        [seen([image], labels, pretrained)[0] for image, labels in source],
-        [seen([image], labels, finetuned)[0] for image, labels in target],
+        [seen([image], labels, unets.pretrained)[0] for image, labels in source],
+        [seen([image], labels, unets.finetuned)[0] for image, labels in target],
         {
             seed: [seen(samples, labels, [other]) for samples, labels in groups]
             for (seed, groups), other in zip(synthetic.items(), others, strict=True)

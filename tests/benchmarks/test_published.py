@@ -1,4 +1,4 @@
-"""What the benchmarks time the shipped code against does the same."""
+"""The references that the benchmarks compare with compute what the shipped code computes."""
 
 import copy
 
@@ -25,12 +25,12 @@ def test_iterations_of_munit():
     network = munit.Munit(GENERATOR, DISCRIMINATOR)
     reference = published.Munit(network, SETTINGS)
     network.to(memory_format=torch.channels_last)
-    optimisers = munit.optimisers(network, SETTINGS)
+    optimisers = munit.make_optimisers(network, SETTINGS)
     for _ in range(3):
         images = [2 * torch.rand(2, 1, 32, 40) - 1 for _ in range(2)]
         styles = [torch.randn(2, GENERATOR["style_size"]) for _ in range(4)]
         updates = (munit.Styles(*styles[:2]), munit.Styles(*styles[2:]))
-        shipped = munit.step(network, *optimisers, *images, updates, WEIGHTS)
+        shipped = munit.step(network, optimisers, *images, updates, WEIGHTS)
         expected = reference.step(tuple(images), updates, WEIGHTS)
         assert {name: float(loss) for name, loss in shipped.items()} == pytest.approx(expected, rel=2e-3)
 
@@ -45,7 +45,7 @@ def test_iteration_of_munit_with_convolutions_filtered_minimally():
     images = [2 * torch.rand(1, 1, 96, 96) - 1 for _ in range(2)]
     updates = tuple(munit.Styles(*torch.randn(2, 1, GENERATOR["style_size"])) for _ in range(2))
     assert winograd.is_faster(network.source.content(images[0]), network.source.decode.residual[0].first.weight)
-    shipped = munit.step(network, *munit.optimisers(network, SETTINGS), *images, updates, WEIGHTS)
+    shipped = munit.step(network, munit.make_optimisers(network, SETTINGS), *images, updates, WEIGHTS)
     expected = reference.step(tuple(images), updates, WEIGHTS)
     assert {name: float(loss) for name, loss in shipped.items()} == pytest.approx(expected, rel=1e-4)
     # Losses have kinks, which rounding falls to one or the other side of.

@@ -1,10 +1,11 @@
 import math
 
 import numpy as np
+import pytest
 
 from cardioseg.clinical import examination
 from cardioseg.core.volumes import Volume
-from rings import RV, SETTINGS, STRUCTURES, heart
+from rings import LV, MYO, RV, SETTINGS, STRUCTURES, heart
 
 
 def examine(image, labels, doubts=(), **changes):
@@ -30,7 +31,45 @@ def test_no_scar_within_a_doubtful_outline():
     assert all(math.isnan(row["scar_percent"]) and row["mass_g"] > 0 for row in found.segments)
 
 
-def test_each_has_its_own_reason():
+def opened(drawn, slices, degrees):
+    """The mask, whose wall is cavity in a sector of some slices."""
+    labels = drawn.mask.array.copy()
+    part = labels[slices]
+    part[(part == MYO) & (abs(drawn.angle[slices] - 90) < degrees / 2)] = LV
+    return labels
+
+
+def test_scar_beside_an_open_wall_is_told_to_be_too_low():
+    drawn = heart((60, 120), 1.0, scarred=(4, 7))
+    labels = opened(drawn, slice(4, 7), 40)
+    found = examine(drawn.image, labels)
+    assert found.open_wall == "the wall is missing over 30 degrees or more in 3 slices between base and apex"
+    assert found.scar_notes == (f"{found.open_wall}: scar there may be taken for cavity, so that its mass is too low",)
+    closed = examine(drawn.image, drawn.mask.array)
+    assert (closed.open_wall, closed.scar_notes) == ("", ())
+    assert found.scar.quantities()["scar_fwhm_mass_g"] < 0.5 * closed.scar.quantities()["scar_fwhm_mass_g"]
+    assert examine(drawn.image, labels, scar=None, segments=None).open_wall == found.open_wall
+
+
+@pytest.mark.parametrize(
+    ("slices", "degrees", "count"),
+    [
+        (slice(7, 10), 120, 0),  # the basal third, with the outflow tract
+        (slice(1, 2), 120, 0),  # the tip of the cavity
+        (slice(2, 7), 25, 0),
+        (slice(2, 7), 35, 5),
+        (slice(2, 3), 120, 1),
+    ],
+)
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_wall_is_open_where_it_should_be_closed(slices, degrees, count, upside_down):
+    drawn = heart()
+    labels = opened(drawn, slices, degrees)[:: -1 if upside_down else 1]
+    told = examine(drawn.image, labels).open_wall
+    assert (f"in {count} slice" in told) if count else not told
+
+
+def test_scar_and_segments_are_left_out_for_reasons_of_their_own():
     drawn = heart()
     without_rv = np.where(drawn.mask.array == RV, 0, drawn.mask.array)
     found = examine(drawn.image, without_rv)

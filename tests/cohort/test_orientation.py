@@ -102,7 +102,7 @@ def test_bare_header_is_not_believed(axes):
     assert orientation.by_header(None, orientation.directions(AFFINE)) is None
 
 
-def test_bare_header_is_believed_where_all_are_alike():
+def test_bare_header_is_believed_where_all_headers_are_equal():
     assert orientation.by_header(BARE, orientation.directions(BARE)) == AS_STORED
     assert orientation.by_header(np.diag([-1, -1, 1, 1]) @ BARE, orientation.directions(BARE)) is None
 
@@ -134,7 +134,7 @@ def test_header_and_networks_agree(header):
 
 
 @pytest.mark.parametrize("header", [AS_STORED, Turn(True, False, True), None])
-def test_networks_overrule(header):
+def test_networks_that_are_sure_overrule_the_header(header):
     stored = HALF.apply(image())
     decision = orientation.decide(header, stored, liking(image().array))
     assert decision.turn == HALF
@@ -143,7 +143,7 @@ def test_networks_overrule(header):
 
 
 @pytest.mark.parametrize("header", [AS_STORED, HALF, None])
-def test_networks_that_are_not_sure_do_not_overrule(header):
+def test_networks_that_are_not_sure_do_not_overrule_the_header(header):
     decision = orientation.decide(header, Turn(True, True, True).apply(image()), liking(image().array, 0.5))
     assert decision.turn == (header or AS_STORED)
     assert decision.doubt == ("" if header else f"{orientation.UNTOLD}: it is taken as stored")

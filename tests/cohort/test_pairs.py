@@ -35,6 +35,6 @@ def test_order_tells_where_all_were_given_one_by_one():
     ],
     ids=["too few", "a folder of other names", "one other name", "the image itself"],
 )
-def test_what_is_not_plain_is_refused(sources, listed, expected):
+def test_ambiguous_pairs_are_refused(sources, listed, expected):
     with pytest.raises(InputError, match=expected):
         pair(named("lge/60", "lge/61", "lge/62"), named(*sources), listed)

@@ -466,7 +466,7 @@ def test_labels_tell_what_a_header_does_not(tmp_path, affine):
     assert note.startswith(f"{lying.image}: its labels lie turned by 180 degrees")
 
 
-def test_labels_without_anything_beside_the_wall_have_no_side(tmp_path, alike):
+def test_labels_of_the_wall_alone_have_no_side(tmp_path, alike):
     alone = [Files(files.image, tmp_path / f"{index}.nii.gz") for index, files in enumerate(alike)]
     for files in alone:
         write(files.labels, np.where(CORE == 600, 0, CORE), OBLIQUE)

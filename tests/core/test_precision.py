@@ -20,7 +20,7 @@ def test_tf32_only_where_asked_for(name, expected):
 @pytest.mark.parametrize(
     ("name", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("tf32", torch.float32)]
 )
-def test_what_a_forward_pass_gives(name, expected):
+def test_forward_pass_gives_the_type_of_its_precision(name, expected):
     with precision.forward_pass(name, torch.device("cpu")):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == expected

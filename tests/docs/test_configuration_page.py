@@ -1,4 +1,4 @@
-"""docs/configuration.md tells every key.
+"""docs/configuration.md explains every key.
 
 WRITE_DOCS=1 python -m pytest tests/docs/test_configuration_page.py
 

@@ -130,5 +130,5 @@ def test_nothing_evaluated(columns):
     assert summary.by_method(pd.DataFrame(columns=columns)) == "no patient with labels: nothing evaluated"
 
 
-def test_columns_begin_as_agreed():
+def test_first_columns_of_metrics_csv_stay_the_same():
     assert measures.COLUMNS[:6] == ["method", "split", "patient", "structure", "dice", "asd_mm"]

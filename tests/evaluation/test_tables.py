@@ -144,7 +144,7 @@ def test_missed_structure_has_dice_0_and_no_distance():
     assert unet[3] == "**1.00** ± 0.00"
 
 
-def test_structure_that_nobody_has_is_not_due():
+def test_structure_that_a_patient_lacks_is_not_counted_as_due():
     found = metrics(*[("unet", 1, patient, name, 0.8, 1.0) for patient in "67" for name in ("LV", "RV")])
     absent = (found["patient"] == "7") & (found["structure"] == "RV")
     found.loc[absent, ["dice", "asd_mm", "volume_truth_ml"]] = [NONE, NONE, 0.0]
@@ -188,14 +188,14 @@ def test_rows_in_the_papers_order():
     assert r"some\_other &" in tables.latex(found, published=False)
 
 
-def test_parts_do_not_compete():
+def test_parts_of_a_method_are_not_marked_as_best():
     found = metrics(("ensemble", None, "6", "LV", 0.95, 0.1), ("ensemble_pp", None, "6", "LV", 0.9, 1.0))
     text = cells(tables.markdown(found, published=False))
     assert text["Ensemble"] == ["0.950", "0.950", "0.10", "0.10", "0.30", "0.30"]
     assert text["Ensemble + PP"][0] == "**0.900**"
 
 
-def test_marks_are_of_what_is_printed():
+def test_best_and_significant_values_are_marked_by_their_printed_digits():
     found = metrics(
         *[("unet", 1, "6", "LV", 0.69961, 1.001), ("unet_ft", 1, "6", "LV", 0.70041, 1.004)],
         *[("cascade_ft", 1, "6", "LV", 0.6994, 1.006)],

@@ -30,7 +30,7 @@ def test_values_stand_in_their_segments():
     assert {axis.get_title() for axis in drawn.axes[:4]} >= {"scar (% of mass)", "wall thickness (mm)"}
 
 
-def test_segments_that_there_are_not_say_why():
+def test_missing_segments_show_the_reason():
     drawn = bulls_eye.figure(segments.unavailable("no right ventricle"), "patient")
     assert texts(drawn).count("N/A") == 17
     assert "N/A: no right ventricle" in drawn.get_suptitle()

@@ -333,7 +333,7 @@ def test_model_with_another_value_is_read_or_refused(model: Path, choices: list[
         assert loaded.structures and loaded.members
 
 
-def test_harness_sees_what_is_not_an_input_error() -> None:
+def test_harness_reports_errors_other_than_input_errors() -> None:
     with pytest.raises(KeyError), guarded():
         raise KeyError
     with pytest.raises(AssertionError), guarded():

@@ -31,13 +31,13 @@ def test_sharp_labels_count_by_their_weight():
     np.testing.assert_allclose(fused[:, :2], (0.75 * networks.array + 0.25 * sure)[:, :2], atol=1e-6)
 
 
-def test_slices_without_a_structure_bear_no_witness():
+def test_slices_without_source_labels_keep_the_networks_probabilities():
     networks = probabilities()
     np.testing.assert_array_equal(fuse(networks, witness(), SHARP | {"weight": 1})[0][:, 2], networks.array[:, 2])
 
 
 @given(st.floats(0, 1), st.floats(0, 6), st.integers(0, 100))
-def test_result_is_probabilities(weight, blur_mm, seed):
+def test_fused_probabilities_sum_to_1(weight, blur_mm, seed):
     fused, _ = fuse(probabilities(seed), witness(), SHARP | {"weight": weight, "blur_mm": blur_mm})
     assert fused.dtype == np.float32 and fused.min() >= -1e-6
     np.testing.assert_allclose(fused.sum(axis=0), 1, atol=1e-5)

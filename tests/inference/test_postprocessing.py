@@ -391,7 +391,7 @@ def test_radius_below_a_voxel_changes_nothing(labels):
     np.testing.assert_array_equal(close(labels, (4.9, 1.2, 1.2), SPACING, ORDER), labels)
 
 
-def test_axis_with_a_small_radius_is_left_alone():
+def test_closing_leaves_an_axis_with_a_radius_below_a_voxel():
     labels = np.zeros((3, 9, 9), dtype=np.uint8)
     labels[[0, 2]] = 1
     np.testing.assert_array_equal(close(labels, (4.9, 3, 3), SPACING), labels)

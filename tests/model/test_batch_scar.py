@@ -25,9 +25,14 @@ def model(known_ml=(50.0, 400.0)):
 
 
 @pytest.fixture
-def image(tmp_path, monkeypatch):
-    """The file of an image whose mask, as the model finds it, is the true one."""
-    labels = HEART.mask.array.astype(np.uint8)
+def labels():
+    """The mask that the model finds: the true one."""
+    return HEART.mask.array.astype(np.uint8)
+
+
+@pytest.fixture
+def image(labels, tmp_path, monkeypatch):
+    """The file of an image, in which the model finds that mask."""
     members = np.zeros_like(labels)[None]  # one member, which reaches no edge and disagrees with nobody
     entropy, as_stored = np.zeros(labels.shape, np.float32), Decision(AS_STORED, "")
     found = Segmentation(labels, entropy, members, Location((0, 0), True), as_stored, None)
@@ -71,3 +76,13 @@ def test_scar_is_withheld_where_the_outline_is_doubtful(image, tmp_path, capsys)
     assert not (out / "scar").exists()
     assert pd.read_csv(out / "segments.csv")["scar_percent"].isna().all()
     assert "no scar measured: " in capsys.readouterr().out
+
+
+def test_open_wall_is_for_a_person_to_look_at(labels, image, tmp_path, capsys):
+    labels[4:7][(labels[4:7] == rings.MYO) & (abs(HEART.angle[4:7] - 90) < 20)] = rings.LV
+    out = tmp_path / "out"
+    assert segment(image, out) == ["review"]
+    row = pd.read_csv(out / "results.csv").iloc[0]
+    assert row["reasons"] == "the wall is missing over 30 degrees or more in 3 slices between base and apex"
+    assert row["scar_fwhm_mass_g"] > 0
+    assert "  scar: the wall is missing" in capsys.readouterr().out

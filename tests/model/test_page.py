@@ -52,6 +52,7 @@ def test_every_image_has_its_row_and_its_numbers(folder):
     assert named[0]["MYO thickness, mm"] == "N/A"
     assert (named[0]["scar g"], named[0]["scar method"], named[0]["scar threshold"]) == ("12.3", "fwhm", "431")
     assert named[1]["scar g"] == "N/A"
+    assert titles[3:9] == ["MYO g", "scar g", "scar %", "dark core ml", "scar method", "scar threshold"]
     assert named[0]["why"] == "RV is missing"
     assert "1 ok" in text and "1 failed" in text
     assert "noise may count as scar" in text
@@ -75,7 +76,10 @@ def test_names_with_markup_are_shown_as_text(folder):
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 def test_table_is_sorted_by_a_click(folder, tmp_path):
     text = (folder / "report.html").read_text()
-    click = '<script>document.querySelectorAll("#images th button")[3].click()</script></body>'
+    click = (
+        '<script>[...document.querySelectorAll("#images th button")]'
+        '.find(title => title.textContent === "LV ml").click()</script></body>'
+    )
     (folder / "clicked.html").write_text(text.replace("</body>", click))
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     command = [CHROMIUM, *options, "--virtual-time-budget=5000", "--dump-dom", (folder / "clicked.html").as_uri()]

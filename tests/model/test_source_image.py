@@ -56,7 +56,7 @@ def test_source_image_counts(alone, fused):
     np.testing.assert_array_equal(fused.members, alone.members)
 
 
-def test_known_labels_come_through_by_their_weight(model, images, alone, monkeypatch):
+def test_source_labels_with_all_weight_become_the_result(model, images, alone, monkeypatch):
     """With all of the weight, the result is what registration carries over, closed."""
     target, _ = images
     heavy = dataclasses.replace(

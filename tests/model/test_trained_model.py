@@ -74,7 +74,7 @@ def test_clinical_image_for_a_model_of_bare_headers(model, patient):
     assert same.orientation == orientation.Decision(AS_STORED, "")
 
 
-def test_networks_overrule_a_header(model, patient, monkeypatch):
+def test_image_turned_under_a_wrong_header_is_turned_back_by_the_networks(model, patient, monkeypatch):
     """The image's pixels are turned under an affine that does not say so."""
     expected = trained_model.segment(patient, model, CPU)
     right = resampling.to_common_pixels(patient, model.settings["resampling"]).array
@@ -133,8 +133,7 @@ def test_weights_that_do_not_fit_the_settings(results):
         trained_model.gather(
             settings,
             settings["cohort"]["structures"],
-            results / "localisation" / "network.pt",
-            {1: member_files(results, 1)},
+            trained_model.WeightFiles(results / "localisation" / "network.pt", {1: member_files(results, 1)}, {}),
             summary(results),
             {},
             {},

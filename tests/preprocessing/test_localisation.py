@@ -50,7 +50,7 @@ def test_finds_a_disc_within_a_pixel(centre, turned):
     assert np.abs(centre_mm(location, image) - centre).max() < 0.8
 
 
-def test_needs_not_find_it_in_every_slice():
+def test_heart_in_a_single_slice_suffices():
     image = volume([(2, (50.0, 60.0), 20.0)])
     location = locate(image, Bright(), SETTINGS, CPU)
     assert location.found
@@ -64,21 +64,21 @@ def test_centre_is_that_of_the_sum_over_slices():
     assert np.abs(centre_mm(location, image) - (60, 52)).max() < 0.8
 
 
-def test_heaviest_piece_counts():
+def test_centre_is_that_of_the_piece_with_the_largest_sum():
     """A small disc in every slice outweighs a larger one in a single slice."""
     image = volume([(slice(0, 6), (30.0, 40.0), 14.0), (0, (80.0, 90.0), 22.0)])
     location = locate(image, Bright(), SETTINGS, CPU)
     assert np.abs(centre_mm(location, image) - (30, 40)).max() < 0.8
 
 
-def test_less_than_four_square_centimetres_is_nothing():
+def test_heart_of_less_than_four_square_centimetres_counts_as_not_found():
     """400 mm2 over all slices are 64 coarse pixels."""
     found, missed = (volume([(2, (50.0, 60.0), radius)]) for radius in (13.0, 10.0))
     assert locate(found, Bright(), SETTINGS, CPU).found
     assert locate(missed, Bright(), SETTINGS, CPU) == Location((75.0, 60.0), found=False)
 
 
-def test_the_images_centre_stands_in():
+def test_centre_of_the_image_is_used_where_no_heart_is_found():
     class Nothing(nn.Module):
         stride = 4
 
@@ -117,7 +117,7 @@ def test_likeness_by_hand(score, probability):
     assert localisation.likeness(image, Hesitant(score, 2), SETTINGS, CPU) == pytest.approx(expected / 2, abs=1e-4)
 
 
-def test_what_is_found_nowhere_is_not_like_anything():
+def test_likeness_is_0_where_no_heart_is_found():
     image = volume([(slice(1, 5), (50.0, 60.0), 15.0)])
     assert localisation.likeness(image, Hesitant(-1.0), SETTINGS, CPU) == 0
 

@@ -172,7 +172,7 @@ def test_box_has_the_margin_within_the_volume():
     assert elastix.box(np.zeros((2, 3, 4), bool), (8.0, 2.0, 1.0), margin_mm=10) is None
 
 
-def test_cut_stays_in_place():
+def test_cut_keeps_scanner_coordinates():
     volume = empty((5, 8, 9), (8.0, 1.5, 1.25), TURNED)
     where = (slice(1, 4), slice(2, 8), slice(5, 7))
     part = elastix.cut(volume, where)

@@ -11,7 +11,7 @@ from cardioseg.core import training_loop
 from cardioseg.evaluation import metrics
 from cardioseg.segmentation import training
 from cardioseg.segmentation.cascade import first_network, second_network, with_shape_prior
-from cardioseg.segmentation.unet import predict
+from cardioseg.segmentation.unet import image_alone, predict
 from tiny_trainings import NETWORK
 from tiny_trainings import SEGMENTATION as SETTINGS
 from tiny_trainings import discs as slices
@@ -35,19 +35,10 @@ APPEARANCE = {
 }
 
 
-def fit(network, folder, data=None, *, epochs=4, **changes):
-    keywords = {
-        "epochs": epochs,
-        "learning_rate": 0.01,
-        "run": training_loop.Run(changes.pop("name", "first"), changes.pop("seed", 5), CPU, folder, "a"),
-    }
-    settings = SETTINGS | {"precision": "float32", "averaging": 0.0}
-    settings |= {
-        key: changes.pop(key)
-        for key in ("precision", "averaging", "schedule", "appearance", "contraction")
-        if key in changes
-    }
-    return training.fit(network, *(data or slices()), settings, **(keywords | changes))
+def fit(network, folder, data=None, *, name="first", seed=5, inputs=image_alone, pseudo=None, **changes):
+    settings = SETTINGS | {"epochs": 4, "learning_rate": 0.01, "precision": "float32", "averaging": 0.0} | changes
+    run = training_loop.Run(name, seed, CPU, folder, "a")
+    return training.fit(network, *(data or slices()), settings, run, inputs=inputs, pseudo=pseudo)
 
 
 def weights(network):
@@ -145,7 +136,7 @@ def test_average_of_weights_and_statistics(tmp_path):
         (3, {"pseudo": "guessed"}),
     ],
 )
-def test_resumed_is_uninterrupted(tmp_path, call, changes):
+def test_resumed_training_gives_the_weights_of_an_uninterrupted_one(tmp_path, call, changes):
     """Weights, batch-norm statistics, dropout and the order of the slices are all restored."""
     if "pseudo" in changes:
         changes = {"pseudo": guessed(0.7)}

@@ -143,7 +143,7 @@ class Munit:
 
     def __init__(self, library, learning_rate, betas, decay):
         self.gen_1, self.gen_2 = parameters(library.source), parameters(library.target)
-        self.dis_1, self.dis_2 = parameters(library.judge_source), parameters(library.judge_target)
+        self.dis_1, self.dis_2 = parameters(library.source_discriminator), parameters(library.target_discriminator)
         self.generators = Adam([self.gen_1, self.gen_2], learning_rate, betas, decay)
         self.discriminators = Adam([self.dis_1, self.dis_2], learning_rate, betas, decay)
 

@@ -58,7 +58,13 @@ def write_results(folder: Path, affine: np.ndarray, with_source: bool = False) -
     settings = configuration()
     if with_source:
         settings["registration"] |= {"iterations": 5, "samples": 500}
-        settings["fusion"] = {"labels": ["predicted"], "stage": "rigid", "weight": 0.6, "blur_mm": 2, "least_agreement": 0}
+        settings["fusion"] = {
+            "labels": ["predicted"],
+            "stage": "rigid",
+            "weight": 0.6,
+            "blur_mm": 2,
+            "least_agreement": 0,
+        }
     torch.manual_seed(0)
     checkpoints.save_weights(folder / "localisation" / "network.pt", localisation.network(settings["localisation"], 4))
     for seed in settings["ensemble"]:
@@ -83,12 +89,14 @@ def write_results(folder: Path, affine: np.ndarray, with_source: bool = False) -
     model = trained_model.gather(
         settings,
         settings["cohort"]["structures"],
-        folder / "localisation" / "network.pt",
-        {seed: member_files(folder, seed) for seed in settings["ensemble"]},
+        trained_model.WeightFiles(
+            folder / "localisation" / "network.pt",
+            {seed: member_files(folder, seed) for seed in settings["ensemble"]},
+            {seed: source_file(folder, seed) for seed in settings["ensemble"]} if with_source else {},
+        ),
         summary(folder),
         {"code": "abc", "torch": "9.9"},
         {f"results/{path.relative_to(folder)}": content for path, content in sources(folder).items()},
-        {seed: source_file(folder, seed) for seed in settings["ensemble"]} if with_source else None,
     )
     trained_model.save(folder / trained_model.FILE, model)
     return folder

@@ -44,8 +44,8 @@ def same_networks(network, plain):
     pairs = (
         (network.source, plain.gen_1),
         (network.target, plain.gen_2),
-        (network.judge_source, plain.dis_1),
-        (network.judge_target, plain.dis_2),
+        (network.source_discriminator, plain.dis_1),
+        (network.target_discriminator, plain.dis_2),
     )
     for module, values in pairs:
         for name, parameter in module.named_parameters():
@@ -174,7 +174,9 @@ def test_networks_are_those_of_the_paper():
     same(content, reference.encode_content(plain.gen_1, image))
     same(network.source.style(image), reference.encode_style(plain.gen_1, image))
     same(network.target.decode(content, styles.target), reference.decode(plain.gen_2, content, styles.target))
-    for ours, expected in zip(network.judge_target(image), reference.discriminate(plain.dis_2, image), strict=True):
+    for ours, expected in zip(
+        network.target_discriminator(image), reference.discriminate(plain.dis_2, image), strict=True
+    ):
         same(ours, expected)
 
 
@@ -188,11 +190,11 @@ def test_adversarial_losses_equal_values_by_hand():
 @pytest.mark.parametrize("cycle", [10, 0])
 def test_iterations_follow_the_equations(batch, cycle):
     network, weights = small(), WEIGHTS | {"cycle": cycle}
-    optimisers = munit.optimisers(network, ADAM)
+    optimisers = munit.make_optimisers(network, ADAM)
     plain = reference.Munit(network, ADAM["learning_rate"], ADAM["betas"], ADAM["weight_decay"])
     for iteration in range(3):
         images, styles = draws(10 + iteration, batch)
-        losses = munit.step(network, *optimisers, *images, styles, weights)
+        losses = munit.step(network, optimisers, *images, styles, weights)
         expected = {"discriminator": plain.update_discriminators(*images, *styles[0], weights["adversarial"])}
         expected |= plain.update_generators(*images, *styles[1], weights)
         if not cycle:
@@ -210,22 +212,24 @@ def test_each_loss_moves_the_generators_as_its_equation_says(name):
     weights = dict.fromkeys(WEIGHTS, 0) | {name: 2.5}
     network, settings = small(), ADAM | {"weight_decay": 0}
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    optimisers = munit.optimisers(network, settings)
+    optimisers = munit.make_optimisers(network, settings)
     plain = reference.Munit(network, settings["learning_rate"], settings["betas"], 0)
     images, styles = draws(20)
-    losses = munit.step(network, *optimisers, *images, styles, weights)
+    losses = munit.step(network, optimisers, *images, styles, weights)
     plain.update_discriminators(*images, *styles[0], weights["adversarial"])
     expected = plain.update_generators(*images, *styles[1], weights)
     same(losses["generator"], 2.5 * expected[name])
     same(losses[name], expected[name])
     same_networks(network, plain)
     moved = {key.split(".")[0] for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
-    assert moved == {"source", "target"} | ({"judge_source", "judge_target"} if name == "adversarial" else set())
+    assert moved == {"source", "target"} | (
+        {"source_discriminator", "target_discriminator"} if name == "adversarial" else set()
+    )
 
 
 def test_optimiser_is_the_published_one():
     network = small()
-    generators, discriminators = munit.optimisers(network, ADAM | {"learning_rate": 1e-4, "weight_decay": 1e-4})
+    generators, discriminators = munit.make_optimisers(network, ADAM | {"learning_rate": 1e-4, "weight_decay": 1e-4})
     for optimiser in (generators, discriminators):
         assert type(optimiser) is torch.optim.Adam  # AdamW would decay the weights beside the gradient
         group = optimiser.param_groups[0]
@@ -240,10 +244,10 @@ def test_steps_in_float32_stay_near_the_equations():
     network = small()
     plain = reference.Munit(network, ADAM["learning_rate"], ADAM["betas"], ADAM["weight_decay"])
     network.float().to(memory_format=torch.channels_last)
-    optimisers = munit.optimisers(network, ADAM)
+    optimisers = munit.make_optimisers(network, ADAM)
     images, styles = draws(30)
     single = [munit.Styles(*(style.float() for style in pair)) for pair in styles]
-    losses = munit.step(network, *optimisers, *(image.float() for image in images), tuple(single), WEIGHTS)
+    losses = munit.step(network, optimisers, *(image.float() for image in images), tuple(single), WEIGHTS)
     plain.update_discriminators(*images, *styles[0], 1)
     for name, expected in plain.update_generators(*images, *styles[1], WEIGHTS).items():
         assert losses[name] == pytest.approx(float(expected), rel=1e-3)
@@ -254,13 +258,13 @@ def test_bfloat16_stays_near_float32():
     histories = {}
     for precision in ("float32", "bfloat16"):
         network = small().float().to(memory_format=torch.channels_last)
-        optimisers = munit.optimisers(network, ADAM)
+        optimisers = munit.make_optimisers(network, ADAM)
         losses = []
         for iteration in range(5):
             images, styles = draws(40 + iteration, 2)
             single = tuple(munit.Styles(*(style.float() for style in pair)) for pair in styles)
             losses.append(
-                munit.step(network, *optimisers, *(image.float() for image in images), single, WEIGHTS, precision)
+                munit.step(network, optimisers, *(image.float() for image in images), single, WEIGHTS, precision)
             )
         histories[precision] = [{name: float(loss) for name, loss in row.items()} for row in losses]
         assert {loss.dtype for row in losses for loss in row.values()} == {torch.float32}
@@ -283,7 +287,7 @@ def test_every_weight_learns_in_bfloat16():
     settings = ADAM | {"weight_decay": 0}
     munit.step(
         network,
-        *munit.optimisers(network, settings),
+        munit.make_optimisers(network, settings),
         *(image.float() for image in images),
         single,
         WEIGHTS,

@@ -28,12 +28,12 @@ def watched(monkeypatch):
     """What each iteration is given."""
     calls, step = [], munit.step
 
-    def watch(network, generators, discriminators, source, target, styles, *rest):
-        rates = [optimiser.param_groups[0]["lr"] for optimiser in (generators, discriminators)]
+    def watch(network, optimisers, source, target, styles, *rest):
+        rates = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         call = {"images": (source, target), "styles": [*styles[0], *styles[1]], "rates": rates, "weights": before}
         calls.append(call)
-        return step(network, generators, discriminators, source, target, styles, *rest)
+        return step(network, optimisers, source, target, styles, *rest)
 
     monkeypatch.setattr(munit, "step", watch)
     return calls

@@ -340,7 +340,7 @@ def test_networks_see_what_they_were_not_trained_on(caplog):
     def measured(pretrained, finetuned):
         synthetic = {seed: iter([([rendered(labels, seed=seed)], labels)]) for seed in range(1, 1 + len(finetuned))}
         images = iter([(source, labels)]), iter([(target, labels), (target, None)])
-        return quality.measure(*images, synthetic, pretrained, finetuned, ("CT", "MR"), STRUCTURES, CPU)
+        return quality.measure(*images, synthetic, quality.UNets(pretrained, finetuned, CPU), ("CT", "MR"), STRUCTURES)
 
     table = measured([seeing, seeing], [seeing, blind])
     found = [value(table, "unet_dice", "synthetic MR", "AVG", seed) for seed in ("1", "2")]

@@ -27,7 +27,7 @@ def reached(start: str) -> set[str]:
     return found
 
 
-def test_drawing_shows_what_is_made_from_what(tmp_path: Path) -> None:
+def test_drawing_shows_which_folder_is_made_from_which(tmp_path: Path) -> None:
     made = {
         (stage(one), stage(other))
         for overlay in OVERLAYS

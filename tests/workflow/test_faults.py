@@ -56,7 +56,7 @@ def test_killed_runs_on_any_number_of_cores_end_with_the_bytes_of_an_uninterrupt
         shutil.rmtree(folder)
 
 
-def test_second_run_beside_a_first_is_refused_and_may_look(tmp_path: Path) -> None:
+def test_second_run_beside_a_first_is_refused_but_may_be_planned(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     with (tmp_path / "log").open("w") as log:
         first = subprocess.Popen(call(folder), stdout=log, stderr=log, start_new_session=True)

@@ -1,4 +1,4 @@
-"""The workflow for real on a cohort that is not stored as the release: turned, without headers, with other codes."""
+"""The workflow runs on a cohort that is not stored as the release: turned, without headers, with other codes."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def finished(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return folder, ended.stdout + ended.stderr
 
 
-def test_all_is_made_for_a_single_structure(finished: tuple[Path, str]) -> None:
+def test_workflow_of_a_single_structure_makes_every_result(finished: tuple[Path, str]) -> None:
     results = finished[0] / "results"
     table = pd.read_csv(results / "metrics.csv", dtype={"patient": str})
     assert sorted(set(table["method"])) == sorted(METHODS)

@@ -106,7 +106,7 @@ def test_predicted_labels_serve_patients_without_manual_ones(broken: Path, tmp_p
     assert manual["crop"] == jobs["crop"] - 1  # of patient 1's source image
 
 
-def test_members_learn_on_from_what_the_others_see(run: Path, tmp_path: Path) -> None:
+def test_members_are_trained_further_on_predictions_of_the_others(run: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     overlay = """
     fusion: {labels: [manual], stage: affine, weight: 0.9, blur_mm: 0, least_agreement: 0}

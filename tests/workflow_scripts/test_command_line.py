@@ -1,4 +1,4 @@
-"""Options that Snakemake would take the last of are refused, with the way to give them once."""
+"""Options given twice, of which Snakemake would take the last, are refused with the way to give them once."""
 
 import re
 import shlex

@@ -71,7 +71,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def hashes():
-    """Of both scripts, as a new process would compute them."""
+    """The fingerprints of both scripts, as a new process would compute them."""
     for function in (fingerprints.code, fingerprints._imports, fingerprints._normalised):
         function.cache_clear()
     return fingerprints.code("train.py"), fingerprints.code("evaluate.py")

@@ -76,7 +76,7 @@ def test_a_gpu_out_of_memory_names_the_settings(tmp_path: Path, error: Exception
     assert "Traceback" not in text
 
 
-def test_a_batch_of_one_cannot_be_lowered(tmp_path: Path) -> None:
+def test_message_does_not_advise_to_lower_a_batch_of_one(tmp_path: Path) -> None:
     text = said(tmp_path, torch.OutOfMemoryError(CUDA), "train_translation", batch_size=1)
     assert "batch_size" not in text
     assert "cropping.size" in text

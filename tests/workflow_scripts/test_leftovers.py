@@ -31,11 +31,11 @@ def found():
     return leftovers.find({path: made(path) for path in (*OLD, *KEPT)}, {*KEPT, *LOGS_KEPT})
 
 
-def test_what_was_made_and_is_not_wanted():
+def test_leftovers_are_files_made_earlier_that_the_configuration_no_longer_makes():
     assert found() == sorted([*OLD, *LOGS])
 
 
-def test_nothing_is_left_over():
+def test_without_leftovers_nothing_is_told():
     assert leftovers.find({path: made(path) for path in KEPT}, {*KEPT, *LOGS_KEPT}) == []
     assert leftovers.told([]) == ""
 
@@ -47,7 +47,7 @@ def test_file_that_was_changed_since_is_the_users():
     assert OLD[0] not in leftovers.find(records, [])
 
 
-def test_removal_leaves_all_else():
+def test_removal_leaves_all_other_files():
     leftovers.remove(found())
     left = {str(path) for path in Path("results").rglob("*") if path.is_file()}
     assert left == {*KEPT, *FOREIGN, *LOGS_KEPT}
@@ -56,7 +56,7 @@ def test_removal_leaves_all_else():
     assert not Path("results/logs/predict").exists()
 
 
-def test_told_by_folder_without_logs():
+def test_leftovers_are_told_by_folder_without_logs():
     assert leftovers.told(found()) == (
         "  results/masks/unet: 7.nii.gz\n  results/metrics: 7.csv\n  results/uncertainty: 7.nii.gz"
     )

@@ -41,12 +41,12 @@ def test_no_results_yet():
     origin.check(call("data", ["1"]))
 
 
-def test_data_forgotten():
+def test_phantom_does_not_replace_results_of_data_that_a_call_forgets():
     origin.write(call("release", ["1", "2"]))
     refused(call(), f"results of {Path('release').absolute()}", "this call names no data (--config data=FOLDER)")
 
 
-def test_data_after_the_phantom():
+def test_data_does_not_replace_results_of_the_phantom():
     origin.write(call())
     refused(call("release", ["1", "2"]), "results of the digital phantom", str(Path("release").absolute()))
 
@@ -67,12 +67,12 @@ def test_all_files_mended_in_place():
     origin.check(call("./release", ["3", "4"]))
 
 
-def test_overlay_forgotten():
+def test_call_that_forgets_an_overlay_is_refused():
     origin.write(call("release", ["1"], ["a.yaml", "b.yaml"], seed=2))
     refused(call("release", ["1"], ["b.yaml"]), "a.yaml, which this call lacks")
 
 
-def test_option_forgotten():
+def test_call_that_forgets_an_option_is_refused():
     origin.write(call("release", ["1"], options={"data": "release", "seed": 2}, seed=2))
     refused(call("release", ["1"], options={"data": "release"}), "--config seed=2, which this call lacks")
 
@@ -83,7 +83,7 @@ def test_settings_change_freely():
     origin.check(call("release", ["1"], ["a.yaml", "b.yaml"], {"seed": 3}, seed=3, ensemble=[1]))
 
 
-def test_what_is_forgotten_without_effect():
+def test_settings_forgotten_without_effect_are_accepted():
     """Settings that an overlay has taken over, and those of place and speed."""
     origin.write(call("release", ["1"], ["a.yaml"], {"seed": 2}, seed=2))
     origin.check(call("release", ["1"], ["b.yaml"], seed=2, compute={}))

@@ -369,7 +369,7 @@ def test_new_content_under_an_older_time_is_refused(tmp_path, content, age, refu
         planning._check_times(before, {str(path): content})
 
 
-def test_results_are_no_data(data, monkeypatch):
+def test_results_below_the_data_are_not_read_as_data(data, monkeypatch):
     """`data: .` finds the same files in the second call, when there are results below it."""
     monkeypatch.chdir(data)
     config = configured(".", **everybody(6, 7))

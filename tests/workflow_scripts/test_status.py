@@ -1,4 +1,4 @@
-"""What a run is at, told from Snakemake's log and the trainings' own."""
+"""How far a run is, told from Snakemake's log and the trainings' own."""
 
 import os
 import queue
@@ -84,7 +84,7 @@ def test_trainings_at_work_are_told_with_the_time_left(tmp_path: Path) -> None:
     assert status.report(tmp_path)[1:] == ["segmentation/seed1/unet_pretrained 50/100, 1 day, 0:10:00 left"]
 
 
-def test_command_says_where_there_is_no_run(tmp_path: Path) -> None:
+def test_command_says_that_a_folder_has_no_run(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, status.__file__, str(tmp_path)], capture_output=True, text=True, check=True)
     assert ran.stdout == f"No run in {tmp_path}: name the folder that holds its results/.\n"
 

@@ -1,4 +1,4 @@
-"""Results of patients, seeds and methods that the configuration has no more.
+"""Results of patients, seeds and methods that the configuration no longer has.
 
 Snakemake's --delete-all-output removes what the configuration makes, and its --list-untracked names whatever else there
 is, the user's own files among them. Neither tells what earlier configurations made.

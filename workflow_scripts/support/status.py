@@ -1,4 +1,4 @@
-"""What a run of the workflow is at: python status.py [FOLDER], or a line a minute from within."""
+"""How far a run of the workflow is: python status.py [FOLDER], or a line a minute from within."""
 
 import contextlib
 import re
