@@ -13,6 +13,12 @@ report: "rules/captions/workflow.rst"
 
 
 include: "rules/common.smk"
+
+
+# For --sdm apptainer.
+container: config["compute"]["container"]
+
+
 include: "rules/phantom.smk"
 include: "rules/localisation.smk"
 include: "rules/cropping.smk"

@@ -6,7 +6,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
 from snakemake.logging import logger
 
-sys.path.insert(0, str(workflow.basedir))
+# Snakemake shows these folders to steps in an image, too.
+sys.path[:0] = [str(workflow.basedir), str(Path(workflow.basedir) / "workflow_scripts")]
 
 from cardioseg.cohort import orientation
 from cardioseg.cohort import plan as cohorts

@@ -1,5 +1,6 @@
-"""The recipes of container images hold what the workflow needs; nothing here builds them."""
+"""The recipes of container images hold what the workflow needs; nothing here builds them, and no engine runs them."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCKER = (ROOT / "envs" / "Dockerfile").read_text()
 APPTAINER = (ROOT / "envs" / "apptainer.def").read_text()
+
+# Notes how it is called, and does without an image what it is asked to.
+ENGINE = """#!/bin/sh
+[ "$1" = --version ] && echo "apptainer version 1.3.4" && exit
+echo "$@" >> {folder}/calls
+for command; do :; done
+exec bash -c "$command"
+"""
 
 
 def copied() -> set[str]:
@@ -55,3 +64,29 @@ def test_workflow_is_planned_with_what_an_image_holds(tmp_path: Path, monkeypatc
     planned = subprocess.run(plan, cwd=tmp_path / "work", capture_output=True, text=True, timeout=600)
     assert planned.returncode == 0, planned.stderr
     assert "provenance" in planned.stdout
+
+
+@pytest.mark.slow
+def test_apptainer_runs_each_step_in_the_configured_image_with_this_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "work").mkdir()
+    engine = tmp_path / "bin" / "apptainer"
+    engine.write_text(ENGINE.format(folder=tmp_path))
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{engine.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    image = "/images/cardioseg.sif"
+    run = [sys.executable, "-m", "snakemake", "results/resampled/LGE/6.nii.gz", "--snakefile", str(ROOT / "Snakefile")]
+    run += ["--directory", str(tmp_path / "work"), "--cores", "1", "--sdm", "apptainer"]
+    run += ["--config", f"compute={{container: {image}}}"]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 0, ended.stderr
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == len(["draw_phantom", "resample"])
+    for call in calls:
+        assert call.startswith("exec --home ")
+        assert f" {image} bash -c " in call
+        # The library, found before the image's own, and what scripts share.
+        for folder in (ROOT, ROOT / "workflow_scripts"):
+            assert f"--bind {folder}:/mnt/snakemake_searchpaths/" in call

@@ -84,7 +84,18 @@ def ring(labels: np.ndarray, spacing: tuple[float, float, float], cavity: int, m
 
 
 def from_base(wall: Ring) -> np.ndarray:
-    """Return the slices that show cavity and wall, from the base, where the ventricle is larger, to the apex."""
+    """Find the slices that show cavity and wall.
+
+    Parameters
+    ----------
+    wall : Ring
+        The myocardium in polar coordinates.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        Their indices from the base, where the ventricle is larger, to the apex.
+    """
     slices = np.flatnonzero(wall.cavity.any(axis=(1, 2)) & wall.myocardium.any(axis=(1, 2)))
     areas = np.count_nonzero(wall.cavity | wall.myocardium, axis=(1, 2))[slices]
     third = len(slices) // 3
@@ -92,7 +103,18 @@ def from_base(wall: Ring) -> np.ndarray:
 
 
 def widest_gap(angles: np.ndarray) -> tuple[float, float]:
-    """Return where the widest gap between directions begins, and its width, in radians."""
+    """Find the widest gap between directions.
+
+    Parameters
+    ----------
+    angles : ndarray, shape (n,)
+        The directions in radians.
+
+    Returns
+    -------
+    start, width : float
+        Where the gap begins, and its width, in radians.
+    """
     ordered = np.sort(angles)
     gaps = np.diff(ordered, append=ordered[0] + 2 * np.pi)
     widest = int(gaps.argmax())
@@ -100,10 +122,20 @@ def widest_gap(angles: np.ndarray) -> tuple[float, float]:
 
 
 def open_slices(wall: Ring) -> np.ndarray:
-    """Return the slices whose wall leaves the cavity open over `OPEN_DEGREES` or more.
+    """Find the slices whose wall leaves the cavity open over `OPEN_DEGREES` or more.
 
     The basal third does not count, where the outflow tract is open, and neither does the last slice of the cavity,
     whose tip the wall may meet aslant. A stack of fewer than `FEWEST_SLICES` slices with a cavity has none between.
+
+    Parameters
+    ----------
+    wall : Ring
+        The myocardium in polar coordinates.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        The indices of the slices.
     """
     slices = from_base(wall)
     between = slices[len(slices) // 3 : -1] if len(slices) >= FEWEST_SLICES else slices[:0]

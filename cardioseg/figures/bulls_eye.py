@@ -58,8 +58,9 @@ def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
 
 def _bulls_eye(axis: Axes, rows: Sequence[Mapping[str, Any]], column: str) -> None:
     name, colours, highest = PANELS[column]
-    known = [row[column] for row in rows if not math.isnan(row[column])]
-    scale = ScalarMappable(Normalize(0, highest or max(known, default=1)), mpl.colormaps[colours])
+    # Intensities may be negative.
+    span = [0.0, *([row[column] for row in rows if not math.isnan(row[column])] or [1.0])]
+    scale = ScalarMappable(Normalize(min(span), highest or max(span)), mpl.colormaps[colours])
     for row in rows:
         number, value = row["segment"], row[column]
         inner, outer = _radii(number)
@@ -75,7 +76,7 @@ def _bulls_eye(axis: Axes, rows: Sequence[Mapping[str, Any]], column: str) -> No
         radius = (inner + outer) / 2 if number != segments.APEX else 0
         dark = not missing and sum(scale.to_rgba(value)[:3]) < 1.5
         axis.text(
-            *(radius * math.cos(middle), radius * math.sin(middle), "N/A" if missing else f"{round(value, 1):.3g}"),
+            *(radius * math.cos(middle), radius * math.sin(middle), "N/A" if missing else _shown(value)),
             ha="center",
             va="center",
             fontsize=7,
@@ -87,6 +88,10 @@ def _bulls_eye(axis: Axes, rows: Sequence[Mapping[str, Any]], column: str) -> No
     axis.set(xlim=(-4.6, 4.6), ylim=(-4.6, 4.6), aspect="equal", title=name)
     style.bare(axis)
     axis.figure.colorbar(scale, ax=axis, location="bottom", shrink=0.7, pad=0.02)
+
+
+def _shown(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{round(value, 1):.3g}"
 
 
 def _radii(number: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@ import math
 
 import matplotlib.image
 import numpy as np
+import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cardioseg.clinical import examination, segments
@@ -54,6 +55,15 @@ def test_pictures_are_written(tmp_path):
     assert matplotlib.image.imread(paths[2]).std() > 0
     assert "<svg" in paths[1].read_text()
     assert not math.isnan(np.asarray(matplotlib.image.imread(paths[2])).mean())
+
+
+@pytest.mark.parametrize("offset", [-5000, -500, 5000])
+def test_negative_and_large_intensities_are_shown(offset):
+    _, found = examined()
+    rows = [{**row, "mean_intensity": row["mean_intensity"] + offset} for row in found.segments]
+    drawn = bulls_eye.figure(rows, "patient")
+    FigureCanvasAgg(drawn).draw()
+    assert f"{rows[0]['mean_intensity']:.0f}" in texts(drawn)
 
 
 def test_a_long_reason_is_wrapped_within_the_figure():

@@ -86,3 +86,31 @@ def test_open_wall_is_for_a_person_to_look_at(labels, image, tmp_path, capsys):
     assert row["reasons"] == "the wall is missing over 30 degrees or more in 3 slices between base and apex"
     assert row["scar_fwhm_mass_g"] > 0
     assert "  scar: the wall is missing" in capsys.readouterr().out
+
+
+def test_bad_images_among_good_ones_get_a_sentence(labels, image, tmp_path, capsys):
+    good = HEART.image.array.astype(np.float32)
+    folder = tmp_path / "many"
+    images = {
+        "constant_myocardium": np.where(labels == rings.MYO, 100, good),
+        "negative": good - 5000,
+        "not_a_number": np.full_like(good, np.nan),
+        "z_good": good,
+    }
+    for name, array in images.items():
+        volumes.write(folder / f"{name}.nii.gz", array, HEART.image.affine)
+    (folder / "damaged.nii.gz").write_bytes(b"no image")
+    named = {name: folder / f"{name}.nii.gz" for name in sorted([*images, "damaged"])}
+    out = tmp_path / "out"
+    about = {"model": "m", "model_sha256": "0"}
+    statuses = batch.segment(named, model(), torch.device("cpu"), out, about)
+    assert dict(zip(named, statuses, strict=True)) == {
+        **dict.fromkeys(["constant_myocardium", "negative", "z_good"], "ok"),
+        **dict.fromkeys(["damaged", "not_a_number"], "failed"),
+    }
+    rows = pd.read_csv(out / "results.csv").set_index("name")
+    assert rows["scar_notes"]["constant_myocardium"] == "every voxel of the myocardium is 100"
+    assert rows["scar_fwhm_mass_g"]["negative"] == pytest.approx(rows["scar_fwhm_mass_g"]["z_good"])
+    assert rows["scar_fwhm_mass_g"]["z_good"] > 0
+    assert "Traceback" not in "".join(capsys.readouterr())
+    assert not (out / "errors").exists()

@@ -868,6 +868,7 @@ NULLABLE = (
     "segmentation.appearance",
     "cohort.source.codes",
     "cohort.target.codes",
+    "compute.container",
     "segmentation.contraction",
     "segmentation.views",
     *(f"cohort.structures.{name}" for name in CODES),

@@ -14,6 +14,8 @@ from support import slurm
 
 SAVED = "10:00:00 munit: stopped at iteration 40, its state saved; the same command continues from there\n"
 KILLED = "slurmstepd: error: *** STEP 7.0 ON node CANCELLED AT 2020-01-01T10:00:00 DUE TO TIME LIMIT ***\n"
+WARNED = "slurmstepd-three: error: *** STEP 7.0 ON three CANCELLED AT 2020-01-01T10:00:00 ***\n"
+LAST = "10:00:00 munit: 120/120  loss 0.3  3.07 it/s, 0:00:00 left\n"
 ERROR = "10:01:00 Error: data/a.nii.gz: voxels cannot be read\n"
 CRASH = "10:01:00 train_translation failed\nTraceback (most recent call last):\n"
 SHORT_OF_MEMORY = "10:01:00 Error: train_translation: the memory does not suffice (Unable to allocate 1 TB)\n"
@@ -75,6 +77,16 @@ def test_training_that_has_saved_its_state_goes_on_without_an_error_or_an_attemp
     assert (executor.sent, executor.errors, job.attempt) == ([job], [], 1)
 
 
+def test_signal_ahead_of_the_time_limit_while_a_result_is_written_is_no_error(
+    executor: Executor, tmp_path: Path
+) -> None:
+    job = Job()
+    fail(executor, job, "FAILED", tmp_path / "log", LAST + WARNED)
+    assert (executor.sent, executor.errors, job.attempt) == ([job], [], 1)
+    fail(executor, job, "FAILED", tmp_path / "log", LAST + WARNED)
+    assert (len(executor.sent), len(executor.errors)) == (1, 1)
+
+
 def test_training_that_comes_no_further_is_an_error(executor: Executor, tmp_path: Path) -> None:
     job = Job()
     fail(executor, job, "TIMEOUT", tmp_path / "log", SAVED)
@@ -85,7 +97,14 @@ def test_training_that_comes_no_further_is_an_error(executor: Executor, tmp_path
 
 @pytest.mark.parametrize(
     ("state", "text"),
-    [("CANCELLED", SAVED), ("TIMEOUT", KILLED), ("FAILED", SAVED + SHORT_OF_MEMORY), ("OUT_OF_MEMORY", "")],
+    [
+        ("CANCELLED", SAVED),
+        ("TIMEOUT", KILLED),
+        ("FAILED", SAVED + SHORT_OF_MEMORY),
+        ("OUT_OF_MEMORY", ""),
+        ("FAILED", LAST),
+        ("FAILED", WARNED),
+    ],
 )
 def test_other_faults_of_the_cluster_are_left_to_the_attempts(
     executor: Executor, tmp_path: Path, state: str, text: str
@@ -95,7 +114,7 @@ def test_other_faults_of_the_cluster_are_left_to_the_attempts(
     assert (executor.sent, len(executor.errors), job.attempt) == ([], 1, 1)
 
 
-@pytest.mark.parametrize("text", [ERROR, CRASH, SAVED + ERROR])
+@pytest.mark.parametrize("text", [ERROR, CRASH, SAVED + ERROR, LAST + WARNED + ERROR])
 def test_error_of_a_step_is_its_last_attempt(
     executor: Executor, tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:

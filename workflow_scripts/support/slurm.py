@@ -15,7 +15,10 @@ EXECUTOR = "snakemake_executor_plugin_slurm"
 SHARE, LONGEST_S = 0.1, 60.0
 # What training_loop and support/job.py log.
 STOPPED = re.compile(r"(\S+): stopped at iteration (\d+), its state saved")
+PROGRESS = re.compile(r"^\d\d:\d\d:\d\d (\S+): (\d+)/\d+ ", re.MULTILINE)
 ERROR = re.compile(r"^\d\d:\d\d:\d\d (?:Error: |\w+ failed$)", re.MULTILINE)
+# What Slurm writes when it sends the signal that a job has asked for ahead of its time limit.
+WARNED = re.compile(r"\*\*\* STEP \S+ ON \S+ CANCELLED AT \S+ \*\*\*")
 # In the words of support/job.py, of Slurm's accounting and of the kernel.
 NO_MEMORY = re.compile(r"memory does not suffice|exceeded memory limit|oom.kill", re.IGNORECASE)
 
@@ -43,13 +46,23 @@ def goes_on(state: str, log: str) -> tuple[str, int] | None:
 
     state: Slurm's. log: all that the job wrote.
     """
-    stopped = list(STOPPED.finditer(log))
-    if not stopped or state not in ("FAILED", "TIMEOUT", "NODE_FAIL"):
+    if state not in ("FAILED", "TIMEOUT", "NODE_FAIL"):
         return None
-    after = log[stopped[-1].end() :]
+    stopped = _last(STOPPED, log)
+    # The signal may also meet a training that writes its result, which then ends without a word.
+    warned = _last(WARNED, log)
+    if warned and (not stopped or warned.start() > stopped.start()):
+        stopped = _last(PROGRESS, log[: warned.start()])
+    if not stopped:
+        return None
+    after = log[stopped.end() :]
     if ERROR.search(after) or NO_MEMORY.search(after):
         return None
-    return stopped[-1][1], int(stopped[-1][2])
+    return stopped[1], int(stopped[2])
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return max(pattern.finditer(text), key=re.Match.start, default=None)
 
 
 def is_error(state: str, log: str) -> bool:
