@@ -30,6 +30,7 @@ from workflow_scripts.support.planning import (
 try:
     if workflow.is_main_process:
         command_line.check_options(sys.argv[1:])
+        command_line.check_profiles(sys.argv[1:], Path(os.environ.get("PWD", "")))
         check_interpreter(sys.executable)
     for path in workflow.configfiles if workflow.is_main_process else []:
         configuration.check_file(path)

@@ -229,6 +229,41 @@ def test_damaged_table_is_not_replaced(cohort, results, tmp_path, capsys, conten
     assert (tmp_path / "results.json").read_text() == content
 
 
+def test_name_that_the_locale_cannot_store_is_escaped(cohort, results, tmp_path, monkeypatch):
+    shutil.copy(cohort / "60.nii.gz", tmp_path / "Müller İ.nii.gz")
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    assert segment(results, tmp_path / "out", tmp_path / "Müller İ.nii.gz") == command.REVIEW
+    assert results_of(tmp_path / "out")[1] == [r"M\xfcller \u0130"]
+
+
+def test_table_with_somebodys_notes_is_kept(cohort, results, tmp_path, capsys):
+    segment(results, tmp_path, cohort / "60.nii.gz")
+    table = tmp_path / "results.csv"
+    written = table.read_text()
+    noted = written.replace("\n", ",checked by AB\r\n")
+    for _ in range(2):
+        table.write_text(noted, newline="")
+        segment(results, tmp_path, cohort / "60.nii.gz")
+    assert "results.csv: is not as cardioseg wrote it, and is kept as results_edited2.csv" in capsys.readouterr().err
+    for name in ("results_edited.csv", "results_edited2.csv"):
+        assert (tmp_path / name).read_bytes() == noted.encode()
+    assert table.read_text().splitlines()[0] == written.splitlines()[0]
+    segment(results, tmp_path, cohort / "60.nii.gz")
+    assert len([*tmp_path.glob("*.csv")]) == 3
+
+
+def test_headers_two_geometries_that_disagree_are_a_reason_to_look(cohort, results, tmp_path):
+    image = nib.load(cohort / "60.nii.gz")
+    shifted = image.affine.copy()
+    shifted[:3, 3] += 5
+    image.set_qform(shifted, 1)
+    nib.save(image, tmp_path / "60.nii.gz")
+    segment(results, tmp_path / "out", tmp_path / "60.nii.gz", cohort / "61.nii.gz")
+    one, other = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
+    assert "sform and qform disagree; the sform is used" in one["reasons"]
+    assert not any("qform" in reason for reason in other["reasons"])
+
+
 def test_output_folder_that_is_a_file_is_refused(cohort, results, tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     assert segment(results, tmp_path / "out", cohort / "60.nii.gz") == command.FAILED

@@ -32,8 +32,8 @@ DIRECTION_TOLERANCE = 1e-3
 LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 # pydicom's errors for files that are damaged, lack a part of an image, or are compressed without a decoder.
 UNREADABLE = (
-    *(pydicom.errors.InvalidDicomError, AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError),
-    *(TypeError, ValueError, struct.error),
+    *(pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, AttributeError, EOFError, IndexError),
+    *(KeyError, OSError, RuntimeError, TypeError, ValueError, struct.error),
 )
 EXPLICIT = pydicom.uid.ExplicitVRLittleEndian
 SEGMENTATION_SERIES_NUMBER = 9000
@@ -188,6 +188,14 @@ def series_of(path: Path | str) -> str:
     """
     header = _read(Path(path), ["SeriesInstanceUID", "NumberOfFrames"])
     return "" if _number_of_frames(header) > 1 else str(header.get("SeriesInstanceUID") or "")
+
+
+def is_one_series(folder: Path | str) -> bool:
+    """Whether a folder stands for one series, as `read_series` expects it."""
+    try:
+        return bool(_series_files(Path(folder)))
+    except InputError:
+        return False
 
 
 def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterable[str], series: Series) -> None:
@@ -381,14 +389,15 @@ def _unreadable(error: OSError) -> NoReturn:
 def _is_no_image(header: Dataset) -> bool:
     """Whether a file holds no image, but a directory, raw data, a report or a presentation state.
 
-    The names of the standard classes tell this. A file of a vendor's own class holds no image if it has no matrix size.
+    The names of the standard classes tell this. The file's own class counts more than that of its meta header, by
+    which some raw data claim to be images. A file of a vendor's own class holds no image if it has no matrix size.
     """
-    kind = pydicom.uid.UID(header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID") or "")
-    if not kind:
-        return False
-    if kind.is_private or kind.name == kind:
+    uids = (header.get("SOPClassUID"), header.file_meta.get("MediaStorageSOPClassUID"))
+    kinds = [pydicom.uid.UID(uid) for uid in uids if uid]
+    standard = [kind for kind in kinds if not kind.is_private and kind.name != kind]
+    if kinds[:1] != standard[:1]:
         return "Rows" not in header and "Modality" in header
-    return "Image" not in kind.name
+    return any("Image" not in kind.name for kind in (standard[:1] if "Rows" in header else standard))
 
 
 def _modality(header: Dataset) -> str:
@@ -453,6 +462,9 @@ def _voxels(file: Path, header: Dataset) -> int:
 def _pixels(file: Path, header: Dataset) -> np.ndarray:
     """Return the stored values, (y, x) or (frames, y, x)."""
     if "PixelData" not in header:
+        if _is_no_image(header):
+            kind = pydicom.uid.UID(header.get("SOPClassUID") or header.file_meta.MediaStorageSOPClassUID)
+            raise InputError(f"{file}: holds no image ({kind.name}). Name the file of the image, or its folder.")
         raise InputError(f"{file}: has no pixel data; expected an image. Copy or export the series again.")
     try:
         return header.pixel_array
@@ -618,7 +630,7 @@ def _stack(path: Path, frames: Sequence[_Frame]) -> tuple[list[int], np.ndarray]
             ("matrix", frame.image.shape == first.image.shape),
             ("orientation", np.allclose(frame.directions, first.directions, atol=DIRECTION_TOLERANCE)),
             ("pixel spacing", np.allclose(frame.spacing, first.spacing, rtol=DIRECTION_TOLERANCE)),
-            ("frame of reference", frame.frame_of_reference == first.frame_of_reference),
+            ("frame of reference", _alike(frame.frame_of_reference, first.frame_of_reference)),
         ):
             if not equal:
                 raise InputError(

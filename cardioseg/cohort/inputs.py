@@ -16,9 +16,8 @@ from cardioseg.core.volumes import Volume
 if TYPE_CHECKING:
     from cardioseg.cohort.dicom import Series
 
-SUFFIXES = (".nii.gz", ".nii")
 # What is taken for an image in a folder. Files of the other formats are named as not segmented.
-IMAGES = (*SUFFIXES, ".hdr", ".mgz", ".mha", ".mhd", ".mnc", ".nhdr", ".nrrd")
+IMAGES = (*volumes.SUFFIXES, ".hdr", ".mgz", ".mha", ".mhd", ".mnc", ".nhdr", ".nrrd")
 
 
 @dataclass(frozen=True)
@@ -226,12 +225,13 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
 def _one_a_series(paths: Sequence[Path]) -> list[Path]:
     """The images of which `paths` are files: of DICOM files of one series in one folder, the first stands for all.
 
-    A folder that is named as well stands for the files in it. Where every DICOM file of a folder is named and each is a
-    series of its own, as scanners make them of breath-holds, the folder stands for them.
+    A folder of one series that is named as well stands for the files in it. Where every DICOM file of a folder is named
+    and each is a series of its own, as scanners make them of breath-holds, the folder stands for them.
     """
     of_folder: dict[Path, dict[str, list[Path]]] = {}
-    named_folders = {path for path in paths if path.is_dir()}
-    paths = [path for path in paths if not (path.is_file() and named_folders.intersection(path.parents))]
+    folders_of_files = {parent for path in paths if path.is_file() for parent in path.parents}
+    standing = {path for path in folders_of_files.intersection(paths) if _is_one_series(path)}
+    paths = [path for path in paths if not (path.is_file() and standing.intersection(path.parents))]
     for path in paths:
         if path.is_file() and folders.is_dicom(path):
             of_folder.setdefault(path.parent, {}).setdefault(_series(path), []).append(path)
@@ -247,6 +247,14 @@ def _one_a_series(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(stand_ins.get(path, path) for path in paths))
 
 
+def _is_one_series(folder: Path) -> bool:
+    try:
+        from cardioseg.cohort import dicom
+    except ModuleNotFoundError:
+        return True
+    return dicom.is_one_series(folder)
+
+
 def _series(path: Path) -> str:
     """The series that a DICOM file is one image of; a file that is a stack, or cannot be read, is its own."""
     try:
@@ -258,7 +266,7 @@ def _series(path: Path) -> str:
 
 
 def _without_suffix(name: str) -> str:
-    for suffix in (*SUFFIXES, ".dcm"):
+    for suffix in (*volumes.SUFFIXES, ".dcm"):
         if name.lower().endswith(suffix):
             name = name[: -len(suffix)]
     return name

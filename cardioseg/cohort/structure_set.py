@@ -5,6 +5,7 @@ to the outline (the keyhole technique, PS3.3 C.8.8.6.3), which every program tha
 """
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -59,6 +60,13 @@ def write(path: Path | str, labels: np.ndarray, colours: Mapping[str, tuple[int,
         The headers of the series lack identifiers.
     """
     dicom.check_identifiers(path, series, "structure set")
+    written = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"):  # they quote malformed values, such as identifiers
+        _structure_set(labels, colours, series).save_as(written, enforce_file_format=True)
+    volumes.write_bytes(Path(path), written.getvalue())
+
+
+def _structure_set(labels: np.ndarray, colours: Mapping[str, tuple[int, int, int]], series: Series) -> Dataset:
     contents = _about(series)
     contents.StructureSetROISequence, contents.ROIContourSequence, contents.RTROIObservationsSequence = [], [], []
     places = _places(series)
@@ -88,9 +96,7 @@ def write(path: Path | str, labels: np.ndarray, colours: Mapping[str, tuple[int,
         if name in dicom.ANATOMY:
             observed.RTROIIdentificationCodeSequence = [CodedConcept.from_code(dicom.ANATOMY[name])]
         contents.RTROIObservationsSequence.append(observed)
-    written = io.BytesIO()
-    contents.save_as(written, enforce_file_format=True)
-    volumes.write_bytes(Path(path), written.getvalue())
+    return contents
 
 
 def outlines(mask: np.ndarray) -> Iterator[np.ndarray]:

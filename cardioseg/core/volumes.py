@@ -6,6 +6,7 @@ coordinates in mm.
 
 import gzip
 import logging
+import shlex
 import struct
 import threading
 import zlib
@@ -44,6 +45,11 @@ UNREADABLE = (
     *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),
     *(OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError),
 )
+SUFFIXES = (".nii.gz", ".nii")
+# Other formats that SimpleITK converts.
+CONVERTIBLE = (".hdr", ".img", ".mha", ".mhd", ".nhdr", ".nrrd")
+CONVERSION = "import sys, SimpleITK; SimpleITK.WriteImage(SimpleITK.ReadImage(sys.argv[1]), sys.argv[2])"
+FORMS_DISAGREE = "sform and qform disagree; the sform is used"
 NO_GEOMETRY = "neither sform nor qform set: geometry from the voxel sizes alone"
 BACKGROUND = "background"
 # Values in a label file by structure, in the order of the networks' classes; see `read_labels`.
@@ -138,7 +144,7 @@ def read_image(path: Path | str) -> Volume:
     check_short_axis(path, array, Volume(array, affine).spacing)
     _check_grey_values(path, array)
     if not _forms_agree(image):
-        notes.append("sform and qform disagree; the sform is used")
+        notes.append(FORMS_DISAGREE)
     if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
         notes.append(NO_GEOMETRY)
     return Volume(array, affine, tuple(notes))
@@ -440,6 +446,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Image:
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise InputError(f"{path}: is not NIfTI by its name; expected .nii or .nii.gz.{_conversion(path)}")
     try:
         path.open("rb").close()
         with np.errstate(invalid="ignore"), _silently():  # NaN in a header, which `_affine` refuses
@@ -469,6 +477,8 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Im
 
 def _advice(path: Path) -> str:
     """What to do about a file that nibabel does not know: it goes by the name, and browsers unpack what they load."""
+    if not any(spelling in path.name for spelling in (".nii", ".NII")):
+        return "Its suffix mixes capitals with small letters: rename it to .nii or .nii.gz."
     with path.open("rb") as file:
         start = file.read(4)
     if start[:2] == b"\x1f\x8b" and path.suffix.lower() != ".gz":
@@ -477,6 +487,14 @@ def _advice(path: Path) -> str:
     if start in (struct.pack("<i", 348), struct.pack(">i", 348)) and path.suffix.lower() == ".gz":
         return "It is not compressed: rename it to .nii."
     return "Download or export the file again."
+
+
+def _conversion(path: Path) -> str:
+    """How to convert a file of another format, where a package that is installed anyway can."""
+    if path.suffix.lower() not in CONVERTIBLE:
+        return " Convert the image to NIfTI."
+    words = [str(path), str(path.with_suffix(".nii.gz"))]
+    return f" Convert it: python -c {shlex.quote(CONVERSION)} {shlex.join(words)}"
 
 
 @np.errstate(invalid="ignore")

@@ -49,7 +49,7 @@ def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
         notes = [f"N/A: {rows[0]['note']}"]
     width = max(2.6 * len(shown), 5)
     lines = [line for text in (*title.split("\n"), *notes) for line in textwrap.wrap(text, int(LETTERS * width))]
-    drawn = Figure(figsize=(width, 3.5 + 0.14 * (len(lines) - 1)), layout="constrained")
+    drawn = Figure(figsize=(width, 3.1 + 0.14 * (len(lines) - 1)), layout="constrained")
     for axis, column in zip(drawn.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         _bulls_eye(axis, rows, column)
     drawn.suptitle("\n".join(lines), fontsize=9, ha="left", x=0.01)
@@ -87,7 +87,6 @@ def _bulls_eye(axis: Axes, rows: Sequence[Mapping[str, Any]], column: str) -> No
     axis.text(4.3, 0, "lateral", ha="center", va="center", rotation=270, fontsize=7)
     axis.set(xlim=(-4.6, 4.6), ylim=(-4.6, 4.6), aspect="equal", title=name)
     style.bare(axis)
-    axis.figure.colorbar(scale, ax=axis, location="bottom", shrink=0.7, pad=0.02)
 
 
 def _shown(value: float) -> str:

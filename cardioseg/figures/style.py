@@ -56,6 +56,7 @@ def save(figure: Figure, paths: Iterable[Path | str]) -> None:
     for path in paths:
         metadata = {"Date": None} if Path(path).suffix == ".svg" else None
         figure.savefig(path, dpi=DPI, metadata=metadata)
+        figure.set_layout_engine("none")  # the first file's layout, which takes time, serves for all
 
 
 def colour(structure: int) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from cardioseg.clinical import examination
 from cardioseg.clinical.examination import Examination
+from cardioseg.core import volumes
 from cardioseg.core.volumes import Volume
 from cardioseg.evaluation import clinical
 from cardioseg.model import review
@@ -78,6 +79,8 @@ def assess(image: Volume, found: Segmentation, model: TrainedModel) -> Assessmen
     reasons = review.reasons(
         volumes_ml, known_ml, agreements, found.members, found.location.found, found.orientation.doubt
     )
+    # Programs differ in which of the two they go by, so that the mask may lie elsewhere in some.
+    reasons += [note for note in image.notes if note == volumes.FORMS_DISAGREE]
     if found.witness:
         reasons += review.source_reasons(found.witness.agreement, found.witness.unused)
     examined = examination.examine(image, found.labels, structures, model.settings, doubts)

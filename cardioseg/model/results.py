@@ -89,13 +89,9 @@ class Results:
         rows = list(self.entries.values())
         text = json.dumps({**self.about, "images": rows}, indent=1)
         files.write_text(self.folder / "results.json", text + "\n")
-        flat = [{key: _in_a_cell(value) for key, value in row.items() if key not in OF_JSON_ALONE} for row in rows]
-        table = pd.DataFrame(flat).to_csv(index=False, float_format="%.3f", na_rep="N/A")
-        files.write_text(self.folder / "results.csv", table)
-        segments = [{"name": row["name"], **segment} for row in rows for segment in row.get("segments", [])]
-        if segments:
-            table = pd.DataFrame(segments).to_csv(index=False, float_format="%.3f", na_rep="N/A")
-            files.write_text(self.folder / "segments.csv", table)
+        files.write_text(self.folder / "results.csv", _table(rows))
+        if segments := _segments(rows):
+            files.write_text(self.folder / "segments.csv", segments)
         else:
             (self.folder / "segments.csv").unlink(missing_ok=True)
 
@@ -172,7 +168,10 @@ def opened(folder: Path, about: Mapping[str, Any]) -> Iterator[Results]:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: cannot be written to. Make it writable, or name another folder.")
     with _alone(folder):
-        yield Results(folder, about, _earlier(folder, about))
+        entries = _earlier(folder, about)
+        _keep_edited(folder / "results.csv", _table(entries.values()))
+        _keep_edited(folder / "segments.csv", _segments(entries.values()))
+        yield Results(folder, about, entries)
 
 
 def checksum(array: Any, affine: Any) -> str:
@@ -226,12 +225,18 @@ def _component(name: str) -> str:
     """Return a name that a file or folder can have: printable, not too long, and neither "." nor ".."."""
     name = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in readable(name)
+        for character in _storable(readable(name))
     )
     if len(name.encode()) > LONGEST_NAME:
         start = name.encode()[: LONGEST_NAME - 9].decode(errors="ignore")
         name = f"{start}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name if name.strip(".") else f"image{name}"
+
+
+def _storable(text: str) -> str:
+    """Return a text whose characters file names can have here: a locale without UTF-8 has few."""
+    encoding = sys.getfilesystemencoding()
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _earlier(folder: Path, about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -253,6 +258,30 @@ def _earlier(folder: Path, about: Mapping[str, Any]) -> dict[str, dict[str, Any]
             "Write to another folder."
         )
     return entries
+
+
+def _table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return entries as CSV, without their segments."""
+    return _csv({key: _in_a_cell(value) for key, value in row.items() if key not in OF_JSON_ALONE} for row in rows)
+
+
+def _segments(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the segments of entries as CSV."""
+    return _csv({"name": row["name"], **segment} for row in rows for segment in row.get("segments", []))
+
+
+def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    rows = list(rows)
+    return pd.DataFrame(rows).to_csv(index=False, float_format="%.3f", na_rep="N/A") if rows else ""
+
+
+def _keep_edited(path: Path, written: str) -> None:
+    """Rename a table that is not as it was written, for instance since somebody added notes to it."""
+    if path.is_file() and path.read_bytes() != written.encode():
+        names = (f"{path.stem}_edited{number}{path.suffix}" for number in itertools.chain([""], itertools.count(2)))
+        kept = next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
+        path.rename(kept)
+        print(f"{path}: is not as cardioseg wrote it, and is kept as {kept.name}", file=sys.stderr, flush=True)
 
 
 @contextmanager

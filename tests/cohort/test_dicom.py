@@ -340,22 +340,53 @@ def test_slices_of_two_series_are_noted(folder):
     assert note.startswith("SeriesDescription differs")
 
 
+RAW_DATA = "1.2.840.10008.5.1.4.1.1.66"
+
+
 @pytest.mark.parametrize(
-    ("kind", "modality"),
+    ("kind", "modality", "claimed"),
     [
-        ("1.2.840.10008.5.1.4.1.1.66", "MR"),  # raw data
-        ("1.2.840.10008.5.1.4.1.1.11.1", "PR"),  # presentation state
-        ("1.3.46.670589.11.0.0.12.4", "MR"),  # a vendor's own
+        (RAW_DATA, "MR", RAW_DATA),
+        (RAW_DATA, "MR", pydicom.uid.MRImageStorage),
+        (pydicom.uid.MRImageStorage, "MR", RAW_DATA),
+        ("1.2.840.10008.5.1.4.1.1.11.1", "PR", None),  # presentation state
+        ("1.3.46.670589.11.0.0.12.4", "MR", None),  # a vendor's own
     ],
 )
-def test_objects_that_are_no_images_are_passed_over(folder, kind, modality):
+def test_objects_that_are_no_images_are_passed_over(folder, kind, modality, claimed):
+    """Whether the meta header says so, too, or claims another kind."""
     files = dicom_files.write_series(folder, stored(), stack_affine())
     header = pydicom.dcmread(files[0])
-    header.Modality, header.SOPClassUID, header.file_meta.MediaStorageSOPClassUID = modality, kind, kind
+    header.Modality, header.SOPClassUID, header.file_meta.MediaStorageSOPClassUID = modality, kind, claimed or kind
     for name in ("PixelData", "Rows", "Columns"):
         delattr(header, name)
     header.save_as(folder / "raw")
     np.testing.assert_array_equal(dicom.read_series(folder).volume.array, stored())
+
+
+def test_image_whose_meta_header_claims_another_kind_is_a_slice(folder):
+    files = dicom_files.write_series(folder, stored(), stack_affine())
+    header = pydicom.dcmread(files[0])
+    header.file_meta.MediaStorageSOPClassUID = RAW_DATA
+    header.save_as(files[0])
+    np.testing.assert_array_equal(dicom.read_series(folder).volume.array, stored())
+
+
+def test_object_without_an_image_that_is_named_is_called_what_it_is(folder):
+    file = dicom_files.write_enhanced(folder / "file", stored(), stack_affine(), slopes=[1] * 5)
+    header = pydicom.dcmread(file)
+    header.SOPClassUID = RAW_DATA
+    del header.PixelData
+    header.save_as(file)
+    assert "holds no image (Raw Data Storage). Name the file of the image" in failure(file)
+
+
+def test_frame_of_reference_that_some_files_lack_is_no_difference(folder):
+    files = dicom_files.write_series(folder, stored(), stack_affine())
+    without(files[2], "FrameOfReferenceUID")
+    np.testing.assert_array_equal(dicom.read_series(folder).volume.array, stored())
+    rewrite(files[3], FrameOfReferenceUID="1.2.3.10")
+    assert "its frame of reference differs" in failure(folder)
 
 
 def test_file_of_several_frames_is_an_image_alone(folder):

@@ -124,6 +124,19 @@ def test_folder_and_files_in_it_are_one_image(tmp_path):
     assert inputs.find([files[2], tmp_path / "a", files[0]]) == {"a": tmp_path / "a"}
 
 
+def test_file_named_beside_its_folder_of_several_series_is_an_image(tmp_path):
+    """The folder fails by itself; it must not take away what was named plainly."""
+    *_, files = phantom_series(tmp_path / "a")
+    *_, others = phantom_series(tmp_path / "a" / "other")
+    for path in others:
+        header = pydicom.dcmread(path)
+        header.SeriesInstanceUID = "1.2.3.7"
+        header.save_as(path)
+    found = inputs.find([tmp_path / "a", files[1], files[2]])
+    assert list(found.values()) == [tmp_path / "a", files[1]]
+    assert inputs.read(found[files[1].name]).volume.array.shape == (5, 40, 44)
+
+
 def test_breath_holds_named_file_by_file_are_one_image(tmp_path):
     *_, files = phantom_series(tmp_path / "a")
     for number, path in enumerate(files):

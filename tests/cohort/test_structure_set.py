@@ -151,6 +151,19 @@ def test_structure_set_beside_its_series_is_no_image(folder):
     assert dicom.read_series(folder).volume.array.shape == SHAPE
 
 
+def test_malformed_identifier_is_referred_to_without_a_warning(folder):
+    """A warning would quote it. pytest makes each an error here."""
+
+    def change(index, header):
+        header.SOPInstanceUID = f"-{index}"
+
+    with pydicom.config.disable_value_validation():
+        stored = np.random.default_rng(0).integers(0, 999, SHAPE).astype(np.uint16)
+        dicom_files.write_series(folder, stored, MATRIX, change=change)
+    structure_set.write(folder.parent / "contours.dcm", heart(), COLOURS, dicom.read_series(folder))
+    assert b"-3" in (folder.parent / "contours.dcm").read_bytes()
+
+
 def test_series_without_an_identifier_is_refused(folder):
     def change(index, header):
         del header.FrameOfReferenceUID

@@ -39,6 +39,7 @@ class Executor:
     def __init__(self) -> None:
         self.sent: list[Job] = []
         self.errors: list[str] = []
+        self._failed_nodes = {"one"}
         self.next_seconds_between_status_checks = 0.0
 
     def run_job(self, job: Job) -> None:
@@ -123,6 +124,12 @@ def test_error_of_a_step_is_its_last_attempt(
     assert job.attempt > job.restart_times
     assert "not sent again" in caplog.text
     assert (executor.sent, len(executor.errors)) == ([], 1)
+
+
+def test_only_names_of_nodes_are_excluded_after_a_failure(executor: Executor) -> None:
+    for name in ("two", "None assigned"):
+        executor._failed_nodes.add(name)
+    assert executor._failed_nodes == {"one", "two"}
 
 
 def test_lost_log_is_left_to_the_attempts(executor: Executor, tmp_path: Path) -> None:

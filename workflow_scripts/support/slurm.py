@@ -34,6 +34,15 @@ def adapt(executor: Any) -> None:
         kept = plugin.get_min_job_age()
         _ask_young_jobs_often(executor, LONGEST_S if kept is None else min(LONGEST_S, kept / 2))
         _send_again_what_helps(executor)
+        executor._failed_nodes = NodeNames(executor._failed_nodes)
+
+
+class NodeNames(set[str]):
+    """Nodes to avoid. Of a job that waits to run again after a node's failure, sacct says "None assigned"."""
+
+    def add(self, name: str) -> None:
+        if " " not in name:
+            super().add(name)
 
 
 def interval(age_s: float, shortest_s: float, longest_s: float = LONGEST_S) -> float:
