@@ -27,7 +27,9 @@ if config["self_training"]:
         params:
             settings=prediction_settings(),
             least_confidence=config["self_training"]["least_confidence"],
-            fusion={key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "weight")} if WITNESSES else None,
+            fusion=(
+                {key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "weight")} if WITNESSES else None
+            ),
             patients=UNLABELLED,
             witnessed=WITNESSES,
             structures=STRUCTURES,
