@@ -32,8 +32,8 @@ DIRECTION_TOLERANCE = 1e-3
 LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 # pydicom's errors for files that are damaged, lack a part of an image, or are compressed without a decoder.
 UNREADABLE = (
-    *(pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, AttributeError, EOFError, IndexError),
-    *(KeyError, OSError, RuntimeError, TypeError, ValueError, struct.error),
+    *(pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, ArithmeticError, AttributeError, EOFError),
+    *(IndexError, KeyError, OSError, RuntimeError, TypeError, ValueError, struct.error),
 )
 EXPLICIT = pydicom.uid.ExplicitVRLittleEndian
 SEGMENTATION_SERIES_NUMBER = 9000

@@ -201,6 +201,7 @@ def test_dicom_with_damaged_bytes_is_read_or_refused(
     everywhere=st.booleans(),
     values=st.dictionaries(st.sampled_from(KEYWORDS), VALUES, min_size=1, max_size=3),
 )
+@example(kind="enhanced", everywhere=False, values={"NumberOfFrames": "1e400"})
 def test_dicom_with_other_values_is_read_or_refused(
     series: Path, kind: str, everywhere: bool, values: dict[str, str | None]
 ) -> None:
