@@ -191,7 +191,18 @@ def series_of(path: Path | str) -> str:
 
 
 def is_one_series(folder: Path | str) -> bool:
-    """Whether a folder stands for one series, as `read_series` expects it."""
+    """Tell whether a folder stands for one series, as `read_series` expects it.
+
+    Parameters
+    ----------
+    folder : Path or str
+        The folder.
+
+    Returns
+    -------
+    bool
+        False where its files are no series, or several.
+    """
     try:
         return bool(_series_files(Path(folder)))
     except InputError:
