@@ -18,7 +18,7 @@ PYTHONS := 3.11 3.12 3.13 3.14
 SOURCES := connection-pool medpy pydensecrf2
 SOURCES_3.14 := immutables pyjpegls
 
-.PHONY: demo status starter-model test check docs lock pythons audit clean
+.PHONY: demo status starter-model test test-clusters check docs lock pythons audit clean
 .DELETE_ON_ERROR:
 
 define WHICH_TORCH
@@ -44,6 +44,10 @@ starter-model: demo
 
 test: $(READY)
 	.venv/bin/python -m pytest -n $(WORKERS)
+
+# Slurm as large sites have it, with accounting and three nodes: needs slurmdbd and mariadb-server besides what tests need.
+test-clusters: $(READY)
+	CLUSTERS=1 .venv/bin/python -m pytest tests/workflow/test_clusters.py
 
 check: $(READY) docs
 	.venv/bin/ruff check

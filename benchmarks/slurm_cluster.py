@@ -1,7 +1,7 @@
 """A real Slurm on loopback: with free ports, without systemd, in a folder of its own.
 
 python slurm_cluster.py FOLDER KIND runs one until its standard input ends. A "node" is a single one without accounting.
-A "site" has three nodes, two of them with GPUs, a partition of four minutes, and accounting: jobs belong to an account
+A "site" has three nodes, two of them with GPUs, a partition of five minutes, and accounting: jobs belong to an account
 or are refused, and Slurm forgets them soon.
 """
 
@@ -22,7 +22,6 @@ from pathlib import Path
 
 DAEMONS = {"node": ["munged", "slurmctld", "slurmd"]}
 DAEMONS["site"] = [*DAEMONS["node"], "slurmdbd", "mariadbd"]
-GPUS = 4
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "workflow" / "config.yaml"
 
@@ -61,15 +60,15 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=500
 """
 KINDS = {
     "node": """
-NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=32 RealMemory=256000 Gres=gpu:{gpus}
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=32 RealMemory=256000 Gres=gpu:4
 AccountingStorageType=accounting_storage/none
 MinJobAge=3600
 """,
     "site": """
 NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=32 RealMemory=256000
-NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=32 RealMemory=256000 Gres=gpu:{gpus}
-NodeName=three NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=32 RealMemory=256000 Gres=gpu:{gpus}
-PartitionName=short Nodes=two,three MaxTime=4 DefMemPerCPU=500
+NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=32 RealMemory=256000 Gres=gpu:1
+NodeName=three NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=32 RealMemory=256000 Gres=gpu:1
+PartitionName=short Nodes=two,three MaxTime=5 DefMemPerCPU=500
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={ports[4]}
@@ -77,7 +76,14 @@ AccountingStoragePass={folder}/munge.socket
 AccountingStorageTRES=gres/gpu
 AccountingStorageEnforce=associations,limits,qos
 MinJobAge=4
-SlurmdTimeout=10
+SlurmdTimeout=60
+""",
+}
+DEVICES = {
+    "node": "Name=gpu File={folder}/devices/gpu[0-3]\n",
+    "site": """
+NodeName=two Name=gpu File={folder}/devices/gpu0
+NodeName=three Name=gpu File={folder}/devices/gpu1
 """,
 }
 ACCOUNTING = """
@@ -133,21 +139,22 @@ def _daemons(folder: Path, kind: str) -> Iterator[dict[str, str]]:
     for name in ("state", "devices", "bin"):
         (folder / name).mkdir(parents=True)
     folder.chmod(0o755)  # munged insists on it
-    for number in range(GPUS):  # /dev/null under other names
+    for number in range(4):  # /dev/null under other names
         os.mknod(folder / "devices" / f"gpu{number}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    (folder / "gres.conf").write_text(f"Name=gpu File={folder}/devices/gpu[0-{GPUS - 1}]\n")
+    (folder / "gres.conf").write_text(DEVICES[kind].format(folder=folder))
     (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
     ports = _free_ports(6)
     settings = CONFIGURATION + KINDS[kind]
     nodes = re.findall(r"^NodeName=(\w+)", settings, re.MULTILINE)
-    (folder / "slurm.conf").write_text(settings.format(host=host, ports=ports, folder=folder, gpus=GPUS))
+    (folder / "slurm.conf").write_text(settings.format(host=host, ports=ports, folder=folder))
     key = folder / "munge.key"
     key.touch(mode=0o600)
     key.write_bytes(os.urandom(128))
-    # The plugin clears SLURM_* before it calls srun.
-    wrapper = folder / "bin" / "srun"
-    wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
-    wrapper.chmod(0o755)
+    # The plugin clears SLURM_* before it calls srun, and all other commands where it runs in an allocation.
+    for name in ("sacct", "sacctmgr", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun", "sshare"):
+        wrapper = folder / "bin" / name
+        wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n')
+        wrapper.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
     environment |= {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": f"{folder}/bin:{os.environ['PATH']}"}
 
@@ -273,7 +280,7 @@ class Slurm:
         """The records of the jobs that worked in a folder, oldest first; `rule` is the rule's or group's name."""
         lines = self.run(["scontrol", "show", "job", "--oneliner"]).stdout.splitlines()
         jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
-        mine = [job | _rule_and_wildcards(job) for job in jobs if Path(job["StdOut"]).is_relative_to(folder)]
+        mine = [job | _rule_and_wildcards(job) for job in jobs if Path(job.get("StdOut", "")).is_relative_to(folder)]
         return sorted(mine, key=lambda job: int(job["JobId"]))
 
 

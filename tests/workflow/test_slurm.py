@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 import slurm_cluster
 from calls import ROOT, snakemake
 from slurm_cluster import Slurm, command
+from slurm_trainings import log_of, signal_training, training_job, wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -129,37 +130,6 @@ def test_slurm_stops_with_a_killed_process(tmp_path: Path) -> None:
     while alive := [pid for pid in daemons if Path(f"/proc/{pid}").exists()]:
         assert time.monotonic() < until, alive
         time.sleep(0.2)
-
-
-def training_job(slurm: Slurm, folder: Path, seed: int, snakemake: subprocess.Popen[bytes]) -> str:
-    """The job of a seed's training, once it has reported progress."""
-    wait_until(lambda: re.search(r"unet_pretrained: \d+/", log_of(folder, seed)), snakemake)
-    return next(job["JobId"] for job in slurm.jobs(folder) if job["wildcards"] == str(seed))
-
-
-def wait_until(condition: Callable[[], object], snakemake: subprocess.Popen[bytes]) -> None:
-    """Wait for what a running Snakemake brings about."""
-    while not condition():
-        assert snakemake.poll() is None, "ended too early"
-        time.sleep(0.2)
-
-
-def log_of(folder: Path, seed: int) -> str:
-    """What Slurm kept of a seed's training, all attempts."""
-    files = sorted((folder / "results" / "logs" / "slurm" / "rule_pretrain_unet" / str(seed)).glob("*.log"))
-    return "".join(file.read_text() for file in files)
-
-
-def signal_training(job: str, number: signal.Signals) -> None:
-    """Send a signal to the process that trains in a job."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if "train_segmentation" in (process / "cmdline").read_text():
-                environment = (process / "environ").read_text().split("\0")
-                if f"SLURM_JOB_ID={job}" in environment:
-                    os.kill(int(process.name), number)
-        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
-            pass
 
 
 @pytest.fixture(scope="module")
