@@ -72,7 +72,7 @@ def tree(tmp_path, monkeypatch):
 
 def hashes():
     """The fingerprints of both scripts, as a new process would compute them."""
-    for function in (fingerprints.code, fingerprints._imports, fingerprints._normalised):
+    for function in (fingerprints.code, fingerprints._module):
         function.cache_clear()
     return fingerprints.code("train.py"), fingerprints.code("evaluate.py")
 
@@ -80,7 +80,7 @@ def hashes():
 @pytest.fixture(autouse=True)
 def forget():
     yield
-    for function in (fingerprints.code, fingerprints._imports, fingerprints._normalised):
+    for function in (fingerprints.code, fingerprints._module):
         function.cache_clear()
 
 
@@ -208,7 +208,7 @@ def test_every_import_is_one_that_is_followed(path):
         names |= {f"{folder}.{name.split(' as ')[0].strip()}" for name in found.strip("()").rstrip(",\n").split(",")}
     files = {LIBRARY.joinpath(*name.split(".")).with_suffix(".py") for name in names}
     assert all(file.exists() for file in files)
-    assert files == set(fingerprints._imports(path))
+    assert files == set(fingerprints._module(path).imports)
 
 
 def test_packages_hold_no_code_but_the_way_to_load_a_model():
