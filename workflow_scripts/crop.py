@@ -6,9 +6,11 @@ from pathlib import Path
 
 from cardioseg.cohort import orientation
 from cardioseg.core import volumes
-from cardioseg.preprocessing import localisation, resampling
+from cardioseg.preprocessing import cropping, localisation, resampling
 from support.computing import compute
 from support.job import job, naming
+
+MOST_LEFT_OUT = 0.02  # of the labelled voxels
 
 with job(snakemake):
     given, made, params = snakemake.input, snakemake.output, snakemake.params
@@ -35,15 +37,16 @@ with job(snakemake):
             volume = volumes.as_stored(resampling.to_common_pixels(turn.apply(raw), params.resampling))
             location, cropped = localisation.crop_heart(volume, localiser, params.localisation, params.cropping, device)
         better = orientation.overruled(orientation.AS_STORED, volume, likeness)
-        doubt = f"the localiser knows a heart in it much better when it is {better}" if better else ""
-        if doubt:
+        doubts = [f"the localiser knows a heart in it much better when it is {better}"] if better else []
+        if labels:
+            drawn, grid = volumes.read_labels(labels, params.codes, raw), volumes.as_stored(cropped)
+            volumes.write(labels_path, resampling.labels_on_grid(drawn, grid, params.classes), grid.affine)
+            if (share := cropping.left_out(drawn, grid)) > MOST_LEFT_OUT:
+                doubts.append(f"the crop leaves out {share:.0%} of its labelled voxels")
+        for doubt in doubts:
             logging.warning("%s: %s", path, doubt)
         if not location.found:
             logging.warning("%s: no structures found; the crop is centred on the image", path)
         volumes.write(resampled_path, volume.array, volume.affine)
-        Path(location_path).write_text(json.dumps(asdict(location) | {"doubt": doubt}), "utf-8")
+        Path(location_path).write_text(json.dumps(asdict(location) | {"doubt": "; ".join(doubts)}), "utf-8")
         volumes.write(image_path, cropped.array, cropped.affine)
-        if labels:
-            grid = volumes.as_stored(cropped)
-            on_grid = resampling.read_labels_on_grid(labels, path, grid, params.codes)
-            volumes.write(labels_path, on_grid, grid.affine)

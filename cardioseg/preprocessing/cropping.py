@@ -100,3 +100,27 @@ def normalise(volume: Volume, inside: np.ndarray, percentiles: tuple[float, floa
         )
     array = np.clip(2 * (volume.array - low) / (high - low) - 1, -1, 1).astype(np.float32)
     return Volume(np.where(inside, array, np.float32(-1)), volume.affine)
+
+
+def left_out(labels: Volume, crop: Volume) -> float:
+    """Measure how much of an image's labels its crop leaves out.
+
+    Parameters
+    ----------
+    labels : Volume, shape (z, y, x)
+        The labels, 0 in the background.
+    crop : Volume, shape (z, size, size)
+        The crop.
+
+    Returns
+    -------
+    float
+        The share of the labelled voxels whose centres lie beside the crop in-plane; 0 without labels.
+    """
+    voxels = np.argwhere(labels.array > 0)[:, ::-1]
+    if not len(voxels):
+        return 0.0
+    to_crop = np.linalg.inv(crop.affine) @ labels.affine
+    place = (voxels @ to_crop[:3, :3].T + to_crop[:3, 3])[:, :2]
+    size = np.array(crop.array.shape[:0:-1])
+    return float(np.mean(np.any((place < -0.5) | (place > size - 0.5), axis=1)))

@@ -42,3 +42,20 @@ def test_crop_of_nothing_but_air():
     array[:, 60:] = 100
     with pytest.raises(InputError, match="constant"):
         cropping.crop_and_normalise(Volume(array, AFFINE), (20, 20), SETTINGS)
+
+
+def test_share_of_the_labels_beside_the_crop():
+    labels = np.zeros((2, 80, 90), np.uint8)
+    labels[1, 20:60, 10:70] = 2
+    fine = Volume(labels, np.diag([0.625, 0.625, 8.0, 1.0]))
+    image = Volume(np.zeros((2, 40, 45), np.float32), np.diag([1.25, 1.25, 8.0, 1.0]))
+    assert cropping.left_out(fine, cropping.crop(image, (26, 20), 32, 0)) == 0
+    # This crop begins at column 8 and row 14, half a pixel before their centres: at column 15 and row 27 of the labels.
+    # It loses 5 of the 60 labelled columns and 7 of the 40 labelled rows.
+    share = cropping.left_out(fine, cropping.crop(image, (30, 24), 32, 0))
+    assert share == pytest.approx(1 - (55 / 60) * (33 / 40))
+
+
+def test_no_labels_are_left_out_where_there_are_none():
+    image = Volume(np.zeros((2, 40, 40), np.float32), AFFINE)
+    assert cropping.left_out(image, cropping.crop(image, (0, 0), 32, 0)) == 0
