@@ -152,7 +152,15 @@ class Layers:
         return part
 
     def add(self, tissue: str, part: Floats) -> None:
-        """Add a part (ny, nx) to a tissue's fraction; what is still free stays as it is."""
+        """Add a part to a tissue's fraction; what is still free stays as it is.
+
+        Parameters
+        ----------
+        tissue : str
+            The tissue.
+        part : ndarray, shape (ny, nx)
+            The fraction of each pixel to add.
+        """
         if tissue in self.fractions:
             self.fractions[tissue] += part
         else:

@@ -217,7 +217,18 @@ def draw_late_enhancement_signals(rng: np.random.Generator, slices: int) -> list
 
 
 def draw_t2_prepared_signals(rng: np.random.Generator) -> dict[str, float]:
-    """Draw a T2-prepared protocol and a patient's tissues, see `draw_bssfp_signals`."""
+    """Draw a T2-prepared protocol and a patient's tissues, see `draw_bssfp_signals`.
+
+    Parameters
+    ----------
+    rng : Generator
+        What the draws come from.
+
+    Returns
+    -------
+    dict of str to float
+        Signals of the tissues relative to blood, by name.
+    """
     sequence = {"preparation_time": rng.uniform(45, 60), "repetition_time": rng.uniform(1500, 2800)}
     t2 = {name: tissue.t2 * rng.normal(1, 0.08) for name, tissue in TISSUES.items()}
     # Oedema, where the scar is and around it: a third above the healthy myocardium (Giri et al., J Cardiovasc Magn
