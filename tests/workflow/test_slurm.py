@@ -64,16 +64,17 @@ def test_every_job_asks_for_what_it_needs(finished: Path, slurm: Slurm) -> None:
 
 
 def test_patients_are_sent_together(finished: Path, slurm: Slurm) -> None:
+    # Three volumes are drawn. Three are cropped beside those with labels, which are one job.
+    expected = {"drawing": 3, "cropping": 4, "inference": 4}
     # A group is named by itself and its rules.
-    groups = [job for job in slurm.jobs(finished) if job["rule"].startswith(("drawing", "cropping", "inference"))]
-    assert len(groups) == 3
-    for job in groups:
+    groups = [(name, job) for job in slurm.jobs(finished) for name in expected if job["rule"].startswith(name)]
+    assert sorted(name for name, _ in groups) == sorted(expected)
+    for name, job in groups:
         processors, memory_mb = int(job["NumCPUs"]), int(job["MinMemoryNode"].removesuffix("M"))
-        # Three volumes are drawn, and three cropped.
-        assert processors == 4 if job["rule"].startswith("inference") else processors == 3
+        assert processors == expected[name]
         # Predictions need more than what runs beside them.
         least = processors * 1500
-        assert least < memory_mb <= 4 * 4000 if job["rule"].startswith("inference") else memory_mb == least
+        assert least < memory_mb <= 4 * 4000 if name == "inference" else memory_mb == least
 
 
 def test_a_second_call_submits_nothing(finished: Path, slurm: Slurm) -> None:
