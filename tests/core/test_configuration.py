@@ -45,12 +45,17 @@ def failure(config):
     return message
 
 
+ON_TOP_OF_THE_RECIPE = ("demo/mscmrseg_quick.yaml", "demo/emidec.yaml", "demo/myops.yaml")
+
+
 @pytest.mark.parametrize(
     "path",
     ["config.yaml", "tests/workflow/config.yaml", *(f"demo/{path.name}" for path in sorted(ROOT.glob("demo/*.yaml")))],
 )
 def test_configurations_of_the_project_are_valid(path):
-    configuration.check(overlaid(PAPER, yaml.safe_load((ROOT / path).read_text())))
+    overlay = yaml.safe_load((ROOT / path).read_text())
+    recipe = yaml.safe_load((ROOT / "demo/mscmrseg.yaml").read_text())
+    configuration.check(overlaid(overlaid(PAPER, recipe) if path in ON_TOP_OF_THE_RECIPE else PAPER, overlay))
 
 
 @pytest.mark.parametrize(
