@@ -8,12 +8,12 @@ with job(snakemake):
     given, params, structures = snakemake.input, snakemake.params, snakemake.params.structures
     probabilities, raw = volumes.read(given.probabilities), volumes.read_image(given.raw)
     witness = volumes.read_labels(given.labels, structures, raw)
-    fused, agreement = fusion.fuse(probabilities, witness, params.fusion)
-    least = params.fusion["least_agreement"]
-    told = logging.warning if agreement < least else logging.info
-    told("Dice between registered labels and networks: %.3f; labels count from %s on", agreement, least)
-    volumes.write(snakemake.output.probabilities, fused, probabilities.affine)
+    fused = fusion.fuse(probabilities, witness, params.fusion)
+    logging.info("Dice between registered labels and networks: %.3f", fused.agreement)
+    if not fused.heard:
+        logging.warning("the registered labels agree too little with the networks, and are left out")
+    grid = volumes.Volume(fused.probabilities, probabilities.affine)
+    volumes.write(snakemake.output.probabilities, grid.array, grid.affine)
     settings = postprocessing.Settings.of(params.postprocessing, list(structures))
-    grid = volumes.Volume(fused, probabilities.affine)
     labels = postprocessing.postprocess(grid, volumes.read(given.image), raw, settings, ["both"])["both"]
     volumes.write_labels_like(snakemake.output.mask, labels, structures, given.raw)

@@ -28,7 +28,10 @@ with job(snakemake):
         if patient in witnesses:
             path, raw = witnesses[patient]
             witness = volumes.read_labels(path, structures, volumes.read_image(raw))
-            seen = volumes.Volume(fusion.fuse(seen, witness, parameters.fusion)[0], image.affine)
+            fused = fusion.fuse(seen, witness, parameters.fusion)
+            if not fused.heard:
+                logging.warning("%s: registered labels with a Dice of %.3f are left out", patient, fused.agreement)
+            seen = volumes.Volume(fused.probabilities, image.affine)
         labels, trust = pseudo_labels.of(seen.array, parameters.least_confidence)
         volumes.write(labels_path, labels, image.affine)
         volumes.write(trust_path, trust, image.affine)

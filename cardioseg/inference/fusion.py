@@ -1,7 +1,7 @@
 """A patient's other examination as a second witness: its labels, registered, beside the networks' probabilities."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -75,7 +75,26 @@ def carry(
     return Volume(carried[stage], target.affine)
 
 
-def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) -> tuple[np.ndarray, float]:
+class Fused(NamedTuple):
+    """A network's probabilities beside which registered labels were heard, or not.
+
+    Attributes
+    ----------
+    probabilities : ndarray of float32, shape (classes, z, y, x)
+        Probabilities on the network's grid, which sum to 1 over the classes.
+    agreement : float
+        Dice between the labels and the network's most probable classes in the slices that the labels reach, mean over
+        the structures.
+    heard : bool
+        Whether the labels count; otherwise the probabilities are the network's own.
+    """
+
+    probabilities: np.ndarray
+    agreement: float
+    heard: bool
+
+
+def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) -> Fused:
     """Average a network's probabilities with registered labels, which are blurred because registration is not exact.
 
     Where the two agree too little, registration has probably failed, and the probabilities stay as they are.
@@ -93,11 +112,8 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
 
     Returns
     -------
-    fused : ndarray of float32, shape (classes, z, y, x)
-        Probabilities on the grid of `probabilities`, which sum to 1 over the classes.
-    agreement : float
-        Dice between the labels and the most probable classes in the slices that the labels reach, mean over the
-        structures. The labels are left out if it is below `least_agreement`.
+    Fused
+        The probabilities, and whether the labels count: not if they agree less than `least_agreement`.
 
     Raises
     ------
@@ -110,13 +126,13 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
     reached = np.any(witness.array > 0, axis=(1, 2))
     agreement = _agreement(structures[:, reached] > 0.5, probabilities.array[:, reached].argmax(axis=0))
     if agreement < settings["least_agreement"]:
-        return probabilities.array, agreement
+        return Fused(probabilities.array, agreement, heard=False)
     blur = [settings["blur_mm"] / size for size in probabilities.spacing[-2:]]
     structures = ndimage.gaussian_filter(structures, (0, 0, *blur))
     seen = np.concatenate([1 - structures.sum(axis=0, keepdims=True), structures])
     weight = settings["weight"] * reached.reshape(1, -1, 1, 1)
     fused: np.ndarray = ((1 - weight) * probabilities.array + weight * seen).astype(np.float32)
-    return fused, agreement
+    return Fused(fused, agreement, heard=True)
 
 
 def _agreement(masks: np.ndarray, labels: np.ndarray) -> float:

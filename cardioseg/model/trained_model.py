@@ -356,10 +356,9 @@ def _with_source(
         )
     except InputError as error:
         return probabilities, Witness(float("nan"), str(error))
-    fused, agreement = fusion.fuse(probabilities, carried, settings["fusion"])
-    if agreement < settings["fusion"]["least_agreement"]:
-        return probabilities, Witness(agreement, f"it disagrees (Dice {agreement:.2f} with the ensemble alone)")
-    return Volume(fused, probabilities.affine), Witness(agreement)
+    fused = fusion.fuse(probabilities, carried, settings["fusion"])
+    disagrees = f"it disagrees (Dice {fused.agreement:.2f} with the ensemble alone): of this patient?"
+    return Volume(fused.probabilities, probabilities.affine), Witness(fused.agreement, "" if fused.heard else disagrees)
 
 
 def _orient(image: Volume, resampled: Volume, model: TrainedModel, device: torch.device) -> orientation.Decision:

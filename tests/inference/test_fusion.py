@@ -26,7 +26,7 @@ def witness(shape=(3, 12, 14), affine=AFFINE):
 
 def test_sharp_labels_count_by_their_weight():
     networks, labels = probabilities(), witness()
-    fused, _ = fuse(networks, labels, SHARP)
+    fused, *_ = fuse(networks, labels, SHARP)
     sure = (labels.array[None] == np.arange(3).reshape(-1, 1, 1, 1)).astype(float)
     np.testing.assert_allclose(fused[:, :2], (0.75 * networks.array + 0.25 * sure)[:, :2], atol=1e-6)
 
@@ -38,7 +38,7 @@ def test_slices_without_source_labels_keep_the_networks_probabilities():
 
 @given(st.floats(0, 1), st.floats(0, 6), st.integers(0, 100))
 def test_fused_probabilities_sum_to_1(weight, blur_mm, seed):
-    fused, _ = fuse(probabilities(seed), witness(), SHARP | {"weight": weight, "blur_mm": blur_mm})
+    fused, *_ = fuse(probabilities(seed), witness(), SHARP | {"weight": weight, "blur_mm": blur_mm})
     assert fused.dtype == np.float32 and fused.min() >= -1e-6
     np.testing.assert_allclose(fused.sum(axis=0), 1, atol=1e-5)
 
@@ -47,7 +47,7 @@ def test_the_blur_is_in_mm_and_within_slices():
     labels = Volume(np.zeros((3, 41, 41), np.uint8), AFFINE)
     labels.array[1, :, 20:] = 1
     labels.array[0, 0, 0] = 1
-    fused, _ = fuse(probabilities(shape=(3, 41, 41)), labels, SHARP | {"weight": 1, "blur_mm": 3})
+    fused, *_ = fuse(probabilities(shape=(3, 41, 41)), labels, SHARP | {"weight": 1, "blur_mm": 3})
     # A step blurred by 3 mm, which are two pixels: half a pixel inside of it, and two and a half.
     np.testing.assert_allclose(fused[1, 1, 20, [20, 22]], [0.5987, 0.8944], atol=0.01)
     assert fused[1, 0, 20].max() == 0
@@ -69,12 +69,13 @@ def test_labels_that_agree_too_little_are_left_out():
     sure[2, 1:, 8:10, 4:8] = 1  # structure 2 as labelled, and where the labels do not reach
     sure[0] = 1 - sure.sum(axis=0)
     networks = Volume(sure, AFFINE)
-    fused, agreement = fuse(networks, witness(), SHARP | {"least_agreement": 0.76})
+    fused, agreement, heard = fuse(networks, witness(), SHARP | {"least_agreement": 0.76})
     assert agreement == pytest.approx((0.5 + 1) / 2)
+    assert not heard
     np.testing.assert_array_equal(fused, sure)
-    heard, same = fuse(networks, witness(), SHARP | {"least_agreement": 0.74})
-    assert same == agreement
-    assert not np.array_equal(heard, sure)
+    fused, same, heard = fuse(networks, witness(), SHARP | {"least_agreement": 0.74})
+    assert (same, heard) == (agreement, True)
+    assert not np.array_equal(fused, sure)
 
 
 def test_predicted_labels_are_the_means_most_probable_in_one_piece():

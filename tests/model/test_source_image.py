@@ -127,7 +127,8 @@ def test_source_image_that_disagrees_is_left_aside(model, images, alone):
         model, settings=model.settings | {"fusion": model.settings["fusion"] | {"least_agreement": 1}}
     )
     found = trained_model.segment(images[0], strict, CPU, images[1])
-    assert found.witness.unused == f"it disagrees (Dice {found.witness.agreement:.2f} with the ensemble alone)"
+    dice = f"Dice {found.witness.agreement:.2f} with the ensemble alone"
+    assert found.witness.unused == f"it disagrees ({dice}): of this patient?"
     np.testing.assert_array_equal(found.labels, alone.labels)
 
 

@@ -1,6 +1,7 @@
 """The workflow itself, run for real at the smallest size."""
 
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -263,6 +264,15 @@ def test_cohort_is_reported(run: Path) -> None:
     assert table.loc[alone, "located"].item() == "not needed"
     assert set(table.loc[~alone, "located"]) <= {"yes", "no"}
     assert not (run / "results" / "located" / "bSSFP" / "1.json").exists()
+
+
+def test_crop_that_leaves_out_labels_is_in_doubt(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    finished = snakemake(folder, "results/cropped/bSSFP/6.nii.gz", overlay="cropping: {size: 32}")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    doubt = json.loads((folder / "results" / "located" / "bSSFP" / "6.json").read_text())["doubt"]
+    assert re.search(r"the crop leaves out \d+% of its labelled voxels$", doubt)
+    assert doubt in (folder / "results" / "logs" / "crop_labelled.log").read_text()
 
 
 def test_provenance_is_recorded(run: Path) -> None:
