@@ -107,13 +107,15 @@ def widest_gap(angles: np.ndarray) -> tuple[float, float]:
 
     Parameters
     ----------
-    angles : ndarray, shape (n,)
+    angles : ndarray of shape (n,)
         The directions in radians.
 
     Returns
     -------
-    start, width : float
-        Where the gap begins, and its width, in radians.
+    start : float
+        Where the gap begins, in radians.
+    width : float
+        Its width in radians.
     """
     ordered = np.sort(angles)
     gaps = np.diff(ordered, append=ordered[0] + 2 * np.pi)

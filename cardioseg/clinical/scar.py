@@ -243,7 +243,7 @@ def find_remote(image: np.ndarray, wall: Ring) -> Remote:
 
     Parameters
     ----------
-    image : ndarray, shape (z, y, x)
+    image : ndarray of shape (z, y, x)
         Intensities.
     wall : Ring
         The myocardium in polar coordinates.

@@ -123,8 +123,10 @@ def sector(number: int) -> tuple[int, int]:
 
     Returns
     -------
-    start, end : int
-        In degrees from the middle of the septum towards the anterior wall.
+    start : int
+        Where it begins, in degrees from the middle of the septum towards the anterior wall.
+    end : int
+        Where it ends, likewise.
     """
     if number == APEX:
         return -180, 180

@@ -82,7 +82,7 @@ class Series:
 
     Attributes
     ----------
-    volume : Volume, shape (z, y, x)
+    volume : Volume of shape (z, y, x)
         The images as one stack.
     sources : tuple of Dataset
         One header per file, with identifiers, patient, study and geometry only.
@@ -104,11 +104,11 @@ class _Frame:
 
     Attributes
     ----------
-    position : ndarray, shape (3,)
+    position : ndarray of shape (3,)
         Centre of the first pixel in mm, LPS.
-    directions : ndarray, shape (2, 3)
+    directions : ndarray of shape (2, 3)
         Directions of the rows and of the columns, LPS.
-    spacing : ndarray, shape (2,)
+    spacing : ndarray of shape (2,)
         Distance between rows and between columns in mm.
     part : str
         See `_part`.

@@ -52,7 +52,7 @@ class Turn:
 
         Parameters
         ----------
-        volume : Volume, shape (..., y, x)
+        volume : Volume of shape (..., y, x)
             The image.
 
         Returns
@@ -91,12 +91,12 @@ def directions(affine: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    affine : ndarray, shape (4, 4)
+    affine : ndarray of shape (4, 4)
         From the index (x, y, z) to scanner coordinates in mm.
 
     Returns
     -------
-    ndarray, shape (2, 3)
+    ndarray of shape (2, 3)
         The unit vectors of x and of y.
     """
     columns = affine[:3, :2]
@@ -135,9 +135,9 @@ def nearest(affine: np.ndarray, wanted: np.ndarray) -> Turn:
 
     Parameters
     ----------
-    affine : ndarray, shape (4, 4)
+    affine : ndarray of shape (4, 4)
         The image's affine.
-    wanted : ndarray, shape (2, 3)
+    wanted : ndarray of shape (2, 3)
         The directions to come near to, see `directions`.
 
     Returns
@@ -214,7 +214,7 @@ def overruled(told: Turn, image: Volume, likeness: Callable[[Volume], float]) ->
     ----------
     told : Turn
         The turn by the header.
-    image : Volume, shape (z, y, x)
+    image : Volume of shape (z, y, x)
         As for `decide`.
     likeness : callable
         As for `decide`.

@@ -109,7 +109,7 @@ def outlines(mask: np.ndarray) -> Iterator[np.ndarray]:
 
     Yields
     ------
-    ndarray, shape (n, 2)
+    ndarray of shape (n, 2)
         The corners (x, y) in pixels, of a polygon that is closed from the last to the first.
     """
     generator = contourpy.contour_generator(z=np.pad(mask, 1).astype(float), fill_type="OuterOffset")

@@ -126,7 +126,7 @@ def label_codes(configuration: Mapping[str, Any], role: str) -> dict[str, list[i
     ----------
     configuration : mapping
         All sections, or at least `cohort`.
-    role : {'source', 'target'}
+    role : one of 'source', 'target'
         The modality.
 
     Returns
@@ -151,7 +151,7 @@ def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any]
     ----------
     configuration : mapping
         All sections.
-    section : {'localisation', 'segmentation'}
+    section : one of 'localisation', 'segmentation'
         The section.
 
     Returns

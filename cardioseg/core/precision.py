@@ -16,7 +16,7 @@ def products(precision: str) -> Iterator[None]:
 
     Parameters
     ----------
-    precision : {'float32', 'tf32', 'bfloat16'}
+    precision : one of 'float32', 'tf32', 'bfloat16'
         The precision of products.
 
     Yields
@@ -44,7 +44,7 @@ def forward_pass(precision: str, device: torch.device) -> torch.autocast:
 
     Parameters
     ----------
-    precision : {'float32', 'tf32', 'bfloat16'}
+    precision : one of 'float32', 'tf32', 'bfloat16'
         The precision of products.
     device : torch.device
         Where the networks compute.
@@ -74,12 +74,12 @@ def at_least_float32(numbers: Tensor) -> Tensor:
 
     Parameters
     ----------
-    numbers : Tensor, shape (...)
+    numbers : Tensor of shape (...)
         Numbers of any precision.
 
     Returns
     -------
-    Tensor, shape (...)
+    Tensor of shape (...)
         The same numbers.
     """
     return numbers.to(torch.promote_types(numbers.dtype, torch.float32))

@@ -82,9 +82,9 @@ class Volume:
 
     Attributes
     ----------
-    array : ndarray, shape (z, y, x) or (channels, z, y, x)
+    array : ndarray of shape (z, y, x) or (channels, z, y, x)
         The voxels.
-    affine : ndarray, shape (4, 4)
+    affine : ndarray of shape (4, 4)
         From the index (x, y, z) to scanner coordinates in mm.
     notes : tuple of str
         What is odd about the file it was read from, but usable.
@@ -252,7 +252,7 @@ def stored_affine(path: Path | str) -> np.ndarray | None:
 
     Returns
     -------
-    ndarray, shape (4, 4), or None
+    ndarray of shape (4, 4), or None
         From the index (x, y, z; slices last) to scanner coordinates in mm; None if neither sform nor qform is set.
     """
     image = _open(Path(path))
@@ -305,9 +305,9 @@ def write(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
     ----------
     path : Path or str
         A name that ends in .nii or .nii.gz.
-    array : ndarray, shape (z, y, x) or (channels, z, y, x)
+    array : ndarray of shape (z, y, x) or (channels, z, y, x)
         The voxels.
-    affine : ndarray, shape (4, 4)
+    affine : ndarray of shape (4, 4)
         From the index (x, y, z) to scanner coordinates in mm.
     """
     image = nib.nifti1.Nifti1Image(np.ascontiguousarray(array.T), affine)
@@ -367,7 +367,7 @@ def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> Non
     ----------
     path : Path or str
         The file to write.
-    array : ndarray, shape (z, y, x)
+    array : ndarray of shape (z, y, x)
         The voxels.
     original : Path or str
         The file whose grid is taken.
@@ -399,7 +399,7 @@ def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float,
     ----------
     path : Path
         The file to name in the error.
-    array : ndarray, shape (z, y, x)
+    array : ndarray of shape (z, y, x)
         The image.
     spacing : tuple of float
         Voxel size in mm, (z, y, x).

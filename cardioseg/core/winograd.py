@@ -32,7 +32,7 @@ class Convolution(nn.Conv2d):
         Numbers of channels.
     bias : bool
         Whether a bias is added.
-    padding_mode : {'zeros', 'reflect'}
+    padding_mode : one of 'zeros', 'reflect'
         What lies beyond the image's edge.
     """
 
@@ -54,9 +54,9 @@ def is_faster(features: Tensor, weight: Tensor) -> bool:
 
     Parameters
     ----------
-    features : Tensor, shape (n, inputs, y, x)
+    features : Tensor of shape (n, inputs, y, x)
         Features without padding.
-    weight : Tensor, shape (outputs, inputs, 3, 3)
+    weight : Tensor of shape (outputs, inputs, 3, 3)
         The kernels.
 
     Returns

@@ -53,8 +53,10 @@ def limits(patients: pd.Series, differences: pd.Series) -> tuple[float, float]:
 
     Returns
     -------
-    bias, sd : float
-        In the unit of the differences; sd is NaN for a single patient.
+    bias : float
+        Mean over the patients, in the unit of the differences.
+    sd : float
+        Standard deviation of a single mask, in the same unit; NaN for a single patient.
 
     References
     ----------

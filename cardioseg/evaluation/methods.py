@@ -232,8 +232,10 @@ def of_folder(folder: str) -> tuple[str, str]:
 
     Returns
     -------
-    name, seed : str
-        The name and the seed.
+    name : str
+        The method's name.
+    seed : str
+        The seed.
     """
     name, _, seed = folder.partition("/seed")
     return name, seed

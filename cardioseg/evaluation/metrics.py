@@ -69,7 +69,7 @@ class Surfaces:
 
     Attributes
     ----------
-    prediction_mm, truth_mm : ndarray, shape (n,) and (m,)
+    prediction_mm, truth_mm : ndarray of shape (n,) and (m,)
         The distance in mm of each border voxel of one mask to the nearest one of the other. Empty if a mask is empty.
     prediction_slices, truth_slices : ndarray of int, shape (n,) and (m,)
         The slices that these voxels lie in.

@@ -18,7 +18,7 @@ def wilcoxon(differences: np.ndarray) -> float:
 
     Parameters
     ----------
-    differences : ndarray, shape (n,)
+    differences : ndarray of shape (n,)
         Paired differences.
 
     Returns
@@ -47,7 +47,7 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (n,)
+    ndarray of shape (n,)
         The corrected values; NaN stays NaN.
 
     References

@@ -13,7 +13,7 @@ def figure(image: Volume, labels: np.ndarray, scar: np.ndarray, title: str) -> F
 
     Parameters
     ----------
-    image : Volume, shape (z, y, x)
+    image : Volume of shape (z, y, x)
         The image.
     labels : ndarray of int, shape (z, y, x)
         The mask of the heart.

@@ -23,7 +23,7 @@ def figure(
 
     Parameters
     ----------
-    image : Volume, shape (z, y, x)
+    image : Volume of shape (z, y, x)
         The image.
     labels : ndarray of int, shape (z, y, x)
         The labels.
@@ -63,14 +63,14 @@ def mosaic(slices: np.ndarray, fill: float) -> np.ndarray:
 
     Parameters
     ----------
-    slices : ndarray, shape (z, y, x)
+    slices : ndarray of shape (z, y, x)
         The slices.
     fill : float
         The value between the slices.
 
     Returns
     -------
-    ndarray, shape (y, x)
+    ndarray of shape (y, x)
         One picture.
     """
     rows = -(-len(slices) // COLUMNS)

@@ -85,8 +85,8 @@ def rgb(structure: int) -> tuple[int, int, int]:
 
     Returns
     -------
-    red, green, blue : int
-        From 0 to 255.
+    tuple of int
+        Red, green and blue, from 0 to 255.
     """
     red, green, blue = (round(255 * part) for part in to_rgb(colour(structure)))
     return red, green, blue
@@ -108,7 +108,7 @@ def levels(labels: np.ndarray, count: int) -> list[int]:
 
     Parameters
     ----------
-    labels : ndarray, shape (z, y, x)
+    labels : ndarray of shape (z, y, x)
         Labels. The apex is the end where they are smaller. Without any label the whole stack is used.
     count : int
         The number of slices wanted.
@@ -148,7 +148,7 @@ def window(labels: np.ndarray, spacing: tuple[float, float, float]) -> tuple[sli
 
     Parameters
     ----------
-    labels : ndarray, shape (z, y, x)
+    labels : ndarray of shape (z, y, x)
         The labels.
     spacing : tuple of float
         Voxel size in mm, (z, y, x).
@@ -182,8 +182,10 @@ def limits(image: np.ndarray) -> tuple[float, float]:
 
     Returns
     -------
-    low, high : float
-        The 1st and the 99.5th percentile.
+    low : float
+        The 1st percentile.
+    high : float
+        The 99.5th percentile.
     """
     low, high = np.percentile(image, [1, 99.5])
     return float(low), float(high)
@@ -196,7 +198,7 @@ def show(axis: Axes, image: Volume, z: int, where: tuple[slice, slice], grey: tu
     ----------
     axis : Axes
         Where to draw.
-    image : Volume, shape (z, y, x)
+    image : Volume of shape (z, y, x)
         The image.
     z : int
         The slice.

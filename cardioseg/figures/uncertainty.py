@@ -77,7 +77,7 @@ def slices(entropy: np.ndarray, labels: np.ndarray, spacing: tuple[float, float,
 
     Parameters
     ----------
-    entropy : ndarray, shape (z, y, x)
+    entropy : ndarray of shape (z, y, x)
         The map, from 0 to 1.
     labels : ndarray of int, shape (z, y, x)
         The mask.

@@ -23,9 +23,9 @@ def predicted_labels(
     ----------
     members : sequence of ndarray, shape (classes, z, y, x)
         Class probabilities of each network on the crop's grid.
-    crop : Volume, shape (z, y, x)
+    crop : Volume of shape (z, y, x)
         The normalised crop of the source image.
-    raw : Volume, shape (z, y, x)
+    raw : Volume of shape (z, y, x)
         The raw source image.
     settings : postprocessing.Settings
         Settings of the post-processing. Only the morphology is applied.
@@ -46,7 +46,7 @@ def carry(
 
     Parameters
     ----------
-    target, source : Volume, shape (z, y, x)
+    target, source : Volume of shape (z, y, x)
         Raw images of one patient.
     labels : ndarray of uint8, shape (z, y, x)
         Labels on the source image's grid.
@@ -101,9 +101,9 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
 
     Parameters
     ----------
-    probabilities : Volume, shape (classes, z, y, x)
+    probabilities : Volume of shape (classes, z, y, x)
         Probabilities that sum to 1 over the classes.
-    witness : Volume, shape (z, y, x)
+    witness : Volume of shape (z, y, x)
         Labels of the same slices; the in-plane grid may differ. Slices without a structure are left out, because the
         other examination may not reach there.
     settings : mapping

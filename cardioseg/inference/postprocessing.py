@@ -146,11 +146,11 @@ def postprocess(
 
     Parameters
     ----------
-    probabilities : Volume, shape (classes, z, y, x)
+    probabilities : Volume of shape (classes, z, y, x)
         Probabilities that sum to 1 over the classes; class 0 is background.
-    image : Volume, shape (z, y, x)
+    image : Volume of shape (z, y, x)
         The normalised crop that the probabilities belong to.
-    raw : Volume, shape (z, y, x)
+    raw : Volume of shape (z, y, x)
         The raw image.
     settings : Settings
         Settings of the CRF and the morphology.
@@ -199,9 +199,9 @@ def dense_crf(
 
     Parameters
     ----------
-    image : ndarray, shape (z, y, x)
+    image : ndarray of shape (z, y, x)
         The normalised image.
-    probabilities : ndarray, shape (classes, z, y, x)
+    probabilities : ndarray of shape (classes, z, y, x)
         Probabilities that sum to 1 over the classes; class 0 is background.
     spacing : tuple of float
         Voxel size in mm, (z, y, x).
@@ -274,7 +274,7 @@ def smooth(labels: np.ndarray, spacing: tuple[float, float, float], settings: Mo
 
     Returns
     -------
-    ndarray, shape (z, y, x)
+    ndarray of shape (z, y, x)
         Labels of the same type. No label is added that the map did not have.
 
     Raises

@@ -15,7 +15,7 @@ def of(probabilities: np.ndarray, least_confidence: float) -> tuple[np.ndarray, 
 
     Parameters
     ----------
-    probabilities : ndarray, shape (classes, z, y, x)
+    probabilities : ndarray of shape (classes, z, y, x)
         Probabilities that sum to 1 over the classes; class 0 is background.
     least_confidence : float
         Labels with a lower probability have trust 0.

@@ -29,9 +29,9 @@ def on_raw_grid(probabilities: Volume, raw: Volume) -> np.ndarray:
 
     Parameters
     ----------
-    probabilities : Volume, shape (classes, z, y, x)
+    probabilities : Volume of shape (classes, z, y, x)
         Probabilities on the grid of the crop.
-    raw : Volume, shape (z, y, x)
+    raw : Volume of shape (z, y, x)
         The raw image.
 
     Returns

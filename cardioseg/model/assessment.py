@@ -54,7 +54,7 @@ def assess(image: Volume, found: Segmentation, model: TrainedModel) -> Assessmen
 
     Parameters
     ----------
-    image : Volume, shape (z, y, x)
+    image : Volume of shape (z, y, x)
         The raw image.
     found : Segmentation
         What the model found in it.

@@ -78,8 +78,10 @@ def check(model: TrainedModel, computed: TrainedModel, images: Sequence[Volume])
 
     Returns
     -------
-    differing, voxels : int
-        How many voxels differ, and how many voxels the structures have.
+    differing : int
+        How many voxels differ.
+    voxels : int
+        How many voxels the structures have.
 
     Raises
     ------

@@ -179,9 +179,9 @@ def checksum(array: Any, affine: Any) -> str:
 
     Parameters
     ----------
-    array : ndarray, shape (z, y, x)
+    array : ndarray of shape (z, y, x)
         The voxels.
-    affine : ndarray, shape (4, 4)
+    affine : ndarray of shape (4, 4)
         The affine.
 
     Returns

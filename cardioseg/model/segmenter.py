@@ -26,7 +26,7 @@ class Segmented:
 
     Attributes
     ----------
-    mask : nibabel.Nifti1Image, SimpleITK.Image or ndarray
+    mask : nibabel.Nifti1Image or SimpleITK.Image or ndarray
         The structures by their codes, of the kind and in the geometry of the image; of a path, as nibabel's.
     labels, entropy : ndarray
         (z, y, x): 0 background, 1, 2, ... the model's structures in their order; and the uncertainty from 0 to 1.
@@ -65,7 +65,7 @@ class Segmenter:
 
         Parameters
         ----------
-        image : str, Path, nibabel.Nifti1Image, SimpleITK.Image or ndarray
+        image : str or Path or nibabel.Nifti1Image or SimpleITK.Image or ndarray
             A NIfTI file or the folder of a DICOM series, an image in memory, or an array (z, y, x) of intensities. An
             array says nothing of how the slices lie in the patient, so that it has no segments.
         spacing : tuple of float, optional

@@ -99,7 +99,7 @@ class Segmentation:
     ----------
     labels : ndarray of uint8, shape (z, y, x)
         Labels on the grid of the image.
-    entropy : ndarray, shape (z, y, x)
+    entropy : ndarray of shape (z, y, x)
         Uncertainty on the grid of the image, see `uncertainty.maps`; 0 outside of the crop.
     members : ndarray of int, shape (members, z, y, x)
         Labels of each member alone, on the grid of the crop.
@@ -279,13 +279,13 @@ def segment(image: Volume, model: TrainedModel, device: torch.device, source: Vo
 
     Parameters
     ----------
-    image : Volume, shape (z, y, x)
+    image : Volume of shape (z, y, x)
         The raw image.
     model : TrainedModel
         The model.
     device : torch.device
         Where the networks compute.
-    source : Volume, shape (z, y, x), optional
+    source : Volume of shape (z, y, x), optional
         The raw source image of the same examination, for a model with source networks.
 
     Returns

@@ -167,9 +167,9 @@ def fractions(head: Head, x: Floats, y: Floats, z: float, pixel: float) -> dict[
     ----------
     head : Head
         The subject.
-    x : ndarray, shape (nx,)
+    x : ndarray of shape (nx,)
         Column centres in mm.
-    y : ndarray, shape (ny,)
+    y : ndarray of shape (ny,)
         Row centres in mm.
     z : float
         Height of the slice in mm.

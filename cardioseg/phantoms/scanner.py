@@ -78,7 +78,7 @@ def draw_acquisition(
     ----------
     rng : Generator
         Source of the draws.
-    modality : {'bSSFP', 'LGE', 'T2'}
+    modality : one of 'bSSFP', 'LGE', 'T2'
         The modality.
     anatomy : Anatomy
         The patient.
@@ -155,7 +155,7 @@ def acquire_slice(
     ----------
     rng : Generator
         Source of the noise.
-    magnetisation : ndarray, shape (ny, nx)
+    magnetisation : ndarray of shape (ny, nx)
         The signed magnetisation.
     pixel, acquired_pixel : float
         Spacing of the image, and the spacing that the sampled part of k-space resolves, in mm.
@@ -164,7 +164,7 @@ def acquire_slice(
 
     Returns
     -------
-    ndarray, shape (ny, nx)
+    ndarray of shape (ny, nx)
         The magnitude image.
     """
     window = np.ones(magnetisation.shape, np.float32)
@@ -189,7 +189,7 @@ class Drawn(NamedTuple):
         The ground truth, see `slices.Slice`.
     spacing : tuple of float
         Voxel size in mm, (z, y, x).
-    affine : ndarray, shape (4, 4)
+    affine : ndarray of shape (4, 4)
         From the index (x, y, z) to scanner coordinates in mm.
     """
 
@@ -212,7 +212,7 @@ def acquire(rng: np.random.Generator, anatomy: Anatomy, acquisition: Acquisition
         The patient.
     acquisition : Acquisition
         The examination.
-    frame : ndarray, shape (4, 4)
+    frame : ndarray of shape (4, 4)
         From the left ventricle's coordinates (x, y, z) to scanner coordinates, both in mm.
 
     Returns
@@ -250,7 +250,7 @@ def draw_frame(rng: np.random.Generator) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray, shape (4, 4)
+    ndarray of shape (4, 4)
         From the left ventricle's coordinates (x, y, z) to scanner coordinates (right, anterior, superior), both in mm:
         x runs backwards, y upwards.
     """

@@ -36,16 +36,16 @@ class Texture:
 
         Parameters
         ----------
-        x : ndarray, shape (nx,)
+        x : ndarray of shape (nx,)
             Column centres in mm.
-        y : ndarray, shape (ny,)
+        y : ndarray of shape (ny,)
             Row centres in mm.
         z : float
             Height of the plane in mm.
 
         Returns
         -------
-        ndarray, shape (ny, nx)
+        ndarray of shape (ny, nx)
             The values.
         """
         along_x = np.cos(np.outer(self._x, x) + self._phase_x[:, None]).astype(np.float32)
@@ -116,7 +116,7 @@ class Layers:
 
     Parameters
     ----------
-    shape : (int, int)
+    shape : tuple of int
         Rows and columns.
 
     Attributes
@@ -138,12 +138,12 @@ class Layers:
         ----------
         tissue : str
             Name of the tissue.
-        coverage : ndarray, shape (ny, nx)
+        coverage : ndarray of shape (ny, nx)
             The share, 0 to 1.
 
         Returns
         -------
-        ndarray, shape (ny, nx)
+        ndarray of shape (ny, nx)
             The fraction of each pixel that was filled.
         """
         part = self.remaining * coverage
@@ -158,7 +158,7 @@ class Layers:
         ----------
         tissue : str
             The tissue.
-        part : ndarray, shape (ny, nx)
+        part : ndarray of shape (ny, nx)
             The fraction of each pixel to add.
         """
         if tissue in self.fractions:

@@ -152,9 +152,9 @@ def aha_segments(anatomy: Anatomy, x: Floats, y: Floats, z: float) -> NDArray[np
     ----------
     anatomy : Anatomy
         The patient.
-    x : ndarray, shape (nx,)
+    x : ndarray of shape (nx,)
         Column centres in mm.
-    y : ndarray, shape (ny,)
+    y : ndarray of shape (ny,)
         Row centres in mm.
     z : float
         Height of the plane in mm.
@@ -193,9 +193,9 @@ def draw_slice(anatomy: Anatomy, x: Floats, y: Floats, z: float, pixel: float, t
     ----------
     anatomy : Anatomy
         The patient.
-    x : ndarray, shape (nx,)
+    x : ndarray of shape (nx,)
         Column centres in mm, ascending.
-    y : ndarray, shape (ny,)
+    y : ndarray of shape (ny,)
         Row centres in mm, ascending.
     z : float
         Height of the slice's middle in mm.

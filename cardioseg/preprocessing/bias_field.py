@@ -19,7 +19,7 @@ def correct(volume: Volume, shrink: int, iterations: Sequence[int]) -> Volume:
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x)
+    volume : Volume of shape (z, y, x)
         Image whose intensities are proportional to the signal.
     shrink : int
         Factor by which slices are reduced in-plane for the estimate, 1 or more. All slices are used.

@@ -15,7 +15,7 @@ def crop_and_normalise(volume: Volume, centre: tuple[float, float], settings: Ma
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x)
+    volume : Volume of shape (z, y, x)
         The resampled image.
     centre : tuple of float
         Centre of the heart as an index (y, x).
@@ -41,7 +41,7 @@ def crop(volume: Volume, centre: tuple[float, float], size: int, fill: float) ->
 
     Parameters
     ----------
-    volume : Volume, shape (..., y, x)
+    volume : Volume of shape (..., y, x)
         The volume.
     centre : tuple of float
         Centre as an index (y, x).
@@ -52,7 +52,7 @@ def crop(volume: Volume, centre: tuple[float, float], size: int, fill: float) ->
 
     Returns
     -------
-    Volume, shape (..., size, size)
+    Volume of shape (..., size, size)
         The crop, in its place in scanner coordinates.
     """
     start = [round(position) - size // 2 for position in centre]
@@ -71,7 +71,7 @@ def normalise(volume: Volume, inside: np.ndarray, percentiles: tuple[float, floa
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x)
+    volume : Volume of shape (z, y, x)
         The image.
     inside : ndarray of bool, shape (z, y, x)
         The field of view. Percentiles are taken in it; outside the result is -1.
@@ -107,9 +107,9 @@ def left_out(labels: Volume, crop: Volume) -> float:
 
     Parameters
     ----------
-    labels : Volume, shape (z, y, x)
+    labels : Volume of shape (z, y, x)
         The labels, 0 in the background.
-    crop : Volume, shape (z, size, size)
+    crop : Volume of shape (z, size, size)
         The crop.
 
     Returns

@@ -57,7 +57,9 @@ def load(settings: Mapping[str, Any], classes: int, path: Path | str) -> UNet:
 
     Parameters
     ----------
-    settings, classes : mapping, int
+    settings : mapping
+        As in `network`.
+    classes : int
         As in `network`.
     path : Path or str
         The file of the weights.
@@ -82,7 +84,7 @@ def prepare(volume: Volume, settings: Mapping[str, Any], multiple: int) -> Volum
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x)
+    volume : Volume of shape (z, y, x)
         The resampled image.
     settings : mapping
         The section `localisation` of the configuration.
@@ -142,7 +144,7 @@ def locate(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], de
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x)
+    volume : Volume of shape (z, y, x)
         The resampled image.
     localiser : Module
         Network from slices (n, 1, y, x) to class scores. Its `stride` divides the sides of the slices.
@@ -176,7 +178,7 @@ def likeness(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], 
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x)
+    volume : Volume of shape (z, y, x)
         The resampled image.
     localiser : Module
         As for `locate`.
@@ -211,7 +213,7 @@ def crop_heart(
 
     Parameters
     ----------
-    resampled : Volume, shape (z, y, x)
+    resampled : Volume of shape (z, y, x)
         The resampled image.
     localiser : Module
         As in `locate`.

@@ -17,7 +17,7 @@ def to_common_pixels(raw: Volume, settings: Mapping[str, Any]) -> Volume:
 
     Parameters
     ----------
-    raw : Volume, shape (z, y, x)
+    raw : Volume of shape (z, y, x)
         The image.
     settings : mapping
         The section `resampling` of the configuration: `spacing_mm` of the new square pixels, and
@@ -64,7 +64,7 @@ def resample(volume: Volume, spacing_mm: float) -> Volume:
 
     Parameters
     ----------
-    volume : Volume, shape (..., z, y, x)
+    volume : Volume of shape (..., z, y, x)
         The volume.
     spacing_mm : float
         The new pixel size in mm (paper 3.2: 1.25).
@@ -153,11 +153,11 @@ def most_probable(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray)
 
     Parameters
     ----------
-    maps : Volume, shape (classes, z, y, x)
+    maps : Volume of shape (classes, z, y, x)
         The maps.
     shape : tuple of int
         Shape (z, y, x) of the grid.
-    affine : ndarray, shape (4, 4)
+    affine : ndarray of shape (4, 4)
         Affine of the grid, which has the same slices.
 
     Returns
@@ -183,11 +183,11 @@ def on_grid(maps: Volume, shape: tuple[int, int, int], affine: np.ndarray) -> np
 
     Parameters
     ----------
-    maps : Volume, shape (channels, z, y, x)
+    maps : Volume of shape (channels, z, y, x)
         The maps.
     shape : tuple of int
         Shape (z, y, x) of the grid.
-    affine : ndarray, shape (4, 4)
+    affine : ndarray of shape (4, 4)
         Affine of the grid, which has the same slices.
 
     Returns
@@ -241,14 +241,14 @@ def sub_grid(affine: np.ndarray, scale: tuple[float, float], offset: tuple[float
 
     Parameters
     ----------
-    affine : ndarray, shape (4, 4)
+    affine : ndarray of shape (4, 4)
         Affine of the other grid.
     scale, offset : tuple of float
         In pixels of the other grid, (y, x).
 
     Returns
     -------
-    ndarray, shape (4, 4)
+    ndarray of shape (4, 4)
         The affine.
     """
     step = np.eye(4)

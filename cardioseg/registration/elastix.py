@@ -39,7 +39,7 @@ def propagate(
 
     Parameters
     ----------
-    fixed, moving : Volume, shape (z, y, x)
+    fixed, moving : Volume of shape (z, y, x)
         Images of one patient, in the same scanner coordinates.
     labels : Volume of uint8, shape (z, y, x)
         Labels on the moving image's grid.
@@ -88,7 +88,7 @@ def positions(volume: Volume) -> np.ndarray:
 
     Parameters
     ----------
-    volume : Volume, shape (..., z, y, x)
+    volume : Volume of shape (..., z, y, x)
         The volume.
 
     Returns
@@ -105,14 +105,14 @@ def carry(labels: Volume, points: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    labels : Volume, shape (z, y, x)
+    labels : Volume of shape (z, y, x)
         The labels.
-    points : ndarray, shape (..., 3)
+    points : ndarray of shape (..., 3)
         Scanner coordinates in mm.
 
     Returns
     -------
-    ndarray, shape (...)
+    ndarray of shape (...)
         Labels of the nearest voxels, 0 outside of the volume.
     """
     inverse = np.linalg.inv(labels.affine)
@@ -156,7 +156,7 @@ def cut(volume: Volume, where: tuple[slice, slice, slice]) -> Volume:
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x)
+    volume : Volume of shape (z, y, x)
         The volume.
     where : tuple of slice
         The box, (z, y, x).
@@ -181,7 +181,7 @@ def displacements(
 
     Parameters
     ----------
-    fixed, moving : Volume, shape (z, y, x)
+    fixed, moving : Volume of shape (z, y, x)
         The images.
     settings : mapping
         The section `registration` of the configuration.
@@ -234,7 +234,7 @@ def elastix_parameters(stage: str, settings: Mapping[str, Any], seed: int) -> di
 
     Parameters
     ----------
-    stage : {'rigid', 'affine', 'deformable'}
+    stage : one of 'rigid', 'affine', 'deformable'
         The stage.
     settings : mapping
         The section `registration` of the configuration.

@@ -38,7 +38,7 @@ def randomise(
 
     Parameters
     ----------
-    images : Tensor, shape (n, 1, y, x)
+    images : Tensor of shape (n, 1, y, x)
         Slices in [-1, 1].
     labels : Tensor of int, shape (n, y, x)
         Their labels; 0 is background.
@@ -56,7 +56,7 @@ def randomise(
 
     Returns
     -------
-    Tensor, shape (n, 1, y, x)
+    Tensor of shape (n, 1, y, x)
         Slices in [-1, 1].
     """
     masks = soft_masks(labels, len(settings["downward"]))
@@ -83,7 +83,7 @@ def soft_masks(labels: Tensor, classes: int) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (n, classes, y, x)
+    Tensor of shape (n, classes, y, x)
         The maps.
     """
     hard = (labels[:, None] == torch.arange(classes, device=labels.device).view(1, -1, 1, 1)).float()
@@ -104,7 +104,7 @@ def draw_curves(count: int, settings: Mapping[str, Any], generator: torch.Genera
 
     Returns
     -------
-    Tensor, shape (n, classes, KNOTS)
+    Tensor of shape (n, classes, KNOTS)
         The curves.
     """
     downward = torch.tensor(settings["downward"])
@@ -127,14 +127,14 @@ def apply_curves(images: Tensor, curves: Tensor) -> Tensor:
 
     Parameters
     ----------
-    images : Tensor, shape (n, 1, y, x)
+    images : Tensor of shape (n, 1, y, x)
         Images in [0, 1].
-    curves : Tensor, shape (n, classes, KNOTS)
+    curves : Tensor of shape (n, classes, KNOTS)
         As from `draw_curves`.
 
     Returns
     -------
-    Tensor, shape (n, classes, y, x)
+    Tensor of shape (n, classes, y, x)
         Each image as each of its curves maps it.
     """
     position = images[:, 0].flatten(1) * (KNOTS - 1)
@@ -152,11 +152,11 @@ def paint_scars(
 
     Parameters
     ----------
-    shown : Tensor, shape (n, 1, y, x)
+    shown : Tensor of shape (n, 1, y, x)
         Slices in [0, 1].
     labels : Tensor of int, shape (n, y, x)
         Their labels.
-    masks : Tensor, shape (n, classes, y, x)
+    masks : Tensor of shape (n, classes, y, x)
         As from `soft_masks`.
     settings : mapping
         - `structure`, `blood`: classes of the wall and of the cavity in it.
@@ -169,7 +169,7 @@ def paint_scars(
 
     Returns
     -------
-    Tensor, shape (n, 1, y, x)
+    Tensor of shape (n, 1, y, x)
         The slices with scars.
     """
     count, device = len(shown), shown.device
@@ -216,9 +216,12 @@ def wall_coordinates(wall: Tensor, whole: Tensor) -> tuple[Tensor, Tensor, Tenso
 
     Returns
     -------
-    depth, angle, radius : Tensor, shape (n, y, x)
-        Depth is 0 at the inner border and 1 at the outer; it has no meaning in directions without a wall. The angle is
-        in radians, the radius in pixels.
+    depth : Tensor of shape (n, y, x)
+        0 at the inner border and 1 at the outer; it has no meaning in directions without a wall.
+    angle : Tensor of shape (n, y, x)
+        In radians.
+    radius : Tensor of shape (n, y, x)
+        In pixels.
     """
     height, width = wall.shape[-2:]
     y = torch.arange(height, device=wall.device, dtype=torch.float32).view(1, -1, 1)
@@ -257,7 +260,7 @@ def bias_field(
 
     Returns
     -------
-    Tensor, shape (n, 1, y, x)
+    Tensor of shape (n, 1, y, x)
         The fields.
     """
     points = torch.randn((count, 1, BIAS_POINTS, BIAS_POINTS), generator=generator) * deviation
@@ -269,14 +272,14 @@ def normalise(images: Tensor, percentiles: Sequence[float]) -> Tensor:
 
     Parameters
     ----------
-    images : Tensor, shape (n, 1, y, x)
+    images : Tensor of shape (n, 1, y, x)
         Images.
     percentiles : sequence of float
         The lower and the upper percentile.
 
     Returns
     -------
-    Tensor, shape (n, 1, y, x)
+    Tensor of shape (n, 1, y, x)
         Images in [-1, 1].
     """
     ordered = images[..., ::2, ::2].flatten(1).sort(dim=1).values

@@ -22,9 +22,9 @@ def augment(
 
     Parameters
     ----------
-    images : Tensor, shape (n, 1, y, x)
+    images : Tensor of shape (n, 1, y, x)
         Images in [-1, 1].
-    labels : Tensor of int, shape (n, y, x), or Tensor, shape (n, maps, y, x)
+    labels : Tensor of int, shape (n, y, x), or Tensor of shape (n, maps, y, x)
         Their labels, or several maps of which the labels are the first; no map is interpolated.
     settings : mapping of str to float
         - `rotation_degrees`, `scale` (a fraction), `shift_pixels`, `log_gamma`: the largest change of each kind.
@@ -39,7 +39,7 @@ def augment(
 
     Returns
     -------
-    images : Tensor, shape (n, 1, y, x)
+    images : Tensor of shape (n, 1, y, x)
         The changed images.
     labels : Tensor of int, shape (n, y, x)
         The deformed labels.
@@ -76,7 +76,7 @@ def sampling_grid(
 
     Returns
     -------
-    Tensor, shape (n, y, x, 2)
+    Tensor of shape (n, y, x, 2)
         Positions in the coordinates of grid_sample.
     """
     height, width = shape
@@ -106,7 +106,7 @@ def contract(sampling: Tensor, labels: Tensor, settings: Mapping[str, Any], gene
 
     Parameters
     ----------
-    sampling : Tensor, shape (n, y, x, 2)
+    sampling : Tensor of shape (n, y, x, 2)
         Where each pixel is sampled before the contraction, see `sampling_grid`.
     labels : Tensor of int, shape (n, y, x)
         Labels before any deformation.
@@ -118,7 +118,7 @@ def contract(sampling: Tensor, labels: Tensor, settings: Mapping[str, Any], gene
 
     Returns
     -------
-    Tensor, shape (n, y, x, 2)
+    Tensor of shape (n, y, x, 2)
         Where to sample the original images.
     """
     height, width = labels.shape[-2:]

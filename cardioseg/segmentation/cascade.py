@@ -63,7 +63,9 @@ def second_network(settings: Mapping[str, Any], classes: int) -> nn.Module:
 
     Parameters
     ----------
-    settings, classes : mapping, int
+    settings : mapping
+        As in `first_network`.
+    classes : int
         As in `first_network`.
 
     Returns
@@ -114,7 +116,9 @@ def load_first(settings: Mapping[str, Any], classes: int, path: Path | str) -> n
 
     Parameters
     ----------
-    settings, classes : mapping, int
+    settings : mapping
+        As in `first_network`.
+    classes : int
         As in `first_network`.
     path : Path or str
         The file of the weights.
@@ -139,7 +143,9 @@ def load(settings: Mapping[str, Any], classes: int, first: Path | str, second: P
 
     Parameters
     ----------
-    settings, classes : mapping, int
+    settings : mapping
+        As in `first_network`.
+    classes : int
         As in `first_network`.
     first, second : Path or str
         Files of the weights of both networks.

@@ -12,18 +12,18 @@ def weighted_cross_entropy(
 
     Parameters
     ----------
-    scores : Tensor, shape (n, classes, y, x)
+    scores : Tensor of shape (n, classes, y, x)
         Scores before the softmax.
     labels : Tensor of int, shape (n, y, x)
         The true classes.
-    class_weights : Tensor, shape (classes,)
+    class_weights : Tensor of shape (classes,)
         The weights w.
-    trust : Tensor, shape (n, y, x), optional
+    trust : Tensor of shape (n, y, x), optional
         How much each pixel's label counts; by default 1.
 
     Returns
     -------
-    Tensor, shape ()
+    Tensor of shape ()
         The loss.
     """
     if trust is None:
@@ -41,16 +41,16 @@ def edge_loss(probabilities: Tensor, labels: Tensor, trust: Tensor | None = None
 
     Parameters
     ----------
-    probabilities : Tensor, shape (n, classes, y, x)
+    probabilities : Tensor of shape (n, classes, y, x)
         Probabilities; class 0 is background.
     labels : Tensor of int, shape (n, y, x)
         The true classes.
-    trust : Tensor, shape (n, y, x), optional
+    trust : Tensor of shape (n, y, x), optional
         How much the square of each pixel counts in the norm; by default 1.
 
     Returns
     -------
-    Tensor, shape ()
+    Tensor of shape ()
         The loss.
     """
     foreground = torch.arange(1, probabilities.shape[1], device=labels.device)
@@ -74,12 +74,12 @@ def composite_loss(
         As in `weighted_cross_entropy`.
     edge_weight : float
         The paper's lambda (0.5).
-    trust : Tensor, shape (n, y, x), optional
+    trust : Tensor of shape (n, y, x), optional
         How much each pixel's label counts; by default 1.
 
     Returns
     -------
-    Tensor, shape ()
+    Tensor of shape ()
         The loss.
     """
     return weighted_cross_entropy(scores, labels, class_weights, trust) + edge_weight * edge_loss(

@@ -24,11 +24,11 @@ class PseudoLabelled:
 
     Parameters
     ----------
-    images : ndarray, shape (n, y, x)
+    images : ndarray of shape (n, y, x)
         Slices in [-1, 1].
     labels : ndarray of int, shape (n, y, x)
         What their labels are taken to be.
-    trust : ndarray, shape (n, y, x)
+    trust : ndarray of shape (n, y, x)
         How much the label of each pixel counts in the loss.
     """
 
@@ -141,11 +141,11 @@ def with_structures(images: np.ndarray, labels: np.ndarray, *others: np.ndarray)
 
     Parameters
     ----------
-    images : ndarray, shape (n, y, x)
+    images : ndarray of shape (n, y, x)
         Slices.
     labels : ndarray of int, shape (n, y, x)
         Their labels.
-    *others : ndarray, shape (n, y, x)
+    *others : ndarray of shape (n, y, x)
         What else there is of them.
 
     Returns
@@ -173,7 +173,7 @@ def learning_rate_at(progress: float, largest: float, schedule: str) -> float:
         The share of the training that is done, in [0, 1].
     largest : float
         The largest learning rate.
-    schedule : {'constant', 'cosine'}
+    schedule : one of 'constant', 'cosine'
         Its course; `cosine` leads from the largest down to 0 along half a wave.
 
     Returns

@@ -48,7 +48,7 @@ class UNet(nn.Module):
         Channels at full resolution, doubled at each halving (64 in Ronneberger et al. 2015).
     depth : int
         Number of times that the resolution is halved (4 in Ronneberger et al. 2015).
-    norm : {'batch', 'instance'}
+    norm : one of 'batch', 'instance'
         The paper has 'batch' for segmentation (Fig. 3) and 'instance' for localisation (3.2).
     dropout : float
         Share of the elements that is set to zero.
@@ -101,12 +101,12 @@ def image_alone(image: Tensor) -> Tensor:
 
     Parameters
     ----------
-    image : Tensor, shape (n, 1, y, x)
+    image : Tensor of shape (n, 1, y, x)
         Slices.
 
     Returns
     -------
-    Tensor, shape (n, 1, y, x)
+    Tensor of shape (n, 1, y, x)
         The same slices.
     """
     return image

@@ -143,7 +143,7 @@ def intensity_quantiles(volume: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    volume : ndarray, shape (z, y, x)
+    volume : ndarray of shape (z, y, x)
         Intensities in [-1, 1].
 
     Returns
@@ -162,9 +162,9 @@ def match(volume: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    volume : ndarray, shape (z, y, x)
+    volume : ndarray of shape (z, y, x)
         Intensities in [-1, 1].
-    quantiles : ndarray, shape (LEVELS,)
+    quantiles : ndarray of shape (LEVELS,)
         The distribution, see `intensity_quantiles`.
 
     Returns

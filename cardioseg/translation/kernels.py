@@ -23,14 +23,14 @@ def instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
 
     Parameters
     ----------
-    features : Tensor, shape (n, channels, y, x)
+    features : Tensor of shape (n, channels, y, x)
         The features.
-    adain : Tensor, shape (n, 2, channels), optional
+    adain : Tensor of shape (n, 2, channels), optional
         Shift and scale of each channel.
 
     Returns
     -------
-    Tensor, shape (n, channels, y, x)
+    Tensor of shape (n, channels, y, x)
         The result, of the features' type.
 
     References
@@ -48,14 +48,14 @@ def layer_norm(features: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
 
     Parameters
     ----------
-    features : Tensor, shape (n, channels, y, x)
+    features : Tensor of shape (n, channels, y, x)
         The features.
-    gain, shift : Tensor, shape (channels,)
+    gain, shift : Tensor of shape (channels,)
         By what each channel is multiplied, and what is added to it.
 
     Returns
     -------
-    Tensor, shape (n, channels, y, x)
+    Tensor of shape (n, channels, y, x)
         The result, of the features' type.
     """
     return _Norm.apply(features, gain.view(1, -1, 1, 1), shift.view(1, -1, 1, 1), True)
@@ -71,14 +71,14 @@ def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
 
     Parameters
     ----------
-    features : Tensor, shape (n, inputs, y, x)
+    features : Tensor of shape (n, inputs, y, x)
         The features.
     convolution : nn.Conv2d
         A convolution of 5 x 5 with bias.
 
     Returns
     -------
-    Tensor, shape (n, outputs, 2 y, 2 x)
+    Tensor of shape (n, outputs, 2 y, 2 x)
         The result.
     """
     weight, bias = convolution.weight, convolution.bias

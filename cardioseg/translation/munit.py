@@ -60,14 +60,14 @@ class Residual(nn.Module):
 
         Parameters
         ----------
-        features : Tensor, shape (n, channels, y, x)
+        features : Tensor of shape (n, channels, y, x)
             The features.
-        adain : Tensor, shape (n, 2, 2, channels), optional
+        adain : Tensor of shape (n, 2, 2, channels), optional
             For each of the two convolutions, AdaIN's shift and scale. Without them the norm is plain.
 
         Returns
         -------
-        Tensor, shape (n, channels, y, x)
+        Tensor of shape (n, channels, y, x)
             The features plus the block's output.
         """
         shaped = F.relu(instance_norm(self.first(features), None if adain is None else adain[:, 0]))
@@ -236,7 +236,7 @@ def discriminator_loss(real: list[Tensor], fake: list[Tensor]) -> Tensor:
 
     Returns
     -------
-    Tensor, shape ()
+    Tensor of shape ()
         Sum over the scales.
 
     References
@@ -256,7 +256,7 @@ def generator_loss(fake: list[Tensor]) -> Tensor:
 
     Returns
     -------
-    Tensor, shape ()
+    Tensor of shape ()
         Sum over the scales.
     """
     return torch.stack([(scores - 1).square().mean() for scores in fake]).sum()
@@ -267,7 +267,7 @@ class Styles(NamedTuple):
 
     Attributes
     ----------
-    source, target : Tensor, shape (n, style_size)
+    source, target : Tensor of shape (n, style_size)
         Style codes drawn from N(0, I).
     """
 
@@ -318,11 +318,11 @@ class Encoded(NamedTuple):
 
     Attributes
     ----------
-    image : Tensor, shape (n, 1, y, x)
+    image : Tensor of shape (n, 1, y, x)
         The images.
-    content : Tensor, shape (n, channels, y, x)
+    content : Tensor of shape (n, channels, y, x)
         Content codes.
-    style : Tensor, shape (n, style_size)
+    style : Tensor of shape (n, style_size)
         Style codes.
     """
 
@@ -363,7 +363,7 @@ def step(
         The networks, changed in place.
     optimisers : Optimisers
         See `make_optimisers`.
-    source, target : Tensor, shape (n, 1, y, x)
+    source, target : Tensor of shape (n, 1, y, x)
         Real images in [-1, 1].
     styles : tuple of Styles
         The random styles of the two updates.

@@ -43,13 +43,13 @@ class Described:
 
     Attributes
     ----------
-    edge_ratios, dice : ndarray, shape (structures,)
+    edge_ratios, dice : ndarray of shape (structures,)
         See `edge_ratios` and `consistency`.
-    histograms : ndarray, shape (structures, BINS)
+    histograms : ndarray of shape (structures, BINS)
         Fractions of intensities in each structure; all 0 where there is no such structure.
-    features : ndarray, shape (z, features)
+    features : ndarray of shape (z, features)
         See `features`.
-    middle : ndarray, shape (y, x)
+    middle : ndarray of shape (y, x)
         The slice with most of the heart.
     heart : ndarray of bool, shape (y, x)
         The heart in that slice.
@@ -160,14 +160,14 @@ def edge_ratios(image: Volume, masks: Sequence[np.ndarray]) -> np.ndarray:
 
     Parameters
     ----------
-    image : Volume, shape (z, y, x)
+    image : Volume of shape (z, y, x)
         The image.
     masks : sequence of ndarray of bool, shape (z, y, x)
         One mask per structure.
 
     Returns
     -------
-    ndarray, shape (structures,)
+    ndarray of shape (structures,)
         Ratio of the mean gradient magnitudes. 1 means that the image's edges do not follow the labels. NaN for a
         structure that is not there.
     """
@@ -198,7 +198,7 @@ def consistency(
 
     Parameters
     ----------
-    image : ndarray, shape (z, y, x)
+    image : ndarray of shape (z, y, x)
         The image.
     labels : ndarray of int, shape (z, y, x)
         Its labels.
@@ -211,7 +211,7 @@ def consistency(
 
     Returns
     -------
-    ndarray, shape (structures,)
+    ndarray of shape (structures,)
         The Dice; NaN where nothing is labelled.
     """
     if not labels.any() or not networks:
@@ -230,12 +230,12 @@ def histogram(intensities: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    intensities : ndarray, shape (...)
+    intensities : ndarray of shape (...)
         Intensities in [-1, 1].
 
     Returns
     -------
-    ndarray, shape (BINS,)
+    ndarray of shape (BINS,)
         The fractions.
     """
     counts, _ = np.histogram(intensities, BINS, (-1, 1))
@@ -249,7 +249,7 @@ def wasserstein(first: np.ndarray, second: np.ndarray) -> float:
 
     Parameters
     ----------
-    first, second : ndarray, shape (BINS,)
+    first, second : ndarray of shape (BINS,)
         Histograms over [-1, 1].
 
     Returns
@@ -274,12 +274,12 @@ def features(slices: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    slices : ndarray, shape (n, y, x)
+    slices : ndarray of shape (n, y, x)
         Slices with intensities in [-1, 1].
 
     Returns
     -------
-    ndarray, shape (n, features)
+    ndarray of shape (n, features)
         The features.
 
     References
@@ -302,7 +302,7 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
 
     Parameters
     ----------
-    first, second : ndarray, shape (n, features)
+    first, second : ndarray of shape (n, features)
         The sets.
 
     Returns

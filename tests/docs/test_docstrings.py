@@ -1,4 +1,4 @@
-"""Every public function of the library explains its arguments, what it returns and which errors it raises."""
+"""Every public function of the library explains its arguments, what it returns and which errors it raises, legibly."""
 
 from pathlib import Path
 
@@ -34,13 +34,27 @@ def gaps(function):
         found.append("what it returns")
     if "raise InputError" in function.source and "raises" not in sections:
         found.append("InputError")
+    typed = [each for kind in ("parameters", "returns") for each in sections.get(kind, [])]
+    found += [f"type {each.annotation}" for each in typed if not is_legible(each.annotation)]
     return found
+
+
+def is_legible(annotation):
+    """Whether the site shows a type as it is written: what parses as Python loses spaces, quotes and braces."""
+    if isinstance(annotation, str):
+        return " : " not in annotation
+    return not isinstance(annotation, griffe.ExprCall | griffe.ExprTuple | griffe.ExprSet | griffe.ExprDict)
 
 
 def test_every_public_function_explains_its_arguments_results_and_errors():
     package = griffe.load("cardioseg", search_paths=[ROOT])
     found = {function.path: missing for function in functions(package) if (missing := gaps(function))}
     assert found == {}
+
+
+def returning(kind):
+    """Write a function whose docstring says that it returns something of this type."""
+    return f"def f() -> int:\n    '''Return it.\n\n    Returns\n    -------\n    {kind}\n        It.\n    '''"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +71,9 @@ def test_every_public_function_explains_its_arguments_results_and_errors():
             "def f(*b: int) -> None:\n    '''Do.\n\n    Parameters\n    ----------\n    *b : int\n        It.\n    '''",
             [],
         ),
+        (returning("array of shape (n, m)"), []),
+        (returning("array, shape (n, m)"), ["type (array, shape(n, m))"]),
+        (returning("low, high : int"), ["type low, high : int"]),
     ],
 )
 def test_a_gap_in_a_docstring_is_found(code, found):
