@@ -15,6 +15,7 @@ rule overview:
         "../envs/cardioseg.yaml"
     params:
         published=on_mscmrseg(config),
+        translation=config["translation"]["method"],
         shown=[FINAL.name, FINAL.title],
         code=code("overview.py"),
     script:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from cardioseg.evaluation import measures
 from cardioseg.figures import overview
+from cardioseg.translation.translators import TRANSLATORS
 from support.job import job
 
 with job(snakemake):
@@ -12,6 +13,7 @@ with job(snakemake):
         pd.read_csv(given.cohort, dtype={"patient": str, "modality": str}, keep_default_na=False),
         measures.read(given.metrics),
         measures.read(given.thirds),
+        TRANSLATORS[snakemake.params.translation].title,
         snakemake.params.published,
         tuple(snakemake.params.shown),
         Path(given.picture),

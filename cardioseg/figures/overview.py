@@ -18,6 +18,7 @@ def page(
     cohort: pd.DataFrame,
     metrics: pd.DataFrame,
     thirds: pd.DataFrame,
+    translator: str,
     published: bool,
     shown: tuple[str, str],
     picture: Path,
@@ -30,6 +31,8 @@ def page(
         A row a volume: modality, patient, splits (separated by spaces), slices, labels, located.
     metrics, thirds : DataFrame
         As `metrics.csv` and `metrics_thirds.csv`.
+    translator : str
+        Title of what made the synthetic images.
     published : bool
         Whether the paper's own figures stand in Table 1.
     shown : tuple of str
@@ -47,6 +50,7 @@ def page(
         "overview.html.j2",
         style=tables.STYLE.replace("body", ".overview").replace(" table", " .overview table"),
         cohort=_counts(cohort),
+        translator=translator,
         table1=Markup(tables.html_tables(metrics, published)),  # which has escaped all names
         title=shown[1],
         thirds=_means(thirds[thirds["method"] == shown[0]]),

@@ -22,6 +22,8 @@ class Translator:
 
     Parameters
     ----------
+    title : str
+        Its name in the report.
     train : callable
         Takes the source's volumes, the target's, the section `translation` of the configuration, and the run. Returns
         the network and the history of its losses, which is empty where nothing is learnt step by step.
@@ -35,6 +37,7 @@ class Translator:
         (samples, z, y, x).
     """
 
+    title: str
     train: Callable[
         [Sequence[np.ndarray], Sequence[np.ndarray], Mapping[str, Any], training_loop.Run],
         tuple[nn.Module, list[dict[str, float]]],
@@ -46,7 +49,9 @@ class Translator:
 
 TRANSLATORS = {
     "munit": Translator(
-        munit_training.train, munit_training.load, munit_training.sample_styles, munit_training.synthesise
+        "MUNIT", munit_training.train, munit_training.load, munit_training.sample_styles, munit_training.synthesise
     ),
-    "histogram": Translator(histogram.train, histogram.load, histogram.sample_styles, histogram.synthesise),
+    "histogram": Translator(
+        "histogram matching", histogram.train, histogram.load, histogram.sample_styles, histogram.synthesise
+    ),
 }

@@ -36,7 +36,7 @@ def cohort():
 def page(cohort, tmp_path, found):
     matplotlib.image.imsave(tmp_path / "figure.png", np.random.default_rng(1).random((300, 1500, 3)))
     whole, thirds = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
-    return overview.page(cohort, whole, thirds, False, SHOWN, tmp_path / "figure.png")
+    return overview.page(cohort, whole, thirds, "histogram matching", False, SHOWN, tmp_path / "figure.png")
 
 
 def rows(text):
@@ -47,6 +47,10 @@ def test_cohort_is_counted(cohort, tmp_path):
     found = rows(page(cohort, tmp_path, [agreement("1", 8)]))
     assert ["bSSFP", "2", "9 to 11", "1", "1", "labelled 1, translation source 2"] in found
     assert ["LGE", "1", "10 to 10", "1", "0", "test 1"] in found
+
+
+def test_translation_is_named_in_words(cohort, tmp_path):
+    assert "made by histogram matching." in page(cohort, tmp_path, [agreement("1", 8)])
 
 
 def test_thirds_are_means_over_patients(cohort, tmp_path):
