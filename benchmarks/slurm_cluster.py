@@ -5,6 +5,7 @@ A "site" has three nodes, two of them with GPUs, a partition of five minutes, an
 or are refused, and Slurm forgets them soon.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -198,6 +199,29 @@ def _daemons(folder: Path, kind: str) -> Iterator[dict[str, str]]:
         _wait(lambda: not call("squeue", "--noheader").strip(), lambda: "", seconds=60, strict=False)
         for name in (*(f"slurmd-{node}" for node in nodes), "slurmctld", "slurmdbd", "mariadbd", "munge"):
             _stop(folder / f"{name}.pid")
+        # Slurm sees what its jobs' processes start, but not what has left its parent.
+        _wait(lambda: not kill(processes(folder)), lambda: "", seconds=10, strict=False)
+
+
+def processes(folder: Path, job: str = "") -> list[Path]:
+    """The folders in /proc of all that runs in a Slurm's environment, or of one job and what watches it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            environment = (process / "environ").read_text(errors="replace")
+            watched = (process / "cmdline").read_text().startswith(f"slurmstepd: [{job}.")
+            of_job = not job or watched or f"SLURM_JOB_ID={job}\0" in environment
+            if of_job and f"SLURM_CONF={folder}/slurm.conf" in environment:
+                found.append(process)
+    return found
+
+
+def kill(found: list[Path]) -> list[Path]:
+    """Kill processes; gives them back, since they take a moment to end."""
+    for process in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(process.name), signal.SIGKILL)
+    return found
 
 
 def _start_database(folder: Path, port: int) -> None:
@@ -275,6 +299,9 @@ class Slurm:
     def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("w", encoding="utf-8") as file:
             return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=file, stderr=file)
+
+    def processes(self, job: str) -> list[Path]:
+        return processes(Path(self.environment["SLURM_CONF"]).parent, job)
 
     def jobs(self, folder: Path) -> list[dict[str, str]]:
         """The records of the jobs that worked in a folder, oldest first; `rule` is the rule's or group's name."""

@@ -31,19 +31,9 @@ def log_of(folder: Path, seed: int) -> str:
     return "".join(file.read_text() for file in files)
 
 
-def signal_training(job: str, number: signal.Signals) -> None:
+def signal_training(slurm: Slurm, job: str, number: signal.Signals) -> None:
     """Send a signal to the process that trains in a job."""
-    for process in processes_of(job):
+    for process in slurm.processes(job):
         with contextlib.suppress(OSError):  # ended meanwhile
             if "train_segmentation" in (process / "cmdline").read_text():
                 os.kill(int(process.name), number)
-
-
-def processes_of(job: str) -> list[Path]:
-    """The folders in /proc of all processes of a job."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"SLURM_JOB_ID={job}" in (process / "environ").read_text(errors="replace").split("\0"):
-                found.append(process)
-    return found

@@ -17,7 +17,7 @@ import pytest
 import slurm_cluster
 from calls import ROOT, snakemake
 from slurm_cluster import Slurm, command
-from slurm_trainings import log_of, processes_of, signal_training, training_job
+from slurm_trainings import log_of, signal_training, training_job
 
 pytestmark = [
     pytest.mark.slow,
@@ -63,7 +63,7 @@ def disturbed(run: Path, site: Slurm, node_files: Path, tmp_path_factory: pytest
     process = site.start([*allocated, *on_site(folder, *TRAININGS, overlay=LONGER)], folder.parent / "log")
     try:
         lost, limited = (training_job(site, folder, seed, process) for seed in (1, 2))
-        signal_training(limited, signal.SIGSTOP)  # until Slurm wakes it to send its signal
+        signal_training(site, limited, signal.SIGSTOP)  # until Slurm wakes it to send its signal
         kill_node(site, lost, node_files)
         assert process.wait(timeout=1800) == 0, (folder.parent / "log").read_text()
     finally:
@@ -79,13 +79,7 @@ def kill_node(slurm: Slurm, job: str, files: Path) -> None:
     shown = slurm.run(["scontrol", "show", "job", "--oneliner", job]).stdout
     (node,) = re.findall(r" NodeList=(\w+)", shown)
     os.kill(int((files / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
-    mine = {path.name for path in processes_of(job)}
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # ended meanwhile
-            of_this_slurm = f"{files}/" in (process / "environ").read_text(errors="replace")
-            watches = (process / "cmdline").read_text().startswith(f"slurmstepd: [{job}.")
-            if of_this_slurm and (watches or process.name in mine):
-                os.kill(int(process.name), signal.SIGKILL)
+    slurm_cluster.kill(slurm.processes(job))
 
 
 def records(slurm: Slurm) -> list[list[str]]:

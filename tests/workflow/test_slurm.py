@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 import slurm_cluster
@@ -133,6 +134,22 @@ def test_slurm_stops_with_a_killed_process(tmp_path: Path) -> None:
         time.sleep(0.2)
 
 
+def test_nothing_that_a_node_runs_outlives_slurm(tmp_path: Path) -> None:
+    deaf = "import signal, time, pathlib; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    deaf += f"; pathlib.Path('{tmp_path}/deaf').touch(); time.sleep(600)"
+    with slurm_cluster.cluster(tmp_path / "node") as environment:
+        # It leaves its parent and its session, and Slurm with them.
+        job = f'setsid --fork {sys.executable} -c "{deaf}"; sleep 600'
+        sent = Slurm(environment).run(["sbatch", "--parsable", f"--output={tmp_path}/log", "--wrap", job])
+        until = time.monotonic() + 60
+        while not (tmp_path / "deaf").exists():
+            assert time.monotonic() < until, sent.stderr + (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        running = [psutil.Process(int(path.name)) for path in Slurm(environment).processes(sent.stdout.strip())]
+        assert len(running) >= 3
+    assert not [process for process in running if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the three longer trainings, made locally."""
@@ -167,7 +184,7 @@ def interrupted(run: Path, slurm: Slurm, tmp_path_factory: pytest.TempPathFactor
         slurm.run(["scancel", jobs[1]])
         slurm.run(["scontrol", "requeue", jobs[2]])
         slurm.run(["scontrol", "update", f"JobId={jobs[3]}", "TimeLimit=1"])
-        signal_training(jobs[3], signal.SIGSTOP)  # so that time passes and nothing is done
+        signal_training(slurm, jobs[3], signal.SIGSTOP)  # so that time passes and nothing is done
         yield Running(folder, log, process)
     finally:
         process.terminate()
@@ -183,14 +200,14 @@ def test_a_killed_snakemake_leaves_its_job_alone_and_the_next_one_waits_for_it(
     orphan = training_job(slurm, folder, 1, killed)
     killed.kill()
     killed.wait()
-    signal_training(orphan, signal.SIGSTOP)  # so that it has not ended when the next one comes
+    signal_training(slurm, orphan, signal.SIGSTOP)  # so that it has not ended when the next one comes
     refused = slurm.run(again)
     assert refused.returncode != 0
     assert "--unlock" in refused.stdout + refused.stderr
     assert slurm.run(command(folder, "--unlock", overlay=LONGER)).returncode == 0
     second = slurm.start(again, tmp_path / "second")
     wait_until(lambda: "another process trains" in log_of(folder, 1), second)
-    signal_training(orphan, signal.SIGCONT)
+    signal_training(slurm, orphan, signal.SIGCONT)
     Running(folder, tmp_path / "second", second).end()
     assert (folder / TRAININGS[0]).read_bytes() == (uninterrupted / TRAININGS[0]).read_bytes()
     assert not list((folder / "results" / ".state").rglob("state.pt"))
