@@ -56,14 +56,21 @@ exit status:
 """
 EVALUATED = """\
 Measure masks against manual ones, which may come from any program. Each mask needs a manual mask of the same name; a
-single mask and a single manual mask belong together. All must be NIfTI, on one grid.
+single mask and a single manual mask belong together. Both must be NIfTI, on one grid. A mask that cannot be measured
+does not stop the others.
 
 Written to the folder of --out:
   metrics.csv         Dice, ASD, HD95 and volumes, one row per mask and structure; for MYO the thickness of the wall
   metrics_thirds.csv  Dice, ASD and HD95 in the basal, mid and apical third of the manual mask
   clinical.csv        volumes, and mass and thickness of the myocardium, one row per mask and one per manual mask
   bland_altman.csv    bias and limits of agreement of these
-  summary.txt         means and standard deviations, which are printed as well
+  summary.txt         means and standard deviations, and which masks could not be measured, which is printed as well
+"""
+EVALUATED_STATUS = f"""\
+exit status:
+  {DONE}  all masks are measured
+  {FAILED}  a mask could not be measured (the others are; its values are N/A), or none could
+  2  wrong usage
 """
 MSCMRSEG = {"LV": 500, "MYO": 200, "RV": 600}
 WALL = {"cavity": "LV", "myocardium": "MYO"}
@@ -161,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate",
         help="measure masks against manual ones",
         description=EVALUATED,
+        epilog=EVALUATED_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     evaluate.add_argument("masks", type=Path, metavar="MASKS", help="NIfTI file of labels, or folder of such files")
@@ -275,9 +283,9 @@ def _evaluate(given: argparse.Namespace) -> int:
         ) from error
     pairs = folders.pair(inputs.find([given.masks], given.out), inputs.find([given.truth], given.out))
     wall = WALL if set(WALL.values()) <= set(codes) else None
-    agreement = folders.evaluate(pairs, given.masks.absolute().name, codes, wall)
-    print(folders.write(given.out, agreement, WALL["myocardium"] if wall else None))
-    return DONE
+    evaluated = folders.evaluate(pairs, given.masks.absolute().name, codes, wall)
+    print(folders.write(given.out, evaluated, WALL["myocardium"] if wall else None))
+    return FAILED if evaluated.failed else DONE
 
 
 def _structure(text: str) -> tuple[str, int]:

@@ -194,7 +194,8 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
         shown = ", ".join(f"{value:g}" for value in unexpected[:5])
         expected = ", ".join(["0 (background)"] + [f"{value} ({name})" for value, _, name in pairs])
         raise InputError(
-            f"{path}: label value {shown} is not expected; expected {expected}. Correct the file or cohort.structures."
+            f"{path}: label value {shown} is not expected; expected {expected}. Correct the file or the codes "
+            "(cohort.structures; --structures of `cardioseg evaluate`)."
         )
     labels = np.zeros(stored.shape, np.uint8)
     labels[foreground] = labels_of[nearest][inverse]

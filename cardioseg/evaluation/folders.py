@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,7 +14,23 @@ from cardioseg.evaluation.patient import Agreement
 SPLIT = "all"
 
 
-def pair(masks: Mapping[str, Path], truths: Mapping[str, Path]) -> dict[str, tuple[Path, Path]]:
+class Evaluated(NamedTuple):
+    """What `evaluate` finds.
+
+    Attributes
+    ----------
+    agreement : Agreement
+        As `metrics.csv` and `metrics_thirds.csv` of the workflow. A mask that could not be measured has rows without
+        values.
+    failed : dict of str to str
+        The reason for each mask that could not be measured, by its name.
+    """
+
+    agreement: Agreement
+    failed: dict[str, str]
+
+
+def pair(masks: Mapping[str, Path], truths: Mapping[str, Path]) -> dict[str, tuple[Path, Path | None]]:
     """Find the manual mask of each mask: that of the same name; a single one belongs to a single one.
 
     Parameters
@@ -23,35 +40,27 @@ def pair(masks: Mapping[str, Path], truths: Mapping[str, Path]) -> dict[str, tup
 
     Returns
     -------
-    dict of str to (Path, Path)
-        By name, the mask and the manual mask. Manual masks without a partner are left out.
-
-    Raises
-    ------
-    InputError
-        A mask has no partner.
+    dict of str to (Path, Path or None)
+        By name, the mask and the manual mask, which is None where there is none. Manual masks without a partner are
+        left out.
     """
     if len(masks) == len(truths) == 1:
         (truth,) = truths.values()
         return {name: (path, truth) for name, path in masks.items()}
-    alone = [name for name in masks if name not in truths]
-    if alone:
-        raise InputError(
-            f"{masks[alone[0]]}: has no manual mask of its name, nor have {len(alone) - 1} others; expected one file "
-            "of the same name for each mask. Rename them, or name one mask and one manual mask."
-        )
-    return {name: (path, truths[name]) for name, path in masks.items()}
+    return {name: (path, truths.get(name)) for name, path in masks.items()}
 
 
 def evaluate(
-    pairs: Mapping[str, tuple[Path, Path]], method: str, codes: Mapping[str, int], wall: Mapping[str, str] | None
-) -> Agreement:
+    pairs: Mapping[str, tuple[Path, Path | None]], method: str, codes: Mapping[str, int], wall: Mapping[str, str] | None
+) -> Evaluated:
     """Measure masks against manual ones, on the grid of these.
+
+    A mask that cannot be measured does not stop the others.
 
     Parameters
     ----------
-    pairs : mapping of str to (Path, Path)
-        By the patient's name, the files (NIfTI) of a mask and of the manual mask.
+    pairs : mapping of str to (Path, Path or None)
+        As from `pair`; the files are NIfTI.
     method : str
         What the masks are called in the tables.
     codes : mapping of str to int
@@ -61,31 +70,36 @@ def evaluate(
 
     Returns
     -------
-    Agreement
-        As `metrics.csv` and `metrics_thirds.csv` of the workflow.
+    Evaluated
+        The metrics, and which masks have none.
 
     Raises
     ------
     InputError
-        A file cannot be read or has another value, or two masks do not fit.
+        No mask can be measured.
     """
-    found = []
-    for name, (path, truth_path) in pairs.items():
-        truth = volumes.read_labels(truth_path, codes)
-        mask = volumes.read_labels(path, codes, truth)
-        measured = patient.evaluate([(method, mask.array)], truth.array, truth.spacing, list(codes), wall)
+    found, failed = [], {}
+    for name, (path, truth) in pairs.items():
+        try:
+            measured = _measured(path, truth, method, codes, wall)
+        except InputError as error:
+            failed[name] = str(error)
+            measured = patient.not_measured(method, list(codes))
         found.append(measured.named(SPLIT, name))
-    return Agreement(*map(_together, zip(*found, strict=True)))
+    if len(failed) == len(pairs):
+        first, *others = failed.values()
+        raise InputError(first + (f" The others, {len(others)}, cannot be measured either." if others else ""))
+    return Evaluated(Agreement(*map(_together, zip(*found, strict=True))), failed)
 
 
-def write(folder: Path, agreement: Agreement, myocardium: str | None) -> str:
+def write(folder: Path, evaluated: Evaluated, myocardium: str | None) -> str:
     """Write the tables of the workflow: `metrics`, `metrics_thirds`, `clinical` and `bland_altman`, and `summary.txt`.
 
     Parameters
     ----------
     folder : Path
         The folder to write to.
-    agreement : Agreement
+    evaluated : Evaluated
         As from `evaluate`.
     myocardium : str or None
         The structure whose mass and thickness are given.
@@ -93,8 +107,9 @@ def write(folder: Path, agreement: Agreement, myocardium: str | None) -> str:
     Returns
     -------
     str
-        The summary, for the terminal.
+        The summary, for the terminal, with the masks that could not be measured.
     """
+    agreement, failed = evaluated
     quantities = clinical.quantities(agreement.whole, myocardium)
     tables = {
         "metrics": agreement.whole,
@@ -104,9 +119,22 @@ def write(folder: Path, agreement: Agreement, myocardium: str | None) -> str:
     }
     for name, table in tables.items():
         files.write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6f", na_rep="N/A"))
-    text = summary.by_method(agreement.whole)
+    text = "\n".join([summary.by_method(agreement.whole), *(f"{name}  failed: {failed[name]}" for name in failed)])
     files.write_text(folder / "summary.txt", text + "\n")
     return text
+
+
+def _measured(
+    path: Path, truth_path: Path | None, method: str, codes: Mapping[str, int], wall: Mapping[str, str] | None
+) -> Agreement:
+    if truth_path is None:
+        raise InputError(
+            f"{path}: has no manual mask of its name; expected one. Rename the files, or name one mask and one manual "
+            "mask."
+        )
+    truth = volumes.read_labels(truth_path, codes)
+    mask = volumes.read_labels(path, codes, truth)
+    return patient.evaluate([(method, mask.array)], truth.array, truth.spacing, list(codes), wall)
 
 
 def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

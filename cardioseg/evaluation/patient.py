@@ -11,6 +11,7 @@ from cardioseg.evaluation.measures import COLUMNS, THIRDS_COLUMNS
 
 # Columns that say whose rows these are.
 WHOSE = ("split", "patient")
+Row = dict[str, str | float]
 
 
 class Agreement(NamedTuple):
@@ -80,15 +81,14 @@ def evaluate(
     """
     true_thickness = clinical.thickness(truth, spacing, structures, wall) if wall else np.nan
     of_slices = thirds.of_slices(truth)
-    rows: list[dict[str, str | float]] = []
-    parts: list[dict[str, str | float]] = []
+    rows: list[Row] = []
+    parts: list[Row] = []
     for folder, mask in masks:
         method, seed = methods.of_folder(folder)
         if mask is None:
-            rows += [{"method": method, "structure": name} for name in structures]
-            parts += [
-                {"method": method, "structure": name, "third": third} for name in structures for third in thirds.THIRDS
-            ]
+            of_method, of_parts = _without_mask(method, structures)
+            rows += of_method
+            parts += of_parts
             continue
         found = metrics.compare(mask, truth, spacing, structures)
         for each in found:
@@ -98,6 +98,33 @@ def evaluate(
                 row["wall_thickness_truth_mm"] = true_thickness
             rows.append({"method": method, **row, "seed": seed})
         parts += [{"method": method, **row, "seed": seed} for row in thirds.evaluate(found, of_slices)]
+    return _agreement(rows, parts)
+
+
+def not_measured(method: str, structures: Sequence[str]) -> Agreement:
+    """Return the rows of a mask that could not be measured, without values.
+
+    Parameters
+    ----------
+    method : str
+        What the mask is called in the tables.
+    structures : sequence of str
+        Names of the structures.
+
+    Returns
+    -------
+    Agreement
+        The tables of the patient.
+    """
+    return _agreement(*_without_mask(method, structures))
+
+
+def _without_mask(method: str, structures: Sequence[str]) -> tuple[list[Row], list[Row]]:
+    rows: list[Row] = [{"method": method, "structure": name} for name in structures]
+    return rows, [{**row, "third": third} for row in rows for third in thirds.THIRDS]
+
+
+def _agreement(rows: list[Row], parts: list[Row]) -> Agreement:
     return Agreement(
         pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in WHOSE]),
         pd.DataFrame(parts, columns=[name for name in THIRDS_COLUMNS if name not in WHOSE]),

@@ -17,9 +17,9 @@ def ring(radius):
     return np.repeat(labels[None], 5, axis=0).astype(np.int16)
 
 
-def store(path, labels):
+def store(path, labels, spacing=SPACING):
     path.parent.mkdir(exist_ok=True)
-    nib.save(nib.Nifti1Image(labels.T, np.diag([*SPACING[::-1], 1])), path)
+    nib.save(nib.Nifti1Image(labels.T, np.diag([*spacing[::-1], 1])), path)
 
 
 @pytest.fixture
@@ -71,19 +71,52 @@ def test_single_files_of_other_codes_belong_together(folder):
     assert table["wall_thickness_mm"].isna().all()
 
 
-@pytest.mark.parametrize(
-    ("spoil", "expected"),
-    [
-        (lambda folder: (folder / "manual" / "bert.nii.gz").unlink(), "has no manual mask of its name"),
-        (lambda folder: store(folder / "mine" / "bert.nii.gz", ring(10)[:, :, 1:]), "expected one grid"),
-        (lambda folder: store(folder / "mine" / "bert.nii.gz", ring(10) + 1), "is not expected"),
-        (lambda folder: (folder / "mine" / "bert.nii.gz").write_bytes(b"no image"), "cannot be read as NIfTI"),
-    ],
-)
-def test_masks_that_cannot_be_measured_get_a_sentence(folder, capsys, spoil, expected):
-    spoil(folder)
+SPOILT = {
+    "no manual mask": (lambda bert, manual: manual.unlink(), "has no manual mask of its name"),
+    "other shape": (lambda bert, manual: store(bert, ring(10)[:, :, 1:]), "expected one grid"),
+    "other geometry": (lambda bert, manual: store(bert, ring(10), (8.0, 1.5, 1.5)), "voxels of 8 x 1.5 x 1.5 mm"),
+    "other codes": (lambda bert, manual: store(bert, ring(10) + 1), "is not expected"),
+    "manual mask of other codes": (lambda bert, manual: store(manual, ring(10) + 1), "is not expected"),
+    "damaged": (lambda bert, manual: bert.write_bytes(b"no image"), "cannot be read as NIfTI"),
+    "damaged manual mask": (lambda bert, manual: manual.write_bytes(b"no image"), "cannot be read as NIfTI"),
+    "other format": (lambda bert, manual: bert.rename(bert.with_name("bert.mha")), "bert.mha: has no manual mask"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "expected"), SPOILT.values(), ids=SPOILT)
+def test_mask_that_cannot_be_measured_fails_alone(folder, capsys, spoil, expected):
+    spoil(folder / "mine" / "bert.nii.gz", folder / "manual" / "bert.nii.gz")
     assert evaluate(folder) == command.FAILED
-    assert expected in capsys.readouterr().err
+    printed = capsys.readouterr()
+    (line,) = [line for line in printed.out.splitlines() if "failed" in line]
+    assert line.startswith("bert")
+    assert expected in line
+    assert line in (folder / "out" / "summary.txt").read_text().splitlines()
+    table = measures.read(folder / "out" / "metrics.csv").set_index(["patient", "structure"])
+    failed = table[[name.startswith("bert") for name, _ in table.index]]
+    assert failed.index.get_level_values("structure").tolist() == ["LV", "MYO", "RV"]
+    assert failed.drop(columns=["method", "split"]).isna().all(axis=None)
+    # The other's values, and the means, are those of a call without the failed one.
+    assert evaluate(folder, "--out", str(folder / "alone"), masks="mine/anna.nii.gz", truth="manual/anna.nii.gz") == 0
+    alone = measures.read(folder / "alone" / "metrics.csv").set_index(["patient", "structure"])
+    pd.testing.assert_frame_equal(table.loc[["anna"]].drop(columns="method"), alone.drop(columns="method"))
+    bias, bias_alone = (pd.read_csv(folder / out / "bland_altman.csv")["bias"] for out in ("out", "alone"))
+    assert bias.tolist() == bias_alone.tolist()
+    means, means_alone = (
+        (folder / out / "summary.txt").read_text().splitlines()[1].split() for out in ("out", "alone")
+    )
+    assert means[1:] == means_alone[1:]
+    assert len(measures.read(folder / "out" / "metrics_thirds.csv")) == 3 * len(table)
+    assert pd.read_csv(folder / "out" / "clinical.csv").groupby("patient").size().tolist() == [2, 2]
+
+
+def test_masks_none_of_which_can_be_measured_leave_no_tables(folder, capsys):
+    for name in ("anna", "bert"):
+        (folder / "mine" / f"{name}.nii.gz").rename(folder / "mine" / f"{name}_mask.nii.gz")
+    assert evaluate(folder) == command.FAILED
+    message = capsys.readouterr().err
+    assert "anna_mask.nii.gz: has no manual mask of its name" in message
+    assert "others, 1, cannot be measured" in message
     assert not (folder / "out").exists()
 
 
