@@ -57,8 +57,7 @@ Every step is a file in `results/`, and every folder there is a stage. `rules/`,
 
 The manual masks join at `metrics.csv`, and the registration of a patient's own bSSFP labels at `masks/`. Figures and
 provenance, which show and record something of everything, are left out, and so are shortcuts of a longer way that
-add nothing.
-`self_training/`, `scar` and `segments` are there where the configuration has these sections.
+add nothing. Stages beyond the paper, such as `self_training/`, are there where the configuration has their sections.
 [Outputs](outputs.md) explains each file.
 
 - **`rules/`** say which file is made from which. `common.smk` reads the configuration and the cohort once.

@@ -856,23 +856,8 @@ CONFIGURATIONS = [
     contradiction("device that does not exist", "compute.device", "gpu", "compute.device: 'gpu'"),
 ]
 
-NULLABLE = (
-    "data",
-    "clinical",
-    "resampling.bias_field_correction",
-    "fusion",
-    "self_training",
-    "scar",
-    "segments",
-    "localisation.appearance",
-    "segmentation.appearance",
-    "cohort.source.codes",
-    "cohort.target.codes",
-    "compute.container",
-    "segmentation.contraction",
-    "segmentation.views",
-    *(f"cohort.structures.{name}" for name in CODES),
-)
+# What may be null besides what is null in the paper's configuration.
+NULLABLE = ("clinical", *(f"cohort.structures.{name}" for name in CODES))
 # Sections whose keys are the user's own names.
 OF_FREE_NAMES = ("cohort.structures",)
 # Lists that the configuration allows to be empty. Which splits may be empty is checked with the cohort.
@@ -902,7 +887,7 @@ def wrong_types(path: str, value: Any) -> list[Any]:
         wrong = ["abc", "1e-4", True, None, [1], {}, float("nan"), float("inf")]
     else:
         wrong = [5, 2.5, True, None, [], {}]
-    return [other for other in wrong if not (other is None and path in NULLABLE)]
+    return [other for other in wrong if not (other is None and (value is None or path in NULLABLE))]
 
 
 def out_of_range(path: str, value: Any) -> list[Any]:
