@@ -10,7 +10,8 @@ import pytest
 CHECK = """
 import importlib, locale, logging, os, pkgutil, random, signal, sys, warnings
 
-import itkConfig, matplotlib.pyplot, medpy.metric, nibabel, numpy, pandas, pydicom.config, scipy.special, SimpleITK, torch
+import itkConfig, matplotlib.pyplot, medpy.metric, nibabel, numpy, pandas, pydicom.config, scipy.special, SimpleITK
+import torch
 
 import cardioseg
 
