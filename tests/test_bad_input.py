@@ -98,7 +98,9 @@ def measured(prediction: np.ndarray, truth: np.ndarray) -> list[dict]:
 
 
 @pytest.mark.parametrize(("name", "prediction", "truth", "dice", "asd"), MASKS, ids=[case[0] for case in MASKS])
-def test_metrics_without_a_heart(name: str, prediction: np.ndarray, truth: np.ndarray, dice: list, asd: list) -> None:
+def test_metrics_without_a_heart_are_as_stated(
+    name: str, prediction: np.ndarray, truth: np.ndarray, dice: list, asd: list
+) -> None:
     rows = measured(prediction, truth)
     np.testing.assert_allclose([row["dice"] for row in rows], dice, atol=0.05)
     np.testing.assert_allclose([row["asd_mm"] for row in rows], asd, atol=0.2)

@@ -42,7 +42,7 @@ def configured(*overlays):
     return config
 
 
-def test_acdc_and_emidec():
+def test_acdc_and_emidec_layouts_are_found():
     found = plan.find("data", ACDC + EMIDEC, configured("acdc", "emidec")["cohort"])
     assert found.splits == {
         "labelled": ["001", "002"],
@@ -57,7 +57,7 @@ def test_acdc_and_emidec():
     assert (files.image.parent.name, files.labels.parent.name) == ("Images", "Contours")
 
 
-def test_mnms_and_emidec():
+def test_mnms_and_emidec_layouts_are_found():
     found = plan.find("data", MNMS + EMIDEC, configured("mnms", "emidec")["cohort"])
     assert found.splits["labelled"] == found.splits["translation_source"] == ["A0S9V9", "B3E2W8"]
     assert found.volumes["bSSFP", "A0S9V9"].labels.name == "A0S9V9_sa_ed_gt.nii.gz"
@@ -94,7 +94,7 @@ def test_codes_of_every_layout_become_the_classes(tmp_path, overlay, role, value
     np.testing.assert_array_equal(read, np.array(expected)[np.searchsorted(values, stored.T)])
 
 
-def test_single_structure(tmp_path):
+def test_structures_that_are_left_out_become_background(tmp_path):
     """The values of the structures that are left out are background."""
     config = configured()
     config["cohort"]["structures"] |= {"LV": None, "RV": None}

@@ -72,7 +72,7 @@ def test_slices_from_the_other_end_are_the_same_pictures():
     assert orientation.nearest(affine, orientation.directions(AFFINE)) == Turn()
 
 
-def test_usual_directions():
+def test_usual_directions_are_the_mean_of_similar_ones():
     """The orientation codes of these three differ, but the pictures look alike."""
     affines = [rotated(AFFINE, degrees, (0, 0, 1)) for degrees in (-10, 0, 10)]
     np.testing.assert_allclose(orientation.usual(affines), orientation.directions(AFFINE), atol=0.02)

@@ -132,7 +132,7 @@ def test_named_patient_must_exist(split, entry):
     assert "expected a file that matches **/patient{patient}_" in message
 
 
-def test_zero_padded_numbers():
+def test_zero_padded_names_are_found_by_their_numbers():
     names = [name.replace("patient", "patient00") for name in release()]
     found = plan.find("data", names, configured(validation=[1, "002"]))
     assert found.splits["test"] == ["006", "007", "008"]
@@ -142,7 +142,7 @@ def test_zero_padded_numbers():
     assert "patient 006 is named twice" in message
 
 
-def test_name_that_looks_like_a_range():
+def test_name_that_looks_like_a_range_stays_a_name():
     names = [name.replace("patient", "patient01-00") for name in release()]
     everybody = ["01-006", "01-007", "01-008"]
     settings = configured(**dict.fromkeys(SPLITS, everybody) | {"validation": ["01-001"]})
@@ -171,20 +171,20 @@ def test_cohort_without_a_patient_to_segment_is_refused():
 
 
 @pytest.mark.parametrize("split", ["labelled", "translation_source", "translation_target"])
-def test_empty_split(split):
+def test_split_without_a_patient_is_refused(split):
     for entries in ([], ["20-30"]):
         message = failure(release(), **{split: entries})
         assert f"cohort.splits.{split}: no " in message
         assert "expected files that match" in message
 
 
-def test_empty_folder():
+def test_folder_without_images_is_refused():
     message = failure([])
     assert "no bSSFP image found in data" in message
     assert "cohort.source.image" in message
 
 
-def test_labelled_patient_without_labels():
+def test_labelled_patient_without_labels_is_refused():
     message = failure(release(labelled=(6, 8)))
     assert "data/a/c0t2lge/patient7_C0.nii.gz" in message
     assert "cohort.splits.labelled" in message
@@ -212,13 +212,13 @@ def test_source_images_without_labels_are_partners_where_labels_are_predicted():
     assert predicted.volumes["bSSFP", "2"].labels is None
 
 
-def test_labels_without_image():
+def test_labels_without_an_image_are_refused():
     message = failure(release(source=(1, 2, 6, 8)))
     assert message.startswith("data/a/c0gt/patient7_C0_manual.nii.gz: labels without an image")
     assert "cohort.source.image" in message
 
 
-def test_duplicate_patient():
+def test_patient_with_two_files_is_refused():
     message = failure([*release(), "copy of a/patient7_LGE.nii.gz"])
     assert "patient 7 occurs twice" in message
     assert "data/a/c0t2lge/patient7_LGE.nii.gz" in message
@@ -228,19 +228,19 @@ def test_duplicate_patient():
 
 
 @pytest.mark.parametrize("patient", ["..", ".6", "...", "a\nb", "a\tb", "{6}", "6{", "a\\b", "\udcff", "a\x7fb"])
-def test_patient_name_that_breaks_paths(patient):
+def test_patient_name_that_breaks_paths_is_refused(patient):
     message = failure([*release(), f"{patient}/C0.nii.gz"], source="{patient}/C0")
     assert "cannot be used" in message
     assert "Rename" in message
     assert message.isprintable()
 
 
-def test_braces_in_a_folder():
+def test_braces_in_a_folder_are_shown_as_they_are():
     message = failure([name.replace("a/", "{a}/") for name in release()])
     assert "data/{a}/c0t2lge/patient" in message
 
 
-def test_two_dots_within_a_name():
+def test_two_dots_are_refused_only_at_the_beginning_of_a_name():
     names = [name.replace("patient", "patient..") for name in release()]
     assert "cannot be used" in failure(names)
     names = [name.replace("_C0", ".._C0").replace("_LGE", ".._LGE") for name in release()]
@@ -264,7 +264,7 @@ def test_ranges_are_expanded(entry, names):
     assert plan.expand(entry) == names
 
 
-def test_impossible_ranges():
+def test_impossible_ranges_are_refused():
     with pytest.raises(InputError, match=r"range 9-3 ends before it begins; expected 3-9"):
         plan.expand("9-3")
     with pytest.raises(InputError, match=r"range 1-999999999 is too long"):
@@ -361,7 +361,7 @@ def test_odd_files_are_noted(files):
     assert "position or direction" in notes[1]
 
 
-def test_empty_labels(files):
+def test_labels_without_any_structure_are_refused(files):
     write(files.labels, labels((0,)))
     with pytest.raises(InputError, match=r"patient6_C0_manual.nii.gz: has no structure at all; expected LV, MYO, RV"):
         plan.check_volume(files, CODES)

@@ -60,7 +60,7 @@ def test_other_content_is_refused(damaged, content):
 
 
 @pytest.mark.parametrize("content", [b"m", b"dE", b"\x80\x02h\x00.", b"J\x00"])
-def test_bytes_that_confuse_an_unpickler(damaged, content):
+def test_bytes_that_confuse_an_unpickler_are_called_damaged(damaged, content):
     damaged.write_bytes(content)
     with pytest.raises(InputError, match="damaged"):
         checkpoints.load(damaged)
@@ -71,7 +71,7 @@ def test_missing_file_is_refused(tmp_path):
         checkpoints.load(tmp_path / "nowhere.pt")
 
 
-def test_not_a_dictionary(tmp_path):
+def test_file_of_one_tensor_is_refused(tmp_path):
     torch.save(torch.zeros(3), tmp_path / "a.pt")
     with pytest.raises(InputError):
         checkpoints.load_weights(tmp_path / "a.pt", nn.Linear(1, 1))
@@ -117,7 +117,7 @@ def test_weights_are_restored_with_what_was_saved_about_them(tmp_path):
 @pytest.mark.parametrize(
     "other", [nn.Conv2d(1, 3, 3), nn.Conv2d(1, 2, 5), nn.Linear(2, 2), nn.Sequential(nn.Conv2d(1, 2, 3))]
 )
-def test_weights_of_another_network(tmp_path, other):
+def test_weights_of_another_network_are_refused(tmp_path, other):
     checkpoints.save_weights(tmp_path / "a.pt", nn.Conv2d(1, 2, 3))
     with pytest.raises(InputError, match=r"a\.pt: its weights are not of the configured network"):
         checkpoints.load_weights(tmp_path / "a.pt", other)

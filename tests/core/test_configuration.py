@@ -95,7 +95,7 @@ def test_valid_values_are_accepted(changes):
         ({"cropping__7": 1}, "unknown key cropping.7; known here: size, percentiles"),
     ],
 )
-def test_unknown_key(changes, expected):
+def test_unknown_key_is_refused_with_a_guess(changes, expected):
     assert expected in failure(changed(**changes))
 
 
@@ -116,7 +116,7 @@ def test_keys_that_are_no_text():
 
 
 @pytest.mark.parametrize("key", ["data", "cohort__splits__test", "translation__weights__cycle", "postprocessing__crf"])
-def test_missing_key(key):
+def test_missing_key_is_named(key):
     assert f"key {key.replace('__', '.')} is missing" in failure(changed(**{key: MISSING}))
 
 
@@ -149,7 +149,7 @@ def test_every_missing_key_is_named():
         ({"cropping__percentiles": ["low", 99]}, "cropping.percentiles.0: 'low' is not a number."),
     ],
 )
-def test_wrong_type(changes, expected):
+def test_value_of_a_wrong_type_is_refused(changes, expected):
     assert expected in failure(changed(**changes))
 
 
@@ -190,7 +190,7 @@ def test_file_that_is_not_a_mapping_is_refused(config):
         ({"postprocessing__morphology__radius_mm": [5, 2]}, "postprocessing.morphology.radius_mm: [5, 2]"),
     ],
 )
-def test_out_of_range(changes, key):
+def test_value_out_of_range_is_refused(changes, key):
     assert key in failure(changed(**changes))
 
 
@@ -273,7 +273,7 @@ def test_advised_size_can_be_used(size, depth):
     configuration.check(changed(cropping__size=int(message.split()[-2]), segmentation__depth=depth))
 
 
-def test_key_given_twice(tmp_path):
+def test_key_given_twice_is_refused(tmp_path):
     path = tmp_path / "overlay.yaml"
     path.write_text("seed: 1\ncohort:\n  splits: {test: [1], validation: [], test: [2]}\nseed: 2\n")
     with pytest.raises(InputError, match=r"overlay.yaml: key cohort.splits.test, seed is given twice"):
@@ -370,7 +370,7 @@ def test_aliases_and_the_line_ends_and_mark_of_windows_are_taken(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "seed: 1", "cohort: {source: {name: A}, target: {name: A}}", "{}"])
-def test_every_key_once(tmp_path, text):
+def test_keys_given_once_are_accepted(tmp_path, text):
     path = tmp_path / "overlay.yaml"
     path.write_text(text)
     configuration.check_file(path)

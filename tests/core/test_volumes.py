@@ -59,7 +59,7 @@ def world(matrix, index):
 @pytest.mark.parametrize(
     "dtype", ["u1", "i1", "<i2", ">i2", "<u2", ">u2", ">u4", "<i4", "<f4", ">f4", "<f8", ">f8", "<i8"]
 )
-def test_image_of_any_real_type(path, dtype):
+def test_image_of_any_real_type_is_read(path, dtype):
     array = (intensities() % 100).astype(dtype)
     image = nib.Nifti1Image(array.T, affine(), dtype=np.dtype(dtype))
     image.header.set_data_dtype(dtype)
@@ -73,12 +73,12 @@ def test_image_of_any_real_type(path, dtype):
     assert volume.notes == ()
 
 
-def test_uncompressed_image(tmp_path):
+def test_uncompressed_image_is_read(tmp_path):
     array = intensities()
     np.testing.assert_array_equal(volumes.read_image(save(tmp_path / "image.nii", array)).array, array)
 
 
-def test_fractional_slope(tmp_path):
+def test_fractional_slope_scales_intensities(tmp_path):
     path = save(tmp_path / "image.nii", intensities())
     content = bytearray(path.read_bytes())
     struct.pack_into("<2f", content, 112, 0.37, -12.5)
@@ -87,7 +87,7 @@ def test_fractional_slope(tmp_path):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slices_along_any_axis_of_the_file(path, axis):
+def test_slices_along_any_axis_of_the_file_come_first(path, axis):
     """Voxels keep their place whichever axis the slices lie on: the corners are at the same mm."""
     order = np.roll([0, 1, 2], axis)  # of file axes x, y, z
     image = nib.Nifti1Image(intensities().T, affine())
@@ -103,7 +103,7 @@ def test_slices_along_any_axis_of_the_file(path, axis):
         assert volume.array[index[::-1]] == intensities()[z, y, x]
 
 
-def test_as_many_slices_as_columns(path):
+def test_last_axis_of_equal_ones_holds_the_slices(path):
     """If axes have the same length, the slices lie along the file's last one."""
     array = intensities((36, 36, 40))
     volume = volumes.read_image(save(path, array, affine((1.3, 1.25, 1.25))))
@@ -111,7 +111,7 @@ def test_as_many_slices_as_columns(path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_non_finite_voxels(path, value):
+def test_non_finite_voxels_become_the_minimum(path, value):
     array = intensities(dtype=np.float32) + 7
     array[0, :2] = value
     volume = volumes.read_image(save(path, array))
@@ -145,7 +145,7 @@ def test_constant_image_is_refused(path, value):
     assert f"every voxel is {value}" in message
 
 
-def test_nan_beside_a_constant(path):
+def test_constant_image_with_nan_is_refused(path):
     array = np.zeros(SHAPE, np.float32)
     array[0, 0, 0] = np.nan
     assert "every voxel is 0" in failure(volumes.read_image, save(path, array))
@@ -160,7 +160,7 @@ def test_header_without_sform_and_qform_has_the_spacing_alone(path):
     assert "neither sform nor qform" in volume.notes[0]
 
 
-def test_geometry_of_the_quaternion_alone(path):
+def test_qform_gives_the_geometry_where_there_is_no_sform(path):
     image = nib.Nifti1Image(intensities().T, affine())
     image.set_sform(None, code=0)
     image.set_qform(affine(), code=1)
@@ -200,7 +200,7 @@ def test_truncated_file_is_refused(tmp_path, reader, length, name):
     assert "cannot be read" in message
 
 
-def test_damaged_stream(path):
+def test_damaged_stream_is_refused(path):
     content = bytearray(save(path, intensities()).read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
@@ -234,7 +234,7 @@ def test_compression_that_the_name_does_not_tell(path, tmp_path):
     assert "mixes capitals with small letters: rename it to .nii" in failure(volumes.read_image, tmp_path / "mixed.Nii")
 
 
-def test_other_formats(tmp_path):
+def test_other_formats_are_refused_with_advice(tmp_path):
     path = tmp_path / "image.mgz"
     nib.save(nib.MGHImage(intensities().astype(np.int32).T, affine()), path)
     message = failure(volumes.read_image, path)
@@ -262,7 +262,7 @@ def test_command_in_the_message_converts_an_image(path, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("shape", [(2, *SHAPE), SHAPE[1:], (1, 2, *SHAPE), (40,)])
-def test_wrong_number_of_dimensions(path, shape):
+def test_wrong_number_of_dimensions_is_refused(path, shape):
     message = failure(volumes.read_image, save(path, intensities(shape)))
     assert str(path) in message
     assert f"{len(shape)} dimensions" in message
@@ -298,7 +298,7 @@ def test_rgb_image_is_refused(path):
     ],
 )
 @pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
-def test_damaged_header(tmp_path, offset, layout, values, suffix):
+def test_damaged_header_is_refused(tmp_path, offset, layout, values, suffix):
     content = bytearray(save(tmp_path / "good.nii", intensities()).read_bytes())
     struct.pack_into("<" + layout, content, offset, *values)
     path = tmp_path / f"bad.{suffix}"
@@ -345,7 +345,7 @@ def test_sheared_affine_is_refused(path):
         (SHAPE, (1, 1.25, 1.25), "1 mm apart"),
     ],
 )
-def test_no_short_axis_stack(path, shape, spacing, expected):
+def test_image_that_is_no_short_axis_stack_is_refused(path, shape, spacing, expected):
     message = failure(volumes.read_image, save(path, intensities(shape), affine(spacing)))
     assert str(path) in message
     assert expected in message
@@ -356,7 +356,7 @@ def test_no_short_axis_stack(path, shape, spacing, expected):
 
 
 @pytest.mark.parametrize("dtype", ["u2", ">u2", "i2", ">i4", "f4", ">f8", "i8", "u8"])
-def test_labels_of_any_type(path, dtype):
+def test_labels_of_any_type_are_read(path, dtype):
     stored = stored_labels().astype(dtype)
     image = nib.Nifti1Image(stored.T, affine(), dtype=np.dtype(dtype))
     nib.save(image, path)
@@ -367,12 +367,12 @@ def test_labels_of_any_type(path, dtype):
 
 
 @pytest.mark.parametrize(("dtype", "code"), [(np.uint8, 0), (np.uint8, 200), (np.int8, 0)])
-def test_labels_of_a_type_too_small_for_the_codes(path, dtype, code):
+def test_labels_of_a_type_too_small_for_some_codes_are_read(path, dtype, code):
     labels = volumes.read_labels(save(path, np.full(SHAPE, code, dtype)), CODES)
     assert (labels.array == (2 if code else 0)).all()
 
 
-def test_labels_saved_as_scaled_integers(path):
+def test_labels_saved_as_scaled_integers_are_read(path):
     image = nib.Nifti1Image(stored_labels().astype(np.float64).T, affine())
     image.set_data_dtype(np.int16)
     nib.save(image, path)
@@ -386,7 +386,7 @@ def test_labels_saved_as_scaled_integers(path):
 @pytest.mark.parametrize(
     ("value", "shown"), [(7, "7"), (-1, "-1"), (500.4, "500.4"), (np.nan, "nan"), (np.inf, "inf"), (1e30, "1e+30")]
 )
-def test_unexpected_code(path, value, shown):
+def test_unexpected_code_is_named(path, value, shown):
     stored = stored_labels().astype(np.float32)
     stored[2, 3, 4] = value
     message = failure(volumes.read_labels, save(path, stored), CODES)
@@ -403,7 +403,7 @@ def test_unexpected_code_at_the_end_of_a_type(path, dtype):
     assert "label value" in failure(volumes.read_labels, path, CODES)
 
 
-def test_codes_of_another_convention(path):
+def test_codes_of_another_convention_are_refused_unless_configured(path):
     stored = np.select([stored_labels() == code for code in CODES.values()], [3, 2, 1]).astype(np.uint8)
     message = failure(volumes.read_labels, save(path, stored), CODES)
     assert "label value 1, 2, 3 is not expected" in message
@@ -438,7 +438,7 @@ def test_labels_at_another_place_are_noted(path, image):
 
 @pytest.mark.parametrize("flips", [(1, 1, -1), (1, -1, 1), (-1, -1, 1), (-1, 1, -1)])
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1), (2, 1, 0)])
-def test_labels_saved_with_other_axes(path, image, flips, order):
+def test_labels_saved_with_other_axes_are_turned_back(path, image, flips, order):
     """Some programs reorient what they save; their affine says where every voxel is."""
     original = nib.Nifti1Image(stored_labels().T, affine())
     nib.save(original.as_reoriented(np.column_stack([order, flips])), path)
@@ -450,7 +450,7 @@ def test_labels_saved_with_other_axes(path, image, flips, order):
 
 
 @pytest.mark.parametrize("shape", [(4, 36, 40), (5, 40, 36), (5, 36, 41)])
-def test_labels_of_another_shape(path, image, shape):
+def test_labels_of_another_shape_are_refused(path, image, shape):
     message = failure(volumes.read_labels, save(path, stored_labels(shape)), CODES, image)
     assert str(path) in message
     assert str(shape) in message
@@ -458,7 +458,7 @@ def test_labels_of_another_shape(path, image, shape):
 
 
 @pytest.mark.parametrize("spacing", [(5.0, 1.25, 1.1), (8.0, 1.25, 1.25)])
-def test_labels_of_another_spacing(path, image, spacing):
+def test_labels_of_another_spacing_are_refused(path, image, spacing):
     message = failure(volumes.read_labels, save(path, stored_labels(), affine(spacing)), CODES, image)
     assert str(path) in message
     assert " x ".join(f"{mm:g}" for mm in spacing) in message
@@ -495,7 +495,7 @@ def test_volume_as_stored_is_what_comes_back(tmp_path):
     np.testing.assert_array_equal(stored.array, back.array)
 
 
-def test_same_content_same_bytes(tmp_path):
+def test_same_content_gives_the_same_bytes(tmp_path):
     for name in ("a.nii.gz", "b.nii.gz"):
         volumes.write(tmp_path / name, intensities(), affine())
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
@@ -680,7 +680,7 @@ def test_largest_code_is_written_and_read(raw_folder, tmp_path):
     assert (volumes.read_labels(path, codes).array == 1).all()
 
 
-def test_mask_of_another_shape(raw_folder, tmp_path):
+def test_mask_of_another_shape_is_not_written(raw_folder, tmp_path):
     path = tmp_path / "mask.nii.gz"
     raw_path = raw_folder / "plain.nii.gz"
     message = failure(volumes.write_labels_like, path, np.zeros((5, 40, 36), np.uint8), CODES, raw_path)

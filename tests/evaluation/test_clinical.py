@@ -32,7 +32,7 @@ def test_thickness_of_an_annulus_is_the_difference_of_its_radii(spacing, inner, 
 
 
 @given(st.floats(8, 25), st.floats(3, 12), st.sampled_from([0.75, 1.0, 1.4]), st.sampled_from([0.75, 1.0, 1.4]))
-def test_any_annulus_within_a_fifth_of_a_pixel(inner, wall, height, width):
+def test_thickness_of_any_annulus_is_right_within_a_fifth_of_a_pixel(inner, wall, height, width):
     spacing = (8.0, height, width)
     assert thickness(annulus(spacing, inner, inner + wall, size=110), spacing) == pytest.approx(
         wall, abs=0.2 * max(height, width)
@@ -44,7 +44,7 @@ def test_oval_cavity_has_about_its_mean_thickness():
     assert 10 < thickness(annulus((8, 1, 1), 20, 30, stretch=1.25), (8, 1, 1)) < 12.5
 
 
-def test_off_centre_cavity():
+def test_thickness_around_an_off_centre_cavity_is_the_mean():
     """Only areas matter: a wall that is thick on one side and thin on the other has the mean thickness."""
     labels = annulus((8, 1, 1), 20, 30)
     labels[labels == CAVITY] = WALL
@@ -96,7 +96,7 @@ def test_slices_with_both_labels_only_at_the_ends_give_no_thickness():
         (np.zeros((4, 4, 4), int), (1, 1, 1), CAVITY),
     ],
 )
-def test_faulty_input(labels, spacing, wall):
+def test_faulty_input_is_refused(labels, spacing, wall):
     with pytest.raises(InputError):
         clinical.wall_thickness(labels, spacing, CAVITY, wall)
 
@@ -146,12 +146,12 @@ def test_quantities_of_all_masks_are_gathered():
 
 
 @pytest.mark.parametrize("myocardium", [None, "wall"])
-def test_volumes_alone_without_a_myocardium(myocardium):
+def test_only_volumes_are_measured_without_a_myocardium(myocardium):
     table = clinical.quantities(metrics(), myocardium)
     assert list(table)[4:] == ["LV_volume_ml", "MYO_volume_ml"]
 
 
-def test_nothing_evaluated():
+def test_table_without_an_evaluated_patient_is_empty():
     table = clinical.quantities(pd.DataFrame(columns=measures.COLUMNS), "MYO")
     assert table.empty
     assert list(table) == clinical.MASK

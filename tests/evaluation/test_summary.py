@@ -126,7 +126,7 @@ def test_summary_of_a_table_that_was_read_from_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("columns", [measures.COLUMNS, []])
-def test_nothing_evaluated(columns):
+def test_summary_says_that_nothing_was_evaluated(columns):
     assert summary.by_method(pd.DataFrame(columns=columns)) == "no patient with labels: nothing evaluated"
 
 

@@ -170,7 +170,7 @@ def test_patients_that_a_method_cannot_do(listed):
     assert text["U-Net"][0] == "**0.800** ± 0.000"
 
 
-def test_method_without_any_value():
+def test_method_without_any_value_is_not_available():
     rows = [("unet", 1, patient, "LV", 0.8, 1.0) for patient in "67"]
     rows += [("registration", None, patient, "LV", NONE, NONE) for patient in "67"]
     assert cells(tables.markdown(metrics(*rows), published=False))["Registration"] == ["N/A"] * 6
@@ -179,7 +179,7 @@ def test_method_without_any_value():
     assert row[["dice_LV_available", "dice_LV_due"]].tolist() == [0, 2]
 
 
-def test_rows_in_the_papers_order():
+def test_rows_have_the_papers_order():
     names = [*methods.parts(), *reversed(methods.reported()), "some_other"]
     found = metrics(*[(method, None, "6", "LV", 0.8, 1.0) for method in names])
     titles = list(cells(tables.markdown(found, published=False)))[2:]
@@ -205,7 +205,7 @@ def test_best_and_significant_values_are_marked_by_their_printed_digits():
     assert [row[2] for row in list(text.values())[2:]] == ["**1.00**", "**1.00**", "1.01"]
 
 
-def test_published_figures():
+def test_published_figures_stand_beside_the_methods_that_have_them():
     patients = [("6", "test"), ("1", "validation")]
     found = metrics(
         *[
@@ -294,20 +294,20 @@ def test_latex_is_balanced(published):
     assert not re.search(r"^\s*\[", text, re.MULTILINE)
 
 
-def test_one_split_alone():
+def test_one_split_gives_one_table():
     text = tables.markdown(by_hand().assign(split="validation"), published=False)
     assert re.findall("^## (.*)$", text, re.MULTILINE) == ["Validation: 2 patients, 2 seeds"]
     assert tables.latex(by_hand(), published=False).count(r"\begin{table}") == 1
 
 
-def test_one_patient_one_seed():
+def test_one_patient_and_seed_have_a_mean_without_spread():
     text = tables.markdown(metrics(("unet", 3, "6", "LV", 0.8, 1.0)), published=False)
     assert "## Test: 1 patient, 1 seed\n" in text
     assert cells(text)["U-Net"] == ["**0.800**", "**0.800**", "**1.00**", "**1.00**", "**3.00**", "**3.00**"]
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_nothing_evaluated(published):
+def test_tables_say_that_nothing_was_evaluated(published):
     empty = pd.DataFrame(columns=measures.COLUMNS)
     assert list(tables.table1(empty, published)) == tables.COLUMNS
     assert tables.NOTHING in tables.markdown(empty, published)

@@ -115,7 +115,7 @@ def stack(*areas):
     return array
 
 
-def test_levels_from_apex_to_base():
+def test_levels_run_from_apex_to_base():
     array = stack(0, 0, *range(10, 20), 0)
     assert style.levels(array, 3) == [3, 6, 10]
     assert style.levels(array[::-1], 3) == [9, 5, 2]  # stored from base to apex
@@ -136,7 +136,7 @@ def test_window_holds_the_labels():
     assert (rows.stop - rows.start, fine_rows.stop - fine_rows.start) == (58, 82)
 
 
-def test_window_within_the_image():
+def test_window_stays_within_the_image():
     array = np.zeros((1, 50, 60), np.uint8)
     array[0, :4, 57:] = 1
     rows, columns = style.window(array, (8, 1.5, 1.5))
@@ -345,7 +345,7 @@ def test_distributions_figure_counts_missing_values():
     assert {"test (3)", "validation (1)"} <= set(texts(figure))
 
 
-def test_nothing_but_missing_values():
+def test_missing_values_alone_are_counted_in_the_figure():
     metrics = table(("6", "LV", 0.0), method="unet", asd=np.nan)
     figure = distributions.figure(metrics, {"unet": "U-Net"})
     assert [text.get_text() for text in figure.axes[1].texts] == ["1 N/A"]

@@ -103,7 +103,7 @@ def test_labels_are_carried_by_scanner_coordinates():
     np.testing.assert_array_equal(carried.affine, AFFINE)
 
 
-def test_nothing_to_carry():
+def test_labels_without_a_structure_are_refused():
     target = Volume(np.zeros((3, 12, 14), np.float32), AFFINE)
     with pytest.raises(InputError, match="no structures found"):
         carry(target, target, np.zeros((3, 12, 14), np.uint8), {"margin_mm": 20}, "none", seed=1)

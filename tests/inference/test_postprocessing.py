@@ -287,7 +287,7 @@ def test_cavity_takes_wall_within_its_closing():
     assert (close(labels, (0, 3, 3), order=(WALL,))[1, 20, 12:22] == WALL).all()
 
 
-def test_settings_name_structures():
+def test_settings_have_classes_in_place_of_names():
     section = {
         "crf": SETTINGS,
         "morphology": {"radius_mm": [0, 3, 3], "order": ["wall", "cavity"], "keep_largest": False},
@@ -349,7 +349,7 @@ orders = st.permutations([1, 2, 3]).flatmap(lambda order: st.integers(0, 3).map(
 
 @settings(deadline=None, max_examples=150)
 @given(label_maps | coarse_maps, radii, orders)
-def test_properties_of_smoothed_masks(labels, radius_mm, order):
+def test_closing_keeps_what_is_labelled_and_is_stable(labels, radius_mm, order):
     copy = labels.copy()
     smoothed = close(labels, radius_mm, SPACING, order)
     np.testing.assert_array_equal(labels, copy)

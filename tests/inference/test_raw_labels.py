@@ -49,7 +49,7 @@ def test_most_probable_class_needs_no_majority():
     assert (raw_labels.on_raw_grid(Volume(probabilities, affine), raw) == 2).all()
 
 
-def test_crop_larger_than_the_raw_image():
+def test_crop_larger_than_the_raw_image_covers_it():
     raw = Volume(np.zeros((2, 40, 44), np.float32), np.diag([1.25, 1.25, 8.0, 1.0]))
     crop = cropping.crop(raw, (20, 22), 64, 0.0)
     probabilities = np.zeros((2, 2, 64, 64), np.float32)
@@ -57,7 +57,7 @@ def test_crop_larger_than_the_raw_image():
     assert (raw_labels.on_raw_grid(Volume(probabilities, crop.affine), raw) == 1).all()
 
 
-def test_probabilities_of_another_image():
+def test_probabilities_of_another_image_are_refused():
     raw = Volume(np.zeros((2, 40, 44), np.float32), np.diag([1.25, 1.25, 8.0, 1.0]))
     with pytest.raises(InputError, match="do not share their slices"):
         raw_labels.on_raw_grid(Volume(np.ones((2, 3, 40, 44)), raw.affine), raw)

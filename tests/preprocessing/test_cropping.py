@@ -31,20 +31,20 @@ def test_padding_is_not_seen_by_the_percentiles():
     np.testing.assert_allclose(crop.array[inside], 2 * (array - array.min()).ravel() / np.ptp(array) - 1, atol=1e-4)
 
 
-def test_crop_beyond_the_image():
+def test_crop_beyond_the_image_is_refused():
     array = np.random.default_rng(0).uniform(0, 10, (3, 40, 40)).astype(np.float32)
     with pytest.raises(InputError, match="outside of the image"):
         cropping.crop_and_normalise(Volume(array, AFFINE), (200, 20), SETTINGS)
 
 
-def test_crop_of_nothing_but_air():
+def test_crop_of_nothing_but_air_is_refused():
     array = np.zeros((3, 80, 80), np.float32)
     array[:, 60:] = 100
     with pytest.raises(InputError, match="constant"):
         cropping.crop_and_normalise(Volume(array, AFFINE), (20, 20), SETTINGS)
 
 
-def test_share_of_the_labels_beside_the_crop():
+def test_share_of_labels_beside_the_crop_is_what_it_is_by_hand():
     labels = np.zeros((2, 80, 90), np.uint8)
     labels[1, 20:60, 10:70] = 2
     fine = Volume(labels, np.diag([0.625, 0.625, 8.0, 1.0]))

@@ -141,7 +141,7 @@ def test_smooth_function_is_resampled_closely(spacing):
 
 
 @given(st.integers(32, 70), st.integers(32, 70), st.floats(0.5, 3), st.floats(0.5, 3))
-def test_resampled_field_of_view(rows, columns, spacing, new_spacing):
+def test_resampled_field_of_view_keeps_its_middle_and_extent(rows, columns, spacing, new_spacing):
     """The middle stays, the extent changes by at most half a new pixel, and constants stay constant."""
     volume = grid((2, rows, columns), (8.0, spacing, spacing), (3.0, 4.0, 5.0))
     resampled = resampling.resample(Volume(np.full(volume.array.shape, 7, np.int16), volume.affine), new_spacing)
@@ -185,7 +185,7 @@ def test_crop_outside_of_the_image_is_filled():
         assert (cropping.crop(volume, centre, 32, -1.0).array == -1).all()
 
 
-def test_crop_of_channels():
+def test_crop_keeps_all_channels():
     crop = cropping.crop(Volume(np.ones((4, 2, 40, 40), bool), np.eye(4)), (0, 0), 32, False)
     assert crop.array.shape == (4, 2, 32, 32)
     assert crop.array.sum() == 4 * 2 * 16 * 16
@@ -287,7 +287,7 @@ def test_probabilities_are_resampled_before_the_largest_is_taken():
     assert back[0, 1].sum() == 16  # 0.0 to 1.5
 
 
-def test_maps_on_a_finer_grid():
+def test_maps_are_interpolated_onto_a_finer_grid():
     """A ramp along x stays one, and beyond the maps is 0."""
     affine = np.diag([2.0, 2.0, 8.0, 1.0])
     ramp = np.tile(np.arange(4.0), (1, 2, 3, 1))
@@ -350,7 +350,7 @@ def test_normalised_image_knows_neither_gain_nor_offset(gain, offset):
     np.testing.assert_allclose(results[0], results[1], atol=1e-4)
 
 
-def test_nothing_to_normalise():
+def test_constant_or_absent_intensities_are_refused():
     array = np.zeros((1, 20, 20), np.float32)
     array[0, 0, 0] = 5  # a single bright pixel, above the upper percentile
     with pytest.raises(InputError, match=r"constant between percentiles \(1, 99\)"):

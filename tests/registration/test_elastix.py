@@ -94,7 +94,7 @@ def test_image_of_a_single_grey_value_is_refused(constant):
         elastix.propagate(*images, labels, SETTINGS, seed=1)
 
 
-def test_missing_package(monkeypatch):
+def test_missing_package_is_named(monkeypatch):
     elastix._itk.cache_clear()
     monkeypatch.setitem(sys.modules, "itk", None)
     with pytest.raises(InputError, match="install the package itk-elastix"):
@@ -140,7 +140,7 @@ def test_same_seed_same_labels_and_nothing_said(shifted, capfd, tmp_path, monkey
     assert capfd.readouterr() == ("", "")
 
 
-def test_images_of_different_places():
+def test_images_of_different_places_are_refused():
     target, _, source, labels = pair(shift=np.zeros(3))
     elsewhere = source.affine + np.pad([[0], [0], [500]], ((0, 1), (3, 0)))
     with pytest.raises(InputError, match=r"outside of the other image in scanner coordinates"):
@@ -158,7 +158,7 @@ def test_labels_are_copied_whichever_way_they_are_stored(flips, order, turned):
     np.testing.assert_array_equal(elastix.carry(Volume(stored, affine), elastix.positions(grid)), labels)
 
 
-def test_nearest_label_and_background_outside():
+def test_points_take_the_nearest_label_and_background_outside():
     labels = Volume(np.array([[[1, 2], [3, 1]]], np.uint8), np.diag([2.0, 3.0, 8.0, 1.0]))
     points = np.array([[0, 0, 0], [0.9, 0, 3.9], [1.1, 0, 0], [0.9, 1.6, -3.9], [2.9, 3, 0], [3.1, 3, 0], [0, 0, 4.1]])
     assert elastix.carry(labels, points).tolist() == [1, 1, 2, 3, 1, 0, 0]
@@ -195,7 +195,7 @@ def test_slices_are_neither_shrunk_nor_smoothed(stage):
 
 
 @pytest.mark.parametrize(("target_slices", "source_slices"), [(1, 14), (3, 14), (18, 2), (1, 1)])
-def test_stacks_of_few_slices(target_slices, source_slices):
+def test_stacks_of_few_slices_are_registered(target_slices, source_slices):
     """The known in-plane shift is found on such stacks, too."""
     target, truth, source, labels = pair(shift=np.array([6.0, -5.0, 0.0]), directions=UPRIGHT)
     truth = truth[middle(target, target_slices)]

@@ -205,7 +205,7 @@ def test_rotation_and_scale_are_drawn_up_to_their_largest():
     assert scale.log().mean().item() == pytest.approx(0, abs=0.02)
 
 
-def test_elastic_displacement_in_pixels():
+def test_elastic_displacement_has_its_size_in_pixels():
     shape = (33, 65)
     settings = NOTHING | {"elastic_pixels": 3, "elastic_spacing_pixels": 16}
     grid = in_pixels(sampling_grid(500, shape, settings, random(), CPU))

@@ -153,7 +153,7 @@ def test_edges_have_a_gradient_through_the_soft_prediction():
     assert edge_loss(stepped, labels) < edge_loss(scores.softmax(dim=1), labels)
 
 
-def test_the_same_for_a_batch_and_a_larger_image():
+def test_loss_depends_on_neither_batch_nor_image_size():
     scores, labels = example(8, count=1, shape=(20, 20))
     once = composite_loss(scores, labels, WEIGHTS, 0.5)
     twice = composite_loss(scores.expand(3, -1, -1, -1), labels.expand(3, -1, -1), WEIGHTS, 0.5)

@@ -91,7 +91,7 @@ def test_training_learns_what_new_slices_show(tmp_path):
     assert (predicted == labels).mean() > 0.9
 
 
-def test_same_twice_and_not_with_another_seed(tmp_path):
+def test_same_seed_gives_the_same_network_and_another_does_not(tmp_path):
     networks = [unet() for _ in range(4)]
     histories = [
         fit(networks[0], tmp_path / "0"),
@@ -104,7 +104,7 @@ def test_same_twice_and_not_with_another_seed(tmp_path):
     assert len({weights(network)["head.weight"] for network in networks}) == 3
 
 
-def test_average_of_weights_and_statistics(tmp_path):
+def test_average_is_that_of_weights_and_statistics(tmp_path):
     averaged, plain, states = unet(), unet(), []
 
     def watched(image):

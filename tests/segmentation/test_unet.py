@@ -32,7 +32,7 @@ def executed(unet, size):
     return layers
 
 
-def test_vanilla_plan_with_norms_and_dropout():
+def test_layers_are_those_of_the_paper_with_norms_and_dropout():
     def block(before, after, size):
         layers = []
         for channels in (before, after):
@@ -57,7 +57,7 @@ def test_vanilla_plan_with_norms_and_dropout():
 
 @torch.no_grad()
 @pytest.mark.parametrize("inputs", [1, 5])
-def test_shape_at_192_pixels(inputs):
+def test_scores_have_the_size_of_a_crop_of_192_pixels(inputs):
     scores = UNet(inputs, 4, 32, 4).eval()(torch.zeros(1, inputs, 192, 192))
     assert scores.shape == (1, 4, 192, 192)
 

@@ -47,7 +47,7 @@ def check_masks(folder: Path, raw: Path, codes: set[int]) -> None:
             assert set(np.unique(mask.dataobj)) == {0, *codes}
 
 
-def test_bssfp_to_t2(tmp_path: Path) -> None:
+def test_target_may_be_t2(tmp_path: Path) -> None:
     table = metrics_of(tmp_path / "work", "bssfp_to_t2.yaml")
     assert set(table["structure"]) == {"LV", "MYO", "RV"}
     drawn = tmp_path / "work" / "results" / "phantom"
@@ -56,7 +56,7 @@ def test_bssfp_to_t2(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "work" / "results" / "cropped").iterdir()} == {"bSSFP", "T2", "labels"}
 
 
-def test_lge_to_bssfp(tmp_path: Path) -> None:
+def test_target_may_be_bssfp_and_source_lge(tmp_path: Path) -> None:
     table = metrics_of(tmp_path / "work", "lge_to_bssfp.yaml")
     assert set(table["structure"]) == {"LV", "MYO", "RV"}
     drawn = heart.release_files(tmp_path / "work" / "results" / "phantom", 6)
@@ -89,7 +89,7 @@ def test_workflow_segments_another_organ(tmp_path: Path) -> None:
     assert (carried["dice"] > 0.5).all(), carried
 
 
-def test_network_from_a_library(run: Path, tmp_path: Path) -> None:
+def test_network_of_a_library_replaces_the_unets(run: Path, tmp_path: Path) -> None:
     """In the place of the U-Nets of a finished run, to the masks of an ensemble of one."""
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     mask = folder / "results" / "masks" / "ensemble_pp" / "6.nii.gz"

@@ -64,11 +64,11 @@ def test_configuration_that_is_no_yaml(work: Path) -> None:
     assert "Config file is not valid JSON or YAML" in refusal(work, "seed: [1")
 
 
-def test_key_given_twice(work: Path) -> None:
+def test_key_given_twice_is_refused(work: Path) -> None:
     assert "overlay.yaml: key seed is given twice" in refusal(work, "seed: 1\nseed: 2")
 
 
-def test_option_given_twice(work: Path) -> None:
+def test_option_given_twice_is_refused(work: Path) -> None:
     failed = snakemake(work, "--config", "seed=2", data="data")
     assert failed.returncode == 1
     assert "Give it once: --config seed=2 data=data" in failed.stdout + failed.stderr
@@ -128,7 +128,7 @@ def test_no_rule_calls_a_shell() -> None:
         assert "shell" not in path.read_text(), path
 
 
-def test_unknown_patient_as_a_target(work: Path) -> None:
+def test_unknown_patient_as_a_target_is_named(work: Path) -> None:
     """Snakemake says which file is missing, and that is whose image."""
     overlay = prepare(work, bad_input.Case("sound", lambda data, config: None))
     for target in ("results/resampled/LGE/nobody.nii.gz", "results/masks/ensemble_pp/nobody.nii.gz"):
@@ -138,7 +138,7 @@ def test_unknown_patient_as_a_target(work: Path) -> None:
         assert "Traceback" not in ended.stderr
 
 
-def test_configuration_of_another_system(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configuration_of_another_system_is_read(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows ends lines by two characters and may begin a file with a mark; ~ is the home folder, as in a shell."""
     monkeypatch.setenv("HOME", str(work))
     overlay = prepare(work, bad_input.Case("sound", lambda data, config: None)).replace("data: data", "data: ~/data")

@@ -74,7 +74,7 @@ def test_unchanged_run_repeats_nothing(work: Path) -> None:
     assert plan(work) == NOTHING
 
 
-def test_touched_raw_files(work: Path) -> None:
+def test_touched_raw_files_repeat_nothing(work: Path) -> None:
     for path in (work / "data").rglob("*.nii.gz"):
         os.utime(path)
     assert plan(work) == NOTHING
@@ -88,13 +88,13 @@ def test_clock_set_back_during_the_run(work: Path) -> None:
     assert plan(work) == NOTHING
 
 
-def test_raw_files_from_the_future(work: Path) -> None:
+def test_raw_files_from_the_future_repeat_nothing(work: Path) -> None:
     for path in (work / "data").rglob("*.nii.gz"):
         os.utime(path, (4e9, 4e9))
     assert plan(work) == NOTHING
 
 
-def test_file_system_with_coarse_time_stamps(work: Path) -> None:
+def test_coarse_time_stamps_repeat_nothing_and_miss_no_change(work: Path) -> None:
     for path in files(work):
         coarse = path.stat().st_mtime_ns // TWO_SECONDS * TWO_SECONDS
         os.utime(path, ns=(coarse, coarse))
@@ -103,7 +103,7 @@ def test_file_system_with_coarse_time_stamps(work: Path) -> None:
     assert steps(plan(work)) == AFTER_A_VOLUME
 
 
-def test_data_under_another_path(work: Path) -> None:
+def test_data_under_another_path_repeats_nothing(work: Path) -> None:
     """Absolute, spelled in other ways, moved, and copied without its times."""
     target = "results/metrics.csv"
     (work / "link").symlink_to("data")
@@ -148,12 +148,12 @@ def test_changed_raw_file_with_an_old_time_is_not_missed(work: Path) -> None:
     assert steps(plan(work)) == AFTER_A_VOLUME
 
 
-def test_changed_raw_volume_of_a_patient_to_segment(work: Path) -> None:
+def test_changed_raw_volume_repeats_the_steps_of_its_patient(work: Path) -> None:
     change(raw(work, 1, "LGE"))
     assert steps(plan(work)) == AFTER_A_VOLUME
 
 
-def test_changed_raw_volume_of_a_patient_to_learn_translation_from(work: Path) -> None:
+def test_changed_raw_volume_for_the_translation_repeats_it(work: Path) -> None:
     victim = raw(work, 7, "LGE")
     image = nib.load(victim)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., ::-1], image.affine, image.header), victim)
@@ -161,7 +161,7 @@ def test_changed_raw_volume_of_a_patient_to_learn_translation_from(work: Path) -
     assert steps(plan(work)) == own + AFTER_TRANSLATION
 
 
-def test_changed_postprocessing(run: Path, tmp_path: Path) -> None:
+def test_changed_postprocessing_repeats_it_and_what_follows(run: Path, tmp_path: Path) -> None:
     jobs = planned(shutil.copytree(run, tmp_path / "run"), overlay="postprocessing: {crf: {bilateral_mm: 7}}")
     tables = {"table1", "clinical"}
     scar = {"examine", "collect_examinations"}
@@ -170,7 +170,7 @@ def test_changed_postprocessing(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["weights: {image: 9}", "precision: bfloat16"])
-def test_changed_translation(work: Path, change: str) -> None:
+def test_changed_translation_repeats_it_and_what_follows(work: Path, change: str) -> None:
     jobs = plan(work, overlay=f"translation: {{{change}}}")
     assert steps(jobs) == Counter(train_translation=1) + AFTER_TRANSLATION
 
@@ -180,17 +180,17 @@ def test_added_seed_trains_only_its_own_networks(work: Path) -> None:
     assert steps(plan(work, overlay="ensemble: [1, 2, 3]")) == networks + AFTER_NETWORKS
 
 
-def test_changed_place_and_speed(work: Path) -> None:
+def test_changed_device_and_threads_repeat_nothing(work: Path) -> None:
     assert plan(work, overlay="compute: {device: cpu, threads: {segmentation: 2}}") == NOTHING
 
 
-def test_deleted_intermediate_file(work: Path) -> None:
+def test_deleted_intermediate_file_is_not_made_again(work: Path) -> None:
     """Whatever it was needed for is there."""
     (work / "results" / "cropped" / "LGE" / "1.nii.gz").unlink()
     assert plan(work) == NOTHING
 
 
-def test_deleted_result(work: Path) -> None:
+def test_deleted_result_is_made_again(work: Path) -> None:
     (work / "results" / "metrics.csv").unlink()
     assert plan(work) == Counter(metrics=1)
 
@@ -209,24 +209,26 @@ def test_touched_code_runs_nothing_again(work: Path, code: Path) -> None:
     assert plan(work, code=code) == NOTHING
 
 
-def test_comment_and_docstring_in_the_library(work: Path, code: Path) -> None:
+def test_comment_and_docstring_in_the_library_repeat_nothing(work: Path, code: Path) -> None:
     edit(code / "cardioseg" / "segmentation" / "losses.py", "def composite_loss", "# A comment.\ndef composite_loss")
     edit(code / "cardioseg" / "preprocessing" / "resampling.py", '"""In-plane resampling,', '"""Resampling in-plane,')
     assert plan(work, code=code) == NOTHING
 
 
-def test_changed_line_in_the_loss_of_segmentation(work: Path, code: Path) -> None:
+def test_changed_loss_of_segmentation_repeats_all_from_the_localiser_on(work: Path, code: Path) -> None:
     """All, from the first training on, the localiser's, whose loss it is too."""
     edit(code / "cardioseg" / "segmentation" / "losses.py", "1e-12", "1e-10")
     assert steps(plan(work, code=code)) == EVERYTHING
 
 
-def test_changed_line_in_the_loss_of_translation(work: Path, code: Path) -> None:
+def test_changed_loss_of_translation_repeats_it_and_what_follows(work: Path, code: Path) -> None:
     edit(code / "cardioseg" / "translation" / "munit.py", "(scores - 1).square()", "(scores - 1).abs()")
     assert steps(plan(work, code=code)) == Counter(train_translation=1) + AFTER_TRANSLATION
 
 
-def test_other_python_of_the_same_version(work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_python_of_another_patch_release_repeats_nothing(
+    work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A patch release, told to every process as its own."""
     (tmp_path / "sitecustomize.py").write_text(
         "import platform, sys\n"

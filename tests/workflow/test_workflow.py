@@ -50,7 +50,7 @@ def test_metrics_hold_every_method_patient_and_structure(run: Path) -> None:
     assert table["dice"].between(0, 1).all()
 
 
-def test_tables_and_clinical_quantities(run: Path) -> None:
+def test_tables_have_every_method(run: Path) -> None:
     results = run / "results"
     table = pd.read_csv(results / "table1.csv")
     assert sorted(set(table["method"])) == sorted(METHODS)
@@ -144,7 +144,7 @@ def test_members_are_trained_further_on_predictions_of_the_others(run: Path, tmp
     assert "self-training with source labels of target patients" in (results / "table1.md").read_text()
 
 
-def test_histogram_matching_in_the_place_of_munit(run: Path, tmp_path: Path) -> None:
+def test_histogram_matching_replaces_munit(run: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     results = folder / "results"
     figures = [f"results/figures/{name}.png" for name in ("training", "translations")]

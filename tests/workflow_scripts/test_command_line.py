@@ -27,13 +27,13 @@ from support import command_line
         ("--omit-from=crop --cores 1 -O metrics", "--omit-from crop metrics"),
     ],
 )
-def test_given_twice(call, expected):
+def test_option_given_twice_is_refused(call, expected):
     with pytest.raises(InputError, match=f"Give it once: {re.escape(expected)}$"):
         command_line.check_options(shlex.split(call))
 
 
 @pytest.mark.parametrize("call", ["--directory a --directory b", "-d a --direct b", "--directory=a -n -db"])
-def test_folder_given_twice(call):
+def test_folder_given_twice_is_refused(call):
     with pytest.raises(InputError, match=r"--directory is given 2 times.*Give it once\.$"):
         command_line.check_options(shlex.split(call))
 
@@ -76,13 +76,13 @@ def test_configuration_of_the_shells_profile_is_not_dropped(tmp_path, monkeypatc
         "--profile x",
     ],
 )
-def test_profile_that_loses_nothing(tmp_path, call):
+def test_profile_that_loses_nothing_is_accepted(tmp_path, call):
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "config.yaml").write_text(PROFILE)
     command_line.check_profiles(shlex.split(call), tmp_path)
 
 
-def test_one_key_twice():
+def test_one_key_twice_is_refused():
     with pytest.raises(InputError, match="--config: seed is given 2 times"):
         command_line.check_options(["--config", "seed=1", "data=X", "seed=2"])
 
@@ -97,5 +97,5 @@ def test_one_key_twice():
         "--force --forcerun crop --directory a --snakefile Snakefile --until crop metrics",
     ],
 )
-def test_given_once(call):
+def test_options_given_once_are_accepted(call):
     command_line.check_options(shlex.split(call))

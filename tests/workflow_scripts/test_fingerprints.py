@@ -132,7 +132,7 @@ def test_changes_of_code_change_the_fingerprint(tree, name, old, new):
     assert changed[1] == evaluate
 
 
-def test_new_module_in_the_library(tree):
+def test_new_module_counts_once_it_is_imported(tree):
     before = hashes()
     (tree / "cardioseg/new.py").write_text("x = 1\n")
     assert hashes() == before
@@ -154,7 +154,7 @@ def test_place_of_the_tree_does_not_matter(tree, tmp_path, monkeypatch):
     assert hashes() == before
 
 
-def test_missing_script(tree):
+def test_missing_script_is_an_error(tree):
     with pytest.raises(FileNotFoundError):
         fingerprints.code("trian.py")
 

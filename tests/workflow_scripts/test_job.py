@@ -83,7 +83,7 @@ def test_message_does_not_advise_to_lower_a_batch_of_one(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
-def test_too_little_memory_without_a_gpu(tmp_path: Path, error: Exception) -> None:
+def test_too_little_memory_without_a_gpu_gives_advice_for_the_cpu(tmp_path: Path, error: Exception) -> None:
     text = said(tmp_path, error, "predict")
     assert "predict: the memory does not suffice" in text
     assert "--cores" in text

@@ -37,7 +37,7 @@ def refused(now, *words):
     origin.check(now)
 
 
-def test_no_results_yet():
+def test_any_call_is_accepted_without_results():
     origin.check(call("data", ["1"]))
 
 
@@ -51,13 +51,13 @@ def test_data_does_not_replace_results_of_the_phantom():
     refused(call("release", ["1", "2"]), "results of the digital phantom", str(Path("release").absolute()))
 
 
-def test_another_cohort():
+def test_another_cohort_is_refused():
     origin.write(call("release", ["1", "2"]))
     refused(call("ours", ["3", "4"]), str(Path("release").absolute()), str(Path("ours").absolute()))
 
 
 @pytest.mark.parametrize("contents", [["1", "2"], ["2"], ["1", "2", "3"], ["2", "9"]])
-def test_cohort_that_moved_or_changed_in_part(contents):
+def test_cohort_that_moved_or_changed_in_part_is_accepted(contents):
     origin.write(call("release", ["1", "2"]))
     origin.check(call("/moved/there", contents))
 
@@ -89,7 +89,7 @@ def test_settings_forgotten_without_effect_are_accepted():
     origin.check(call("release", ["1"], ["b.yaml"], seed=2, compute={}))
 
 
-def test_overlay_that_moved():
+def test_overlay_that_moved_is_accepted():
     origin.write(call("release", ["1"], ["a.yaml"], seed=2))
     Path("elsewhere").mkdir()
     Path("a.yaml").rename("elsewhere/c.yaml")
@@ -97,7 +97,7 @@ def test_overlay_that_moved():
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"data": 1}'])
-def test_damaged_record(content):
+def test_damaged_record_is_ignored(content):
     origin.RECORD.parent.mkdir(parents=True)
     origin.RECORD.write_text(content)
     origin.check(call("release", ["1"]))

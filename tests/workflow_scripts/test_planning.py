@@ -82,7 +82,7 @@ def test_published_figures_are_those_of_the_papers_cohort(example, expected):
     assert not planning.on_mscmrseg(config)
 
 
-def test_phantom_of_the_paper():
+def test_phantom_has_the_papers_splits():
     found = planning.plan(PAPER, check=True)
     assert found.splits["labelled"] == [str(number) for number in range(6, 36)]
     assert found.splits["translation_target"] == [str(number) for number in range(6, 46)]
@@ -104,7 +104,7 @@ def test_phantom_is_found_where_it_is_drawn():
             assert found.volumes["bSSFP", str(patient)].labels == files.get("bSSFP_labels")
 
 
-def test_phantom_patients():
+def test_phantom_patients_are_those_of_the_splits():
     splits = {"labelled": ["6-8", 7], "test": [2, "11"]}
     assert planning.phantom_patients(splits) == [2, 6, 7, 8, 11]
 
@@ -224,7 +224,7 @@ def test_unused_files_are_not_checked(data):
     planning.plan(configured(data, **everybody("6")), check=True)
 
 
-def test_missing_folder():
+def test_missing_folder_is_named():
     with pytest.raises(InputError, match="data: nowhere is not a folder"):
         planning.plan(configured("nowhere"), check=True)
 
@@ -336,7 +336,7 @@ def test_changed_file_gets_a_new_link(data):
     assert link().st_ino != before.st_ino
 
 
-def test_contents_of_a_cohort(data):
+def test_contents_are_those_of_all_files_whether_checked_or_not(data):
     config = configured(data, **everybody("6-7"))
     found = planning.plan(config, check=False)
     read = planning.contents(found)
@@ -351,7 +351,7 @@ def test_interpreter_whose_path_a_shell_splits_is_refused(character):
 
 
 @pytest.mark.parametrize("path", ["/home/me/.venv/bin/python", "/home/jürgen/läb-1_2.0/p+q,r=s@t/python3.11"])
-def test_interpreter_of_a_plain_path(path):
+def test_interpreter_of_a_plain_path_is_accepted(path):
     planning.check_interpreter(path)
     assert subprocess.run(f"echo {path}", shell=True, capture_output=True, text=True).stdout == f"{path}\n"
 

@@ -39,7 +39,7 @@ def test_names_stay_when_the_data_moves():
         assert raw_files.linked(cohort(folder), make=False) == found
 
 
-def test_image_without_labels():
+def test_image_without_labels_is_linked_alone():
     files = Files(cohort(Path("data")).volumes["LGE", "a"].image, None)
     found = raw_files.linked(Cohort({("LGE", "a"): files}, {}), make=True)
     assert found.volumes["LGE", "a"] == Files(LINKS.image, None)
@@ -77,7 +77,7 @@ def test_file_of_somebody_else_stays():
     assert LINKS.image.read_text() == "mine"
 
 
-def test_without_links(monkeypatch):
+def test_files_are_used_themselves_where_links_are_refused(monkeypatch):
     """Some file systems have none."""
 
     def refused(*_):
