@@ -57,7 +57,11 @@ GresTypes=gpu
 ReturnToService=2
 JobRequeue=1
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0,bf_interval=5
+# A job in the partition "urgent" takes its resources from others, which start again.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=500
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE DefMemPerCPU=500 PriorityTier=10 PreemptMode=OFF
 """
 KINDS = {
     "node": """
@@ -69,7 +73,7 @@ MinJobAge=3600
 NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=32 RealMemory=256000
 NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=32 RealMemory=256000 Gres=gpu:1
 NodeName=three NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=32 RealMemory=256000 Gres=gpu:1
-PartitionName=short Nodes=two,three MaxTime=5 DefMemPerCPU=500
+PartitionName=short Nodes=two,three MaxTime=5 DefMemPerCPU=500 GraceTime=30
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={ports[4]}

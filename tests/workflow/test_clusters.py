@@ -25,10 +25,9 @@ pytestmark = [
     pytest.mark.skipif(bool(slurm_cluster.missing("site")), reason=slurm_cluster.missing("site")),
 ]
 
-LONGER = "{segmentation: {pretraining: {epochs: 20}}}"
+LONGER = "{segmentation: {pretraining: {epochs: 40}}}"
 TRAININGS = [f"results/segmentation/seed{seed}/unet_pretrained.pt" for seed in (1, 2)]
 OTHER_CRF = "{postprocessing: {crf: {bilateral_mm: 9}}}"
-RECORD = ["Account", "QOS", "Partition", "State"]
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +41,16 @@ def site(node_files: Path) -> Iterator[Slurm]:
         yield Slurm(environment)
 
 
-def on_site(folder: Path, *arguments: str, account: str = "heart", overlay: str = "") -> list[str]:
+def on_site(
+    folder: Path, *arguments: str, account: str = "heart", gpu_partition: str = "short", overlay: str = ""
+) -> list[str]:
     """The user's command with the site's settings in the profile."""
     profile = folder.parent / "slurm"
     shutil.copytree(ROOT / "slurm", profile, dirs_exist_ok=True)
     text = (profile / "config.yaml").read_text()
     # Processors of a test's machine are shared, so small jobs get more than their three minutes.
-    settings = {"account": account, "qos": "cardiac", "gpu_partition": "short", "gpu_minutes": "5", "minutes": "20"}
+    settings = {"account": account, "qos": "cardiac", "gpu_partition": gpu_partition}
+    settings |= {"gpu_minutes": "5", "minutes": "20"}
     for name, value in settings.items():
         text = re.sub(rf"^(  {name}:) \w+", rf"\1 {value}", text, flags=re.MULTILINE)
     (profile / "config.yaml").write_text(text)
@@ -76,39 +78,82 @@ def disturbed(run: Path, site: Slurm, node_files: Path, tmp_path_factory: pytest
 
 def kill_node(slurm: Slurm, job: str, files: Path) -> None:
     """Kill all that runs on a job's node: Slurm's daemon, and the job with what watches it."""
-    shown = slurm.run(["scontrol", "show", "job", "--oneliner", job]).stdout
-    (node,) = re.findall(r" NodeList=(\w+)", shown)
-    os.kill(int((files / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
+    os.kill(int((files / f"slurmd-{node_of(slurm, job)}.pid").read_text()), signal.SIGKILL)
     slurm_cluster.kill(slurm.processes(job))
 
 
-def records(slurm: Slurm) -> list[list[str]]:
+def preempt(slurm: Slurm, job: str) -> None:
+    """Send a job of higher priority to a job's node, which needs its GPU for a few seconds."""
+    urgent = ["sbatch", "--account=heart", "--partition=urgent", "--gres=gpu:1", "--mem=100", "--output=/dev/null"]
+    sent = slurm.run([*urgent, f"--nodelist={node_of(slurm, job)}", "--wrap=sleep 5"])
+    assert sent.returncode == 0, sent.stderr
+
+
+def node_of(slurm: Slurm, job: str) -> str:
+    shown = slurm.run(["scontrol", "show", "job", "--oneliner", job]).stdout
+    (node,) = re.findall(r" NodeList=(\w+)", shown)
+    return node
+
+
+def records(slurm: Slurm, *fields: str) -> list[list[str]]:
     """What accounting keeps of all jobs, of each try of a requeued one."""
     asked = ["sacct", "--allclusters", "--allocations", "--duplicates", "--noheader", "--parsable2"]
-    return [line.split("|") for line in slurm.run([*asked, f"--format={','.join(RECORD)}"]).stdout.splitlines()]
+    return [line.split("|") for line in slurm.run([*asked, f"--format={','.join(fields)}"]).stdout.splitlines()]
 
 
-def test_lost_node_and_short_partition_change_no_weight(disturbed: Path, run: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(run, tmp_path / "work")
+@pytest.fixture(scope="module")
+def undisturbed(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the same trainings, made without Slurm."""
+    folder = shutil.copytree(run, tmp_path_factory.mktemp("undisturbed") / "work")
     ended = snakemake(folder, *TRAININGS, overlay=LONGER)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+def test_lost_node_and_short_partition_change_no_weight(disturbed: Path, undisturbed: Path) -> None:
     for name in TRAININGS:
-        assert (disturbed / name).read_bytes() == (folder / name).read_bytes(), name
+        assert (disturbed / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
 def test_user_sees_no_error_where_there_is_none(disturbed: Path, site: Slurm) -> None:
     said = (disturbed.parent / "log").read_text()
     assert "Error in rule" not in said
     assert "SLURM status is" not in said
-    assert len(re.findall(r"\(unet_pretrained\) used up its time at iteration \d+; it goes on", said)) >= 1
+    assert len(re.findall(r"\(unet_pretrained\) had to stop at iteration \d+", said)) >= 1
     assert "its state saved" in log_of(disturbed, 2)
-    assert "NODE_FAIL" in [record[-1] for record in records(site)]
+    assert ["NODE_FAIL"] in records(site, "State")
+
+
+# In "short" a preempted job has a time of grace, in which it saves its state and ends by itself. In "main" it has none,
+# and Slurm starts the same job again.
+@pytest.mark.parametrize(("partition", "requeued"), [("short", 0), ("main", 1)])
+def test_preempted_training_goes_on_without_an_error_or_an_attempt(
+    partition: str, requeued: int, run: Path, undisturbed: Path, site: Slurm, tmp_path: Path
+) -> None:
+    folder, log = shutil.copytree(run, tmp_path / "work"), tmp_path / "log"
+    process = site.start(on_site(folder, TRAININGS[0], gpu_partition=partition, overlay=LONGER), log)
+    try:
+        preempt(site, training_job(site, folder, 1, process))
+        assert process.wait(timeout=1200) == 0, log.read_text()
+    finally:
+        process.terminate()
+    said = log.read_text()
+    assert not re.search(r"Error|SLURM status is|Trying to restart", said)
+    stopped = re.findall(r"stopped at iteration (\d+), its state saved", log_of(folder, 1))
+    assert stopped
+    assert re.findall(r"continues after iteration (\d+) of", log_of(folder, 1)) == stopped
+    told = re.findall(r"Job 0 \(unet_pretrained\) had to stop at iteration (\d+), out of time or preempted", said)
+    assert told == stopped[requeued:]
+    sent = re.findall(r"SLURM jobid (\d+)", said)
+    assert len(sent) == 1 + len(told)
+    assert {memory for job, memory in records(site, "JobID", "ReqMem") if job in sent} == {"8000M"}
+    assert (folder / TRAININGS[0]).read_bytes() == (undisturbed / TRAININGS[0]).read_bytes()
 
 
 def test_jobs_belong_to_the_account_and_stay_in_their_partition(disturbed: Path, site: Slurm) -> None:
-    sent = [record for record in records(site) if record[2] == "short"]
+    sent = [owner for partition, *owner in records(site, "Partition", "Account", "QOS") if partition == "short"]
     assert len(sent) >= 4
-    assert {tuple(record[:2]) for record in sent} == {("heart", "cardiac")}
+    assert all(owner == ["heart", "cardiac"] for owner in sent)
 
 
 def test_wrong_account_is_refused_at_once(run: Path, site: Slurm, tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_interrupted_trainings_go_on_from_their_states(interrupted: Running, see
 def test_the_user_is_told_what_happened(interrupted: Running) -> None:
     said = interrupted.end()
     assert re.findall(r"SLURM status is: '(\w+)'", said) == ["CANCELLED"]
-    (iteration,) = re.findall(r"\(unet_pretrained\) used up its time at iteration (\d+)", said)
+    (iteration,) = re.findall(r"\(unet_pretrained\) had to stop at iteration (\d+)", said)
     assert f"unet_pretrained: continues after iteration {iteration} of" in log_of(interrupted.folder, 3)
 
 

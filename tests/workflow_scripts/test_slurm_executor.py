@@ -88,6 +88,18 @@ def test_signal_ahead_of_the_time_limit_while_a_result_is_written_is_no_error(
     assert (len(executor.sent), len(executor.errors)) == (1, 1)
 
 
+def test_job_that_is_preempted_before_it_tells_of_progress_is_sent_again_once(
+    executor: Executor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    job = Job()
+    fail(executor, job, "FAILED", tmp_path / "log", WARNED)
+    assert (executor.sent, executor.errors, job.attempt) == ([job], [], 1)
+    assert "Job 5 had to stop, out of time or preempted; it goes on in a new one." in caplog.text
+    fail(executor, job, "FAILED", tmp_path / "log", WARNED)
+    assert (len(executor.sent), len(executor.errors)) == (1, 1)
+
+
 def test_training_that_comes_no_further_is_an_error(executor: Executor, tmp_path: Path) -> None:
     job = Job()
     fail(executor, job, "TIMEOUT", tmp_path / "log", SAVED)
@@ -104,7 +116,8 @@ def test_training_that_comes_no_further_is_an_error(executor: Executor, tmp_path
         ("FAILED", SAVED + SHORT_OF_MEMORY),
         ("OUT_OF_MEMORY", ""),
         ("FAILED", LAST),
-        ("FAILED", WARNED),
+        ("FAILED", SHORT_OF_MEMORY + WARNED),
+        ("TIMEOUT", "10:00:00 munit: 4/120  loss 0.3  3 it/s, 0:00:40 left\n" + KILLED),
     ],
 )
 def test_other_faults_of_the_cluster_are_left_to_the_attempts(
@@ -115,7 +128,7 @@ def test_other_faults_of_the_cluster_are_left_to_the_attempts(
     assert (executor.sent, len(executor.errors), job.attempt) == ([], 1, 1)
 
 
-@pytest.mark.parametrize("text", [ERROR, CRASH, SAVED + ERROR, LAST + WARNED + ERROR])
+@pytest.mark.parametrize("text", [ERROR, CRASH, SAVED + ERROR, LAST + WARNED + ERROR, ERROR + WARNED])
 def test_error_of_a_step_is_its_last_attempt(
     executor: Executor, tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,7 +17,7 @@ SHARE, LONGEST_S = 0.1, 60.0
 STOPPED = re.compile(r"(\S+): stopped at iteration (\d+), its state saved")
 PROGRESS = re.compile(r"^\d\d:\d\d:\d\d (\S+): (\d+)/\d+ ", re.MULTILINE)
 ERROR = re.compile(r"^\d\d:\d\d:\d\d (?:Error: |\w+ failed$)", re.MULTILINE)
-# What Slurm writes when it sends the signal that a job has asked for ahead of its time limit.
+# What Slurm writes when it sends a signal ahead of the end: of a job's time, or of the grace of one that is preempted.
 WARNED = re.compile(r"\*\*\* STEP \S+ ON \S+ CANCELLED AT \S+ \*\*\*")
 # In the words of support/job.py, of Slurm's accounting and of the kernel.
 NO_MEMORY = re.compile(r"memory does not suffice|exceeded memory limit|oom.kill", re.IGNORECASE)
@@ -53,21 +53,21 @@ def interval(age_s: float, shortest_s: float, longest_s: float = LONGEST_S) -> f
 def goes_on(state: str, log: str) -> tuple[str, int] | None:
     """Return the training and the iteration at which it stopped, if all that a job lacked was time on its node.
 
-    state: Slurm's. log: all that the job wrote.
+    state: Slurm's. log: all that the job wrote. A job that Slurm stopped before it told of progress has no name, and
+    stopped at 0.
     """
     if state not in ("FAILED", "TIMEOUT", "NODE_FAIL"):
         return None
-    stopped = _last(STOPPED, log)
-    # The signal may also meet a training that writes its result, which then ends without a word.
-    warned = _last(WARNED, log)
+    stopped, warned = _last(STOPPED, log), _last(WARNED, log)
+    # The signal may also meet a job that does not heed it, or a training that writes its result.
     if warned and (not stopped or warned.start() > stopped.start()):
         stopped = _last(PROGRESS, log[: warned.start()])
-    if not stopped:
+    if not stopped and not warned:
         return None
-    after = log[stopped.end() :]
+    after = log[stopped.end() if stopped else 0 :]
     if ERROR.search(after) or NO_MEMORY.search(after):
         return None
-    return stopped[1], int(stopped[2])
+    return (stopped[1], int(stopped[2])) if stopped else ("", 0)
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -117,9 +117,9 @@ def _send_again_what_helps(executor: Any) -> None:
         stopped = goes_on(state, log)
         if stopped and stopped != last.get(job):  # it has come further
             last[job] = stopped
-            executor.logger.info(
-                f"Job {job.jobid} ({stopped[0]}) used up its time at iteration {stopped[1]}; it goes on in a new one."
-            )
+            training, iteration = stopped
+            where = f" ({training}) had to stop at iteration {iteration}" if training else " had to stop"
+            executor.logger.info(f"Job {job.jobid}{where}, out of time or preempted; it goes on in a new one.")
             executor.run_job(job)
             return
         if is_error(state, log):
