@@ -10,7 +10,7 @@ with job(snakemake):
     witness = volumes.read_labels(given.labels, structures, raw)
     fused = fusion.fuse(probabilities, witness, params.fusion)
     logging.info("Dice between registered labels and networks: %.3f", fused.agreement)
-    if not fused.heard:
+    if not fused.used:
         logging.warning("the registered labels agree too little with the networks, and are left out")
     grid = volumes.Volume(fused.probabilities, probabilities.affine)
     volumes.write(snakemake.output.probabilities, grid.array, grid.affine)

@@ -29,7 +29,7 @@ with job(snakemake):
             path, raw = witnesses[patient]
             witness = volumes.read_labels(path, structures, volumes.read_image(raw))
             fused = fusion.fuse(seen, witness, parameters.fusion)
-            if not fused.heard:
+            if not fused.used:
                 logging.warning("%s: registered labels with a Dice of %.3f are left out", patient, fused.agreement)
             seen = volumes.Volume(fused.probabilities, image.affine)
         labels, trust = pseudo_labels.of(seen.array, parameters.least_confidence)

@@ -351,7 +351,7 @@ def _series_files(path: Path) -> list[Path]:
             lacking = "SeriesInstanceUID" if modality else "Modality"
             raise InputError(
                 f"{file}: its header has no {lacking}, so it names no series of MR images. Copy the file again if it "
-                "is cut off or damaged; convert the series to NIfTI if that was taken away."
+                "is cut off or damaged; convert the series to NIfTI if an anonymiser has removed that."
             )
         if modality != "MR":
             others.add(modality)

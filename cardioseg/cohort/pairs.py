@@ -27,7 +27,7 @@ def pair(images: Mapping[str, Path], sources: Mapping[str, Path], listed: bool) 
     Raises
     ------
     InputError
-        An image has no source, a source no image, or it is not plain which belong together.
+        An image has no source, a source no image, or it is not clear which belong together.
     """
     twice = sorted(str(path) for path in set(images.values()) & set(sources.values()))
     if twice:
@@ -39,7 +39,7 @@ def pair(images: Mapping[str, Path], sources: Mapping[str, Path], listed: bool) 
     if len(images) > 1 and (not listed or set(images) & set(sources)):
         alone = sorted(set(images) ^ set(sources))
         raise InputError(
-            f"--source: it is not plain which images belong together ({', '.join(alone[:4])} has no partner of its "
+            f"--source: it is not clear which images belong together ({', '.join(alone[:4])} has no partner of its "
             "name). Give images and sources one by one in the same order, or folders with the same names of files."
         )
     return dict(zip(images, sources.values(), strict=True))

@@ -314,9 +314,9 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
     codes = structures(configuration)
     known = f"cohort.structures ({', '.join(codes)})"
     if not codes:
-        yield "cohort.structures: no structure has a code; expected at least one that has."
+        yield "cohort.structures: no structure has a code; expected at least one code."
     if BACKGROUND in codes:
-        yield f"cohort.structures: {BACKGROUND} is the name of what is no structure; expected another."
+        yield f"cohort.structures: {BACKGROUND} is what no structure may be called; expected another name."
     if len(set(codes.values())) < len(codes):
         yield f"{known}: two structures share a code; expected one code each, or null to leave a structure out."
     if configuration["cohort"]["source"]["name"] == configuration["cohort"]["target"]["name"]:
@@ -353,7 +353,7 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
             "seeds or more, or `self_training: null`."
         )
     if self_training and self_training["fused"] and not configuration["fusion"]:
-        yield "self_training.fused: `fusion` is null, so nothing is to be fused; set it, or `fused: false`."
+        yield "self_training.fused: `fusion` is null, so there is nothing to fuse; set it, or `fused: false`."
     size, translation = configuration["cropping"]["size"], configuration["translation"]
     strides = {"segmentation.depth": 2 ** configuration["segmentation"]["depth"]}
     if translation["method"] == "munit":

@@ -30,7 +30,7 @@ def choose(name: str, key: str = "compute.device") -> torch.device:
         A GPU is asked for and there is none.
     """
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"{key}: {name}, but no GPU is to be seen here; expected one. Set it to auto or cpu.")
+        raise InputError(f"{key}: {name}, but no GPU is visible here; expected one. Set it to auto or cpu.")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)

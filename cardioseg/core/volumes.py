@@ -67,7 +67,7 @@ def _is_told(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def _silently() -> Iterator[None]:
-    """Keep to itself, in this thread, what nibabel logs of a damaged header: errors and notes here say what matters."""
+    """Silence what nibabel logs about damaged headers, in this thread alone: errors and notes here say what matters."""
     nib.imageglobals.logger.addFilter(_is_told)  # once, however often it is called
     _SILENT.add(threading.get_ident())
     try:

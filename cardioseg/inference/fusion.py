@@ -1,12 +1,13 @@
-"""A patient's other examination as a second witness: its labels, registered, beside the networks' probabilities."""
+"""Fusion of the networks' probabilities with labels of the patient's source image, registered to the target image."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from cardioseg.core import randomness
+from cardioseg.core import overlap, randomness
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.inference import postprocessing, raw_labels
@@ -76,7 +77,7 @@ def carry(
 
 
 class Fused(NamedTuple):
-    """A network's probabilities beside which registered labels were heard, or not.
+    """Probabilities that were fused with registered labels, unless these agree too little.
 
     Attributes
     ----------
@@ -85,13 +86,13 @@ class Fused(NamedTuple):
     agreement : float
         Dice between the labels and the network's most probable classes in the slices that the labels reach, mean over
         the structures.
-    heard : bool
-        Whether the labels count; otherwise the probabilities are the network's own.
+    used : bool
+        Whether the labels were used; otherwise the probabilities are the network's own.
     """
 
     probabilities: np.ndarray
     agreement: float
-    heard: bool
+    used: bool
 
 
 def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) -> Fused:
@@ -113,7 +114,7 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
     Returns
     -------
     Fused
-        The probabilities, and whether the labels count: not if they agree less than `least_agreement`.
+        The probabilities, and whether the labels were used: not if they agree less than `least_agreement`.
 
     Raises
     ------
@@ -126,20 +127,16 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
     reached = np.any(witness.array > 0, axis=(1, 2))
     agreement = _agreement(structures[:, reached] > 0.5, probabilities.array[:, reached].argmax(axis=0))
     if agreement < settings["least_agreement"]:
-        return Fused(probabilities.array, agreement, heard=False)
+        return Fused(probabilities.array, agreement, used=False)
     blur = [settings["blur_mm"] / size for size in probabilities.spacing[-2:]]
     structures = ndimage.gaussian_filter(structures, (0, 0, *blur))
     seen = np.concatenate([1 - structures.sum(axis=0, keepdims=True), structures])
     weight = settings["weight"] * reached.reshape(1, -1, 1, 1)
     fused: np.ndarray = ((1 - weight) * probabilities.array + weight * seen).astype(np.float32)
-    return Fused(fused, agreement, heard=True)
+    return Fused(fused, agreement, used=True)
 
 
 def _agreement(masks: np.ndarray, labels: np.ndarray) -> float:
     """Mean Dice between masks (structures, z, y, x) and labels (z, y, x), over the structures that either has."""
-    scores = []
-    for label, mask in enumerate(masks, start=1):
-        found = labels == label
-        if total := np.count_nonzero(mask) + np.count_nonzero(found):
-            scores.append(2 * np.count_nonzero(mask & found) / total)
-    return float(np.mean(scores)) if scores else 0.0
+    agreement = overlap.mean(overlap.dice(mask, labels == label) for label, mask in enumerate(masks, start=1))
+    return 0.0 if math.isnan(agreement) else agreement

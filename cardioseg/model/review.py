@@ -5,6 +5,8 @@ from itertools import combinations
 
 import numpy as np
 
+from cardioseg.core import overlap
+
 # The Dice between members follows the Dice against a manual mask (Roy et al., NeuroImage 2019;195:11-22), and tends to
 # be higher.
 LEAST_AGREEMENT = 0.7
@@ -32,7 +34,7 @@ def agreement(members: np.ndarray, structures: Sequence[str]) -> dict[str, float
         By structure; NaN where no pair counts, as with a single member.
     """
     return {
-        name: _mean([_dice(one == label, other == label) for one, other in combinations(members, 2)])
+        name: overlap.mean(overlap.dice(one == label, other == label) for one, other in combinations(members, 2))
         for label, name in enumerate(structures, start=1)
     }
 
@@ -126,14 +128,3 @@ def doubts(name: str, volume_ml: float, known_ml: Sequence[float], agreement: fl
     if agreement < LEAST_AGREEMENT:
         why.append(f"the ensemble disagrees on {name} (Dice {agreement:.2f} between its members)")
     return why
-
-
-def _dice(one: np.ndarray, other: np.ndarray) -> float:
-    # `evaluation.metrics.dice` would load MedPy, which takes time and is under the GPL.
-    total = np.count_nonzero(one) + np.count_nonzero(other)
-    return 2 * np.count_nonzero(one & other) / total if total else float("nan")
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")

@@ -358,7 +358,7 @@ def _with_source(
         return probabilities, Witness(float("nan"), str(error))
     fused = fusion.fuse(probabilities, carried, settings["fusion"])
     disagrees = f"it disagrees (Dice {fused.agreement:.2f} with the ensemble alone): of this patient?"
-    return Volume(fused.probabilities, probabilities.affine), Witness(fused.agreement, "" if fused.heard else disagrees)
+    return Volume(fused.probabilities, probabilities.affine), Witness(fused.agreement, "" if fused.used else disagrees)
 
 
 def _orient(image: Volume, resampled: Volume, model: TrainedModel, device: torch.device) -> orientation.Decision:

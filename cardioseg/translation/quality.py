@@ -381,7 +381,7 @@ def measure(
         return describe(images, known, len(structures), networks, unets.device)
 
     if len(synthetic) == 1:
-        log.warning("one seed: unet_dice of its synthetic images is by the network that was trained on them")
+        log.warning("there is one seed: unet_dice of its synthetic images is of the network that was trained on them")
     others = [*unets.finetuned[1:], *unets.finetuned[:1]]
     return assess(
         [seen([image], labels, unets.pretrained)[0] for image, labels in source],

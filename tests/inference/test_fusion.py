@@ -69,12 +69,12 @@ def test_labels_that_agree_too_little_are_left_out():
     sure[2, 1:, 8:10, 4:8] = 1  # structure 2 as labelled, and where the labels do not reach
     sure[0] = 1 - sure.sum(axis=0)
     networks = Volume(sure, AFFINE)
-    fused, agreement, heard = fuse(networks, witness(), SHARP | {"least_agreement": 0.76})
+    fused, agreement, used = fuse(networks, witness(), SHARP | {"least_agreement": 0.76})
     assert agreement == pytest.approx((0.5 + 1) / 2)
-    assert not heard
+    assert not used
     np.testing.assert_array_equal(fused, sure)
-    fused, same, heard = fuse(networks, witness(), SHARP | {"least_agreement": 0.74})
-    assert (same, heard) == (agreement, True)
+    fused, same, used = fuse(networks, witness(), SHARP | {"least_agreement": 0.74})
+    assert (same, used) == (agreement, True)
     assert not np.array_equal(fused, sure)
 
 

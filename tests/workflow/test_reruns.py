@@ -122,7 +122,7 @@ def test_phantom_does_not_replace_a_cohort(work: Path) -> None:
     said = refused.stdout + refused.stderr
     assert refused.returncode != 0
     assert "this call names no data (--config data=FOLDER)" in said
-    command = re.search(r"first remove what they know of it: (rm .*)", said)
+    command = re.search(r"first remove the record of how they were made: (rm .*)", said)
     assert command, said
     subprocess.run(shlex.split(command.group(1)), check=True, cwd=work)
     assert planned(work, "results/metrics.csv")["phantom"] > 0

@@ -44,7 +44,7 @@ def check_options(arguments: Sequence[str]) -> None:
         if len(groups) > 1:
             together = shlex.join([option, *(value for group in groups for value in group)])
             raise InputError(
-                f"{option} is given {len(groups)} times, of which Snakemake would take the last alone. Give it once"
+                f"{option} is given {len(groups)} times, of which Snakemake would use only the last. Give it once"
                 + ("." if option in ONE_VALUE else f": {together}")
             )
     keys = [_key(value) for group in values.get("--config", []) for value in group]

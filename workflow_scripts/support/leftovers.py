@@ -23,8 +23,8 @@ class Made:
 def find(records: Mapping[str, Made], wanted: Collection[str]) -> list[str]:
     """The files that were made and are not wanted any more, with the logs and timings of their jobs.
 
-    records: by path what was made of the files that there are. wanted: all files that the configuration makes, logs and
-    timings too. A file that was changed since is left out: it is the user's.
+    records: by path, what Snakemake knows of each file that it made. wanted: all files that the configuration makes,
+    logs and timings too. A file that was changed since is left out: it is the user's.
     """
     own = [
         path

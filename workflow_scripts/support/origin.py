@@ -17,7 +17,7 @@ RECORD = Path("results/cohort/made_from.json")
 def of(
     config: Mapping[str, Any], contents: Iterable[str], overlays: Sequence[Path], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a call would make results from, as JSON has it.
+    """Return what a call would make results from, as JSON has it.
 
     contents: checksums of the cohort's files; none of the phantom. overlays: the files of `--configfile`. options: what
     `--config` sets.
@@ -37,7 +37,7 @@ def of(
 
 
 def check(now: Mapping[str, Any]) -> None:
-    """Raise InputError where results of another cohort are there, or such of settings that this call leaves out.
+    """Raise InputError if the results are of another cohort, or of settings that this call leaves out.
 
     A cohort is known by its files, so that it may move and grow. Settings may be changed; but a file or an option that
     made the results must be named again, since without it most of them would be made anew by the defaults.
@@ -46,16 +46,16 @@ def check(now: Mapping[str, Any]) -> None:
         before = json.loads(RECORD.read_text("utf-8"))
         faults = _faults(before, now)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return  # results that do not know it
+        return  # without a record nothing is known
     if faults:
         raise InputError(
             f"{faults} To keep the results, correct the call or run elsewhere (--directory FOLDER). To have them "
-            f"replaced, first remove what they know of it: rm {shlex.quote(str(RECORD.absolute()))}"
+            f"replaced, first remove the record of how they were made: rm {shlex.quote(str(RECORD.absolute()))}"
         )
 
 
 def write(now: Mapping[str, Any]) -> None:
-    """Have the results know what they are made from."""
+    """Record what the results are made from."""
     files.write_text(RECORD, json.dumps(now, indent=1) + "\n")
 
 

@@ -171,7 +171,7 @@ def contents(found: cohort_plan.Cohort) -> list[str]:
 
 
 def first_seen() -> dict[str, float]:
-    """By real path, when a file that was ever checked was first seen with its present content."""
+    """Return, by real path, when each checked file was first seen with its present content."""
     return {path: seen.since for path, seen in _remembered("")[1].items()}
 
 
@@ -192,7 +192,7 @@ def _check_samples(config: Mapping[str, Any], found: cohort_plan.Cohort) -> None
     if config["translation"]["method"] == "histogram" and samples > volumes:
         raise InputError(
             f"synthesis.samples: {samples}; expected {volumes} or less: translation.method: histogram makes one image "
-            "of a source volume by each target volume, and cohort.splits.translation_target has no more."
+            "of a source volume with each target volume, and cohort.splits.translation_target has no more."
         )
 
 

@@ -38,7 +38,7 @@ def adapt(executor: Any) -> None:
 
 
 class NodeNames(set[str]):
-    """Nodes to avoid. Of a job that waits to run again after a node's failure, sacct says "None assigned"."""
+    """Nodes to avoid. If a job waits to run again after a node's failure, sacct says "None assigned" instead of one."""
 
     def add(self, name: str) -> None:
         if " " not in name:
