@@ -6,9 +6,6 @@ from snakemake.utils import min_version
 min_version("9.27.1")
 
 
-configfile: str(Path(workflow.basedir) / "config.yaml")
-
-
 report: "rules/captions/workflow.rst"
 
 

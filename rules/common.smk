@@ -27,13 +27,23 @@ from workflow_scripts.support.planning import (
     plan,
 )
 
+PAPER = Path(workflow.basedir) / "config.yaml"
 try:
     if workflow.is_main_process:
+        configuration.check_file(PAPER)  # before Snakemake reads it
         command_line.check_options(sys.argv[1:])
         command_line.check_profiles(sys.argv[1:], Path(os.environ.get("PWD", "")))
         check_interpreter(sys.executable)
-    for path in workflow.configfiles if workflow.is_main_process else []:
-        configuration.check_file(path)
+        for path in workflow.config_settings.configfiles:
+            configuration.check_file(path)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+configfile: str(PAPER)
+
+
+try:
     configuration.check(config)
     if config["data"]:  # written in a file, where nobody has expanded ~
         config["data"] = os.path.expanduser(config["data"])

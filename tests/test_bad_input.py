@@ -123,9 +123,10 @@ train the networks, as in the paper: no label of the target is ever learnt from.
 were trained with other settings; the workflow trains again when settings change.
 
 Data is never run as code: neither weights, nor volumes, nor names of files. A configuration must be trusted like a
-program, because Snakemake runs the Python in one that asks for `__use_yte__`. Snakemake reads it before the workflow
-has a say: a file that is not in UTF-8 ends in a traceback (`UnicodeDecodeError: 'utf-8' codec can't decode ...`) which
-does not name the file. Save it as UTF-8.
+program, because Snakemake runs the Python in one that asks for `__use_yte__`. Snakemake reads the files of
+`--configfile` before the workflow has a say: one that is not in UTF-8 ends in a traceback (`UnicodeDecodeError: 'utf-8'
+codec can't decode ...`), which does not name the file. Save it as UTF-8, by
+`iconv -f latin1 -t utf-8 old.yaml > new.yaml` for instance. `config.yaml` itself is refused with a sentence.
 
 No check can recognise labels that were drawn for another patient on the same grid, a mirrored array whose affine does
 not say so, or images of another sequence under the right name.

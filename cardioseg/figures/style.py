@@ -8,6 +8,8 @@ from typing import Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -19,6 +21,8 @@ from cardioseg.core.volumes import Volume
 # Colours that colour-blind readers can tell apart (Okabe and Ito 2008); the first ones are bright on grey images.
 COLOURS = ("#e8601c", "#56b4e9", "#f0c929", "#cc79a7", "#009e73", "#0072b2")
 DPI = 110
+# As small as at zlib's own level for grey images with contours, in a third of the time.
+COMPRESSION = 3
 SCALE_BAR_MM = 20
 MARGIN_MM = 12
 Place = Literal["outside lower center", "lower left"]
@@ -53,9 +57,13 @@ def save(figure: Figure, paths: Iterable[Path | str]) -> None:
     paths : iterable of Path or str
         Files whose names end in .png or .svg.
     """
+    figure.dpi = DPI
     for path in paths:
-        metadata = {"Date": None} if Path(path).suffix == ".svg" else None
-        figure.savefig(path, dpi=DPI, metadata=metadata)
+        # Unlike `savefig`, these draw once.
+        if Path(path).suffix == ".svg":
+            FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
+        else:
+            FigureCanvasAgg(figure).print_png(path, pil_kwargs={"compress_level": COMPRESSION})
         figure.set_layout_engine("none")  # the first file's layout, which takes time, serves for all
 
 

@@ -64,6 +64,16 @@ def test_configuration_that_is_no_yaml(work: Path) -> None:
     assert "Config file is not valid JSON or YAML" in refusal(work, "seed: [1")
 
 
+def test_paper_configuration_that_is_not_in_utf8_is_refused(work: Path, code: Path) -> None:
+    with (code / "config.yaml").open("ab") as file:
+        file.write("# für uns\n".encode("latin-1"))
+    failed = snakemake(work, "--dry-run", code=code)
+    assert failed.returncode == 1
+    assert "config.yaml: is not in UTF-8" in failed.stderr
+    assert "UnicodeDecodeError" not in failed.stderr
+    assert not (work / "results").exists()
+
+
 def test_key_given_twice_is_refused(work: Path) -> None:
     assert "overlay.yaml: key seed is given twice" in refusal(work, "seed: 1\nseed: 2")
 
