@@ -68,9 +68,10 @@ def test_paper_configuration_that_is_not_in_utf8_is_refused(work: Path, code: Pa
     with (code / "config.yaml").open("ab") as file:
         file.write("# für uns\n".encode("latin-1"))
     failed = snakemake(work, "--dry-run", code=code)
+    said = failed.stdout + failed.stderr
     assert failed.returncode == 1
-    assert "config.yaml: is not in UTF-8" in failed.stderr
-    assert "UnicodeDecodeError" not in failed.stderr
+    assert "config.yaml: is not in UTF-8" in said
+    assert "UnicodeDecodeError" not in said
     assert not (work / "results").exists()
 
 

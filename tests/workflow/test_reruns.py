@@ -104,7 +104,7 @@ def test_coarse_time_stamps_repeat_nothing_and_miss_no_change(work: Path) -> Non
 
 
 def test_data_under_another_path_repeats_nothing(work: Path) -> None:
-    """Absolute, spelled in other ways, moved, and copied without its times."""
+    """Absolute, spelled in other ways, moved, copied without its times, and `.`, below which results lie, too."""
     target = "results/metrics.csv"
     (work / "link").symlink_to("data")
     for data in (work / "data", "./data/", "link", work / "link"):
@@ -115,6 +115,9 @@ def test_data_under_another_path_repeats_nothing(work: Path) -> None:
     assert planned(work, target, data="copied") == NOTHING
     change(heart.release_files(work / "copied", 1)["LGE"])
     assert steps(planned(work, target, data="copied")) == AFTER_A_VOLUME
+    shutil.rmtree(work / "copied")
+    shutil.copytree(work.parent / "moved", work, dirs_exist_ok=True)  # beside the results
+    assert planned(work, target, data=".") == NOTHING
 
 
 def test_phantom_does_not_replace_a_cohort(work: Path) -> None:
