@@ -29,8 +29,8 @@ def test_order_tells_where_all_were_given_one_by_one():
     ("sources", "listed", "expected"),
     [
         (("c0/60", "c0/61"), False, "2 for 3 images"),
-        (("c0/a", "c0/b", "c0/c"), False, "not plain.*60"),
-        (("c0/60", "c0/61", "c0/63"), True, r"not plain.*\(62, 63 has no partner"),
+        (("c0/a", "c0/b", "c0/c"), False, "not clear.*60"),
+        (("c0/60", "c0/61", "c0/63"), True, r"not clear.*\(62, 63 has no partner"),
         (("lge/60", "c0/61", "c0/62"), True, "lge/60: is given as an image and as a source"),
     ],
     ids=["too few", "a folder of other names", "one other name", "the image itself"],
