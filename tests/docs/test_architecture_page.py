@@ -31,7 +31,7 @@ def test_page_states_the_arrows_of_the_code() -> None:
     assert {(one, other) for one, others in rows for other in re.findall(r"`(\w+)`", others)} == ARROWS
 
 
-def test_imports_go_round_in_no_circle() -> None:
+def test_there_are_no_circular_imports() -> None:
     ranks(imports(ROOT))
     ranks(ARROWS)
 

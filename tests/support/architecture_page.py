@@ -78,7 +78,7 @@ def page() -> str:
         for name in folders(arrows)
     ]
     lines = ["| folder | what it is for | imports |", "|---|---|---|", *("| " + " | ".join(row) + " |" for row in rows)]
-    drawing = "\nEvery folder may import `core`, which the drawing leaves out. There are no circles.\n"
+    drawing = "\nEvery folder may import `core`, which the drawing leaves out. There are no circular imports.\n"
     return "\n".join([INTRODUCTION, *lines, drawing, "![Which folder imports which](folders.svg)"]) + "\n"
 
 
