@@ -188,7 +188,7 @@ def test_changed_device_and_threads_repeat_nothing(work: Path) -> None:
 
 
 def test_deleted_intermediate_file_is_not_made_again(work: Path) -> None:
-    """Whatever it was needed for is there."""
+    """What is made from it is there."""
     (work / "results" / "cropped" / "LGE" / "1.nii.gz").unlink()
     assert plan(work) == NOTHING
 
@@ -219,7 +219,7 @@ def test_comment_and_docstring_in_the_library_repeat_nothing(work: Path, code: P
 
 
 def test_changed_loss_of_segmentation_repeats_all_from_the_localiser_on(work: Path, code: Path) -> None:
-    """All, from the first training on, the localiser's, whose loss it is too."""
+    """The localiser has the same loss, and its training is the first."""
     edit(code / "cardioseg" / "segmentation" / "losses.py", "1e-12", "1e-10")
     assert steps(plan(work, code=code)) == EVERYTHING
 
