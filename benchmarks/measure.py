@@ -1,19 +1,25 @@
 """Measure the costly steps: shipped code beside the published way, and both beside the device's own ceiling.
 
-    python benchmarks/measure.py                 # every step; about 35 minutes on two cores
-    python benchmarks/measure.py NAME ...        # some of them
-    python benchmarks/measure.py --device cuda   # on the GPU
+    python benchmarks/measure.py                             # every step; about 35 minutes on two cores
+    python benchmarks/measure.py NAME ...                    # some of them
+    python benchmarks/measure.py --device cuda --minutes 9   # on the GPU: every step, then the paper's MUNIT
+    python benchmarks/measure.py --device cuda --minutes 9 training   # goes on with the training
 
 Each step runs in a process of its own: after a warm-up, in turn a large matrix product, the shipped code and the
-reference. Figures go to benchmarks/measurements/HARDWARE.json; `python benchmarks/results.py` makes the page of them.
+reference. A step that fails says why and leaves the others alone. Figures go to benchmarks/measurements/HARDWARE.json
+as soon as they are there; `python benchmarks/results.py` makes the page of them. With --minutes no step is begun in
+the last third of them, and MUNIT is trained at the paper's size on drawn slices for the minutes that are left. The next
+call continues the training, whose state is in build/benchmark.
 """
 
 import argparse
+import importlib
 import importlib.metadata
 import json
 import platform
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -24,69 +30,142 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-import steps
 from cardioseg.core import precision
 
 FOLDER = Path(__file__).parent / "measurements"
-# Name, what makes it, size, precision (see `cardioseg.core.precision`), repeats.
-STEPS: dict[str, tuple[Callable[[str, str, torch.device], steps.Step], str, str, int]] = {
-    "MUNIT iteration, paper": (steps.translation_iteration, "paper", "float32", 3),
-    "MUNIT iteration, paper, TF32": (steps.translation_iteration, "paper", "tf32", 3),
-    "MUNIT iteration, paper, bfloat16": (steps.translation_iteration, "paper", "bfloat16", 3),
-    "MUNIT iteration, demo": (steps.translation_iteration, "demo", "float32", 15),
-    "U-Net training, paper": (steps.segmentation_steps, "paper", "float32", 2),
-    "U-Net training, paper, TF32": (steps.segmentation_steps, "paper", "tf32", 2),
-    "U-Net training, paper, bfloat16": (steps.segmentation_steps, "paper", "bfloat16", 2),
-    "U-Net training, demo": (steps.segmentation_steps, "demo", "float32", 15),
-    "U-Net training, two members, demo": (steps.members_side_by_side, "demo", "float32", 15),
-    "synthesis, paper": (steps.synthesis, "paper", "float32", 3),
-    "synthesis, demo": (steps.synthesis, "demo", "float32", 15),
-    "inference, paper": (steps.inference, "paper", "float32", 2),
-    "inference, demo": (steps.inference, "demo", "float32", 7),
-    "CRF and morphology": (steps.postprocessing_of_a_volume, "paper", "float32", 7),
-    "evaluation": (steps.evaluation, "demo", "float32", 15),
+# Name, what makes it (module and function), size, precision (see `cardioseg.core.precision`), repeats. What matters
+# most comes first.
+STEPS: dict[str, tuple[str, str, str, int]] = {
+    "MUNIT iteration, paper": ("steps.translation_iteration", "paper", "float32", 3),
+    "MUNIT iteration, paper, bfloat16": ("steps.translation_iteration", "paper", "bfloat16", 3),
+    "MUNIT iteration, paper, no CUDA graph": ("steps.translation_iteration_without_graph", "paper", "float32", 3),
+    "U-Net training, recipe on a GPU, bfloat16": ("steps.segmentation_steps", "recipe", "bfloat16", 3),
+    "U-Net training, paper, bfloat16": ("steps.segmentation_steps", "paper", "bfloat16", 2),
+    "synthesis, paper": ("steps.synthesis", "paper", "float32", 3),
+    "MUNIT iteration, paper, TF32": ("steps.translation_iteration", "paper", "tf32", 3),
+    "U-Net training, paper": ("steps.segmentation_steps", "paper", "float32", 2),
+    "MUNIT iteration, demo": ("steps.translation_iteration", "demo", "float32", 15),
+    "U-Net training, paper, TF32": ("steps.segmentation_steps", "paper", "tf32", 2),
+    "U-Net training, demo": ("steps.segmentation_steps", "demo", "float32", 15),
+    "U-Net training, two members, demo": ("steps.members_side_by_side", "demo", "float32", 15),
+    "synthesis, demo": ("steps.synthesis", "demo", "float32", 15),
+    "inference, paper": ("volume_steps.inference", "paper", "float32", 2),
+    "inference, demo": ("volume_steps.inference", "demo", "float32", 7),
+    "CRF and morphology": ("volume_steps.postprocessing_of_a_volume", "paper", "float32", 7),
+    "evaluation": ("volume_steps.evaluation", "demo", "float32", 15),
 }
+CPU_ALONE = ("U-Net training, two members, demo", "CRF and morphology", "evaluation")
+GPU_ALONE = "no CUDA graph"
+TRAINING = "training"
 PRODUCT = {"cpu": 3072, "cuda": 16384}
-SHORTEST_S = 0.5
+SHORTEST_S = {"cpu": 0.5, "cuda": 0.2}
+MOST_REPEATS = {"cpu": 15, "cuda": 5}
+LONGEST_S = {"cpu": 3600.0, "cuda": 45.0}  # a step that takes longer is given up
+SHARE_OF_STEPS = 0.65  # of the minutes; after that no step is begun
+STARTING_S, SAVING_S = 15.0, 20.0  # for a training to start and to end
 
 
 def main() -> None:
     """Measure the named steps, each in its own process, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(STEPS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*STEPS, TRAINING]))
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--minutes", type=float, help="how long the call may take; the rest of it goes to a training")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the figures go")
+    parser.add_argument("--size", default="paper", choices=["paper", "demo"], help="of the training")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(STEPS)
+    began = time.monotonic()
+    end = began + 60 * arguments.minutes if arguments.minutes else None
+    unknown = set(arguments.names) - {*STEPS, TRAINING}
     if unknown:
-        parser.error(f"no step is called {', '.join(unknown)}; there are {', '.join(STEPS)}")
+        parser.error(f"no step is called {', '.join(unknown)}; there are {', '.join([*STEPS, TRAINING])}")
+    if TRAINING in arguments.names and not end:
+        parser.error("a training needs --minutes")
     if arguments.alone:
         json.dump(measure(arguments.names[0], torch.device(arguments.device)), sys.stdout)
         return
     about = hardware(arguments.device)
-    path = FOLDER / (re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-") + ".json")
-    for name in arguments.names or steps_on(arguments.device):
-        call = [sys.executable, __file__, "--alone", "--device", arguments.device, name]
-        figures = json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE).stdout)
-        known = json.loads(path.read_text())["steps"] if path.exists() else {}
-        FOLDER.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"hardware": about, "steps": known | {name: figures}}, indent=1) + "\n")
-        print(f"{name}: {min(figures['shipped_s']):.3g} s", flush=True)
+    path = arguments.folder / (re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-") + ".json")
+    names = arguments.names or [*steps_on(arguments.device), *([TRAINING] if end else [])]
+    failed = []
+    for name in names:
+        if name == TRAINING:
+            continue
+        longest = LONGEST_S[arguments.device]
+        if end and time.monotonic() > began + SHARE_OF_STEPS * (end - began):
+            print(f"{name}: left out, since the time is over", flush=True)
+            continue
+        figures = in_its_own_process(name, arguments.device, longest)
+        if figures:
+            keep(path, about, name, figures)
+            print(f"{name}: {summary(figures)}", flush=True)
+        else:
+            failed.append(name)
+    if TRAINING in names and end:
+        if end - SAVING_S - time.monotonic() < STARTING_S:
+            sys.exit(f"{TRAINING}: left out, since the time is over")
+        figures = train_until(end - SAVING_S, arguments.device, arguments.size)
+        if figures:
+            keep(path, about, TRAINING, figures)
+            print(f"{TRAINING}: {json.dumps(figures['calls'][-1])} {json.dumps(figures['history'][-1:])}", flush=True)
+        else:
+            failed.append(TRAINING)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def keep(path: Path, about: dict[str, Any], name: str, figures: dict[str, Any]) -> None:
+    """Add a step's figures, or the training's, to those in a file."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"steps": {}}
+    (kept if name == TRAINING else kept["steps"])[name] = figures
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"hardware": about} | {key: value for key, value in kept.items() if key != "hardware"}
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def summary(figures: dict[str, Any]) -> str:
+    pieces = {"shipped": "", "reference": "reference "}
+    times = [f"{text}{min(figures[f'{piece}_s']):.3g} s" for piece, text in pieces.items() if f"{piece}_s" in figures]
+    return ", ".join(times)
+
+
+def in_its_own_process(name: str, device: str, longest: float) -> dict[str, Any] | None:
+    """A step's figures; nothing if it fails or takes longer than `longest` s."""
+    call = [sys.executable, __file__, "--alone", "--device", device, name]
+    try:
+        return json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE, timeout=longest).stdout)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        print(f"{name}: {'took too long' if isinstance(error, subprocess.TimeoutExpired) else 'failed'}", flush=True)
+        return None
+
+
+def train_until(end: float, device: str, size: str) -> dict[str, Any] | None:
+    """Train MUNIT, on from where the last call ended, until a point of `time.monotonic`; nothing if that fails."""
+    script = Path(__file__).with_name("translation_training.py")
+    with subprocess.Popen([sys.executable, str(script), device, size], stdout=subprocess.PIPE) as training:
+        try:
+            training.wait(max(1.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            training.send_signal(signal.SIGTERM)
+        out, _ = training.communicate()
+    return json.loads(out) if training.returncode == 0 else None
 
 
 def steps_on(device: str) -> list[str]:
     """The steps that are of interest on a device: a GPU trains one network at a time, a CPU gains by float32 alone."""
     if device == "cuda":
-        return [name for name, (make, _, _, _) in STEPS.items() if make is not steps.members_side_by_side]
-    return [name for name, (_, _, exactness, _) in STEPS.items() if exactness == "float32"]
+        return [name for name in STEPS if name not in CPU_ALONE]
+    return [name for name, (_, _, exactness, _) in STEPS.items() if exactness == "float32" and GPU_ALONE not in name]
 
 
 def measure(name: str, device: torch.device) -> dict[str, Any]:
     """Alternate between ceiling, shipped and reference; times in s per call, work in floating-point operations."""
     make, size, exactness, repeats = STEPS[name]
-    step = make(size, exactness, device)
+    module, function = make.split(".")
+    step = getattr(importlib.import_module(module), function)(size, exactness, device)
     operations, calls = {}, {}
-    operations["shipped"], calls["shipped"] = warm_up(step.shipped, device)
+    operations["shipped"], calls["shipped"] = warm_up(step.shipped, device, step.calls_before)
     peak = None if step.elsewhere else peak_memory(device)  # before the others take theirs
     pieces = {"product": large_product(exactness, device), "shipped": step.shipped}
     if step.reference:
@@ -95,7 +174,7 @@ def measure(name: str, device: torch.device) -> dict[str, Any]:
         if piece != "shipped":
             operations[piece], calls[piece] = warm_up(call, device)
     times: dict[str, list[float]] = {piece: [] for piece in pieces}
-    for _ in range(repeats):
+    for _ in range(min(repeats, MOST_REPEATS[device.type])):
         for piece, call in pieces.items():
             times[piece].append(timed(call, calls[piece], device))
     return {
@@ -129,10 +208,12 @@ def in_float32(call: Callable[[], Any]) -> Callable[[], None]:
     return exactly
 
 
-def warm_up(call: Callable[[], Any], device: torch.device) -> tuple[int, int]:
+def warm_up(call: Callable[[], Any], device: torch.device, calls_before: int = 0) -> tuple[int, int]:
     """A call's operations, and how often to repeat it so that it takes long enough to be timed."""
     operations = count_operations(call)
-    return operations, max(1, round(SHORTEST_S / timed(call, 1, device)))
+    for _ in range(calls_before):
+        call()
+    return operations, max(1, round(SHORTEST_S[device.type] / timed(call, 1, device)))
 
 
 def count_operations(call: Callable[[], Any]) -> int:
@@ -172,11 +253,18 @@ def hardware(device: str) -> dict[str, Any]:
     else:
         model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
         name = f"{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads"
-    return {
-        "device": name,
-        "versions": {package: importlib.metadata.version(package) for package in ("torch", "numpy", "scipy", "medpy")},
-        "python": platform.python_version(),
-    }
+    return {"device": name, "versions": versions(), "python": platform.python_version()}
+
+
+def versions() -> dict[str, str]:
+    """Of the packages whose speed counts, where they are installed."""
+    found = {}
+    for package in ("torch", "numpy", "scipy", "medpy"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 if __name__ == "__main__":

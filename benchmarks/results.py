@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from measure import FOLDER, STEPS, steps_on
+from measure import FOLDER, STEPS, TRAINING, steps_on
 
 HERE = Path(__file__).parent
 NO_GPU = "No step has been measured on a GPU yet.\n"
@@ -25,6 +25,8 @@ def main() -> None:
         name = f"{'gpu' if is_gpu(device) else 'cpu'}.png"
         draw(device, HERE / name)
         parts.append(f"![Ratio to the published way, and share of the ceiling]({name})\n")
+        if TRAINING in device:
+            parts.append(course(device[TRAINING]))
     if not any(map(is_gpu, measured)):
         parts += ["## GPU\n", NO_GPU]
     for scale in scales:
@@ -111,6 +113,26 @@ def draw(device: dict[str, Any], path: Path) -> None:
     right.set_xlabel("share of the rate of a large matrix product")
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def course(training: dict[str, Any]) -> str:
+    """How fast a training of MUNIT went, and its losses."""
+    rows = training["history"]
+    shown = [rows[index] for index in sorted({0, len(rows) // 4, len(rows) // 2, 3 * len(rows) // 4, len(rows) - 1})]
+    rates = "; ".join(
+        f"iterations {call['first'] + 1} to {call['last']} in {call['seconds']:.0f} s "
+        f"({call['iterations_per_second']:.3g} a second)"
+        for call in training["calls"]
+    )
+    losses = list(rows[0])[1:]
+    lines = [
+        f"MUNIT trained at the {training['size']}'s size in {training['precision']} on drawn slices: {rates}.",
+        "The times include start and saving. Losses, each the mean over some of the iterations before:\n",
+        "| iteration | " + " | ".join(losses) + " |",
+        "|" + "---|" * (1 + len(losses)),
+        *(f"| {row['iteration']} | " + " | ".join(f"{row[name]:.3g}" for name in losses) + " |" for row in shown),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def scaling(measured: dict[str, Any]) -> str:

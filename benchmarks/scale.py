@@ -26,7 +26,7 @@ import torch
 import yaml
 
 import measure
-import steps
+import volume_steps
 from cardioseg.core import volumes
 from cardioseg.evaluation import metrics
 from cardioseg.model import trained_model
@@ -101,9 +101,9 @@ def copies(folder: Path, count: int) -> None:
 def stages() -> list[dict[str, Any]]:
     """Synthesis, inference with preprocessing, and evaluation, patient after patient."""
     cpu = torch.device("cpu")
-    config = steps.configuration("demo")
+    config = volume_steps.configuration("demo")
     codes = config["cohort"]["structures"]
-    model = steps.untrained("demo")
+    model = volume_steps.untrained("demo")
     network = munit.Munit(config["translation"]["generator"], config["translation"]["discriminator"])
     styles = np.random.default_rng(0).standard_normal((5, network.source.style_size)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:

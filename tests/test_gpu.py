@@ -15,6 +15,23 @@ from cardioseg.translation import munit_training
 from tiny_trainings import NETWORK, SEGMENTATION, SOURCE, TARGET, TRANSLATION, discs
 
 GPU = torch.device("meta")
+APPEARANCE = {
+    "own_curves": 0.7,
+    "downward": [0.3, 0, 0.3],
+    "scar": {
+        "structure": 2,
+        "blood": 1,
+        "probability": 1,
+        "half_width_degrees": [17, 180],
+        "transmurality": [0.3, 1.1],
+        "brightness": [0.8, 1.5],
+        "dark_core": 0.3,
+    },
+    "bias": 0.2,
+    "noise": 0.1,
+    "blur_pixels": 1,
+    "percentiles": [1, 99],
+}
 
 
 class PretendedGpu(TorchDispatchMode):
@@ -117,4 +134,5 @@ def test_training_steps_do_not_wait_for_the_gpu(waits_of_steps, tmp_path):
     run = training_loop.Run("translation", 1, GPU, tmp_path, "a")
     munit_training.train([SOURCE], [TARGET], TRANSLATION | {"iterations": 1}, run)
     fit(tmp_path)
-    assert waits_of_steps == [[], []]
+    fit(tmp_path, appearance=APPEARANCE, contraction={"cavity": 1, "wall": 2, "narrowing": [-0.1, 0.5]})
+    assert waits_of_steps == [[], [], []]

@@ -58,6 +58,8 @@ class Run:
         Where its state is kept until its result is safe.
     identity : str
         A state is continued only by a run of the same identity, see `fingerprint`.
+    cuda_graphs : bool
+        Whether a GPU repeats its steps as CUDA graphs, see `cuda_graphs`.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Run:
     device: torch.device
     state_folder: Path
     identity: str
+    cuda_graphs: bool = True
 
 
 class Preempted(SystemExit):

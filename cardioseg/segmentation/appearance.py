@@ -87,7 +87,7 @@ def soft_masks(labels: Tensor, classes: int) -> Tensor:
         The maps.
     """
     hard = (labels[:, None] == torch.arange(classes, device=labels.device).view(1, -1, 1, 1)).float()
-    return _convolve(hard, _gaussian(torch.full((len(labels),), EDGE_PIXELS), 2).to(labels.device))
+    return _convolve(hard, send(_gaussian(torch.full((len(labels),), EDGE_PIXELS), 2), labels.device))
 
 
 def draw_curves(count: int, settings: Mapping[str, Any], generator: torch.Generator) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cardioseg.core import precision, training_loop
+from cardioseg.core.cuda_graphs import RepeatedStep
 from cardioseg.core.devices import send
 from cardioseg.core.randomness import derive
 from cardioseg.segmentation import appearance
@@ -96,6 +97,18 @@ def fit(
     count, size = len(images), settings["batch_size"]
     iterations = -(-settings["epochs"] * count // size)
 
+    def update(batch: Tensor, truth: Tensor, trust: Tensor | None = None) -> dict[str, Tensor]:
+        with precision.forward_pass(settings["precision"], device):
+            scores = network(inputs(batch))
+        scores = precision.at_least_float32(scores)
+        loss = composite_loss(scores, truth, class_weights, settings["edge_weight"], trust)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return {"loss": loss.detach()}
+
+    repeated = RepeatedStep(update, [optimiser], device, run.cuda_graphs)
+
     def step(iteration: int) -> dict[str, Tensor]:
         draws = torch.Generator().manual_seed(derive(seed, name, "draws", iteration))
         # Dropout draws from the device's own generator.
@@ -111,19 +124,11 @@ def fit(
             randomised = appearance.randomise(batch, truth, settings["appearance"], draws)
             batch = torch.where((chosen < labelled).view(-1, 1, 1, 1), randomised, batch) if pseudo else randomised
         batch = batch.contiguous(memory_format=torch.channels_last)
-        with precision.forward_pass(settings["precision"], device):
-            scores = network(inputs(batch))
-        loss = composite_loss(
-            precision.at_least_float32(scores), truth.long(), class_weights, settings["edge_weight"], trust
-        )
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate_at(iteration / iterations, settings["learning_rate"], settings["schedule"])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
+        learning_rate = learning_rate_at(iteration / iterations, settings["learning_rate"], settings["schedule"])
+        losses = repeated(learning_rate, batch, truth.long(), *([trust] if trust is not None else []))
         if average:
             average.update_parameters(network)
-        return {"loss": loss.detach()}
+        return losses
 
     parts: dict[str, training_loop.Stateful] = {"network": network, "optimiser": optimiser}
     if average:

@@ -8,8 +8,8 @@ References
 X. Huang, M.-Y. Liu, S. Belongie, J. Kautz: Multimodal unsupervised image-to-image translation, ECCV 2018.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cardioseg.core import winograd
+from cardioseg.core.cuda_graphs import side_by_side
 from cardioseg.core.precision import at_least_float32, forward_pass
 from cardioseg.translation.kernels import convolve_enlarged, instance_norm, layer_norm
 
@@ -379,8 +380,16 @@ def step(
     """
     forward = partial(forward_pass, precision, source.device)
     with forward():
-        real_source = Encoded(source, munit.source.content(source), munit.source.style(source))
-        real_target = Encoded(target, munit.target.content(target), munit.target.style(target))
+        content_source, content_target, style_source, style_target = side_by_side(
+            lambda: munit.source.content(source),
+            lambda: munit.target.content(target),
+            lambda: munit.source.style(source),
+            lambda: munit.target.style(target),
+        )
+    real_source, real_target = (
+        Encoded(source, content_source, style_source),
+        Encoded(target, content_target, style_target),
+    )
 
     discriminator = _discriminators_loss(munit, real_source, real_target, styles[0], forward)
     optimisers.discriminators.zero_grad(set_to_none=True)
@@ -408,11 +417,15 @@ def _discriminators_loss(
 ) -> Tensor:
     """How badly both discriminators tell real images from translated ones. The generators get no gradient."""
     with torch.no_grad(), forward():
-        fake_source = munit.source.decode(target.content, styles.source)
-        fake_target = munit.target.decode(source.content, styles.target)
+        fake_source, fake_target = side_by_side(
+            lambda: munit.source.decode(target.content, styles.source),
+            lambda: munit.target.decode(source.content, styles.target),
+        )
     with forward():
-        scores_source = _scores(munit.source_discriminator, source.image, fake_source)
-        scores_target = _scores(munit.target_discriminator, target.image, fake_target)
+        scores_source, scores_target = side_by_side(
+            lambda: _scores(munit.source_discriminator, source.image, fake_source),
+            lambda: _scores(munit.target_discriminator, target.image, fake_target),
+        )
     return discriminator_loss(*scores_source) + discriminator_loss(*scores_target)
 
 
@@ -426,27 +439,38 @@ def _generators_losses(
 ) -> dict[str, Tensor]:
     """The generators' losses by term, `cycle` only where asked for. The discriminators' weights get no gradient."""
     count = len(source.image)
-    frozen = munit.discriminators()
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    with forward():
-        decoded = munit.source.decode(
-            torch.cat([source.content, target.content]), torch.cat([source.style, styles.source])
+    with _frozen(munit.discriminators()), forward():
+        decoded_source, decoded_target = side_by_side(
+            lambda: munit.source.decode(
+                torch.cat([source.content, target.content]), torch.cat([source.style, styles.source])
+            ),
+            lambda: munit.target.decode(
+                torch.cat([target.content, source.content]), torch.cat([target.style, styles.target])
+            ),
         )
-        recon_source, fake_source = decoded[:count], decoded[count:]
-        decoded = munit.target.decode(
-            torch.cat([target.content, source.content]), torch.cat([target.style, styles.target])
-        )
-        recon_target, fake_target = decoded[:count], decoded[count:]
+        recon_source, fake_source = decoded_source[:count], decoded_source[count:]
+        recon_target, fake_target = decoded_target[:count], decoded_target[count:]
         # A translated image has the content of the other domain's real image.
-        content_target_again, style_source_again = munit.source.content(fake_source), munit.source.style(fake_source)
-        content_source_again, style_target_again = munit.target.content(fake_target), munit.target.style(fake_target)
-        scores_source, scores_target = munit.source_discriminator(fake_source), munit.target_discriminator(fake_target)
+        (
+            content_target_again,
+            content_source_again,
+            style_source_again,
+            style_target_again,
+            scores_source,
+            scores_target,
+        ) = side_by_side(
+            lambda: munit.source.content(fake_source),
+            lambda: munit.target.content(fake_target),
+            lambda: munit.source.style(fake_source),
+            lambda: munit.target.style(fake_target),
+            lambda: munit.source_discriminator(fake_source),
+            lambda: munit.target_discriminator(fake_target),
+        )
         if cycle:
-            cycle_source = munit.source.decode(content_source_again, source.style)
-            cycle_target = munit.target.decode(content_target_again, target.style)
-    for parameter in frozen:
-        parameter.requires_grad_(True)
+            cycle_source, cycle_target = side_by_side(
+                lambda: munit.source.decode(content_source_again, source.style),
+                lambda: munit.target.decode(content_target_again, target.style),
+            )
     losses = {
         "adversarial": generator_loss(scores_source) + generator_loss(scores_target),
         "image": F.l1_loss(recon_source, source.image) + F.l1_loss(recon_target, target.image),
@@ -456,6 +480,18 @@ def _generators_losses(
     if cycle:
         losses["cycle"] = F.l1_loss(cycle_source, source.image) + F.l1_loss(cycle_target, target.image)
     return losses
+
+
+@contextmanager
+def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Within the block the parameters get no gradient."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 def make_optimisers(munit: Munit, settings: Mapping[str, Any]) -> Optimisers:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cardioseg.core import checkpoints, precision, training_loop
+from cardioseg.core.cuda_graphs import RepeatedStep
 from cardioseg.core.devices import send
 from cardioseg.core.randomness import derive
 from cardioseg.translation import munit
@@ -53,27 +54,25 @@ def train(
     network = munit.Munit(settings["generator"], settings["discriminator"]).to(device)
     if settings["shared_start"]:
         network.target.load_state_dict(network.source.state_dict())
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=layout(device))  # type: ignore[call-overload]
     average = training_loop.running_average(network, settings["averaging"])
     optimisers = munit.make_optimisers(network, settings)
-    schedules = [
-        torch.optim.lr_scheduler.StepLR(optimiser, settings["decay_every"], settings["decay"])
-        for optimiser in optimisers
-    ]
     images = [torch.from_numpy(np.concatenate(volumes))[:, None].to(device) for volumes in (source, target)]
-    style_size = network.source.style_size
-    count = settings["batch_size"]
+    count, style_size = settings["batch_size"], network.source.style_size
+
+    def update(chosen: Tensor, flipped: Tensor, styles: Tensor) -> dict[str, Tensor]:
+        batch = [_take(slices, *which) for slices, *which in zip(images, chosen, flipped, strict=True)]
+        updates = (munit.Styles(styles[0], styles[1]), munit.Styles(styles[2], styles[3]))
+        return munit.step(network, optimisers, batch[0], batch[1], updates, settings["weights"], settings["precision"])
+
+    repeated = RepeatedStep(update, optimisers, device, run.cuda_graphs)
 
     def step(iteration: int) -> dict[str, Tensor]:
         draws = torch.Generator().manual_seed(derive(run.seed, run.name, "draws", iteration))
-        batch = [_batch(slices, count, draws) for slices in images]
-        styles = [send(torch.randn(count, style_size, generator=draws), device) for _ in range(4)]
-        updates = (munit.Styles(styles[0], styles[1]), munit.Styles(styles[2], styles[3]))
-        losses = munit.step(
-            network, optimisers, batch[0], batch[1], updates, settings["weights"], settings["precision"]
-        )
-        for schedule in schedules:
-            schedule.step()
+        chosen, flipped = zip(*(_draw(len(slices), count, draws) for slices in images), strict=True)
+        styles = [torch.randn(count, style_size, generator=draws) for _ in range(4)]
+        learning_rate = settings["learning_rate"] * settings["decay"] ** (iteration // settings["decay_every"])
+        losses = repeated(learning_rate, *(send(torch.stack(drawn), device) for drawn in (chosen, flipped, styles)))
         if average:
             average.update_parameters(network)
         return losses
@@ -82,14 +81,29 @@ def train(
         "network": network,
         "generators": optimisers.generators,
         "discriminators": optimisers.discriminators,
-        "generator schedule": schedules[0],
-        "discriminator schedule": schedules[1],
     }
     if average:
         parts["average"] = average
     with precision.products(settings["precision"]):
         history = training_loop.train(step, parts, settings["iterations"], run)
     return cast(munit.Munit, average.module) if average else network, history
+
+
+def layout(device: torch.device) -> torch.memory_format:
+    """Return how weights lie in memory in a training.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where it computes.
+
+    Returns
+    -------
+    torch.memory_format
+        Channels last on a CPU. A GPU's reflection padding knows only contiguous images, so that other weights would
+        cost a copy before and after each padding.
+    """
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
 def load(settings: Mapping[str, Any], path: Path | str) -> munit.Munit:
@@ -173,8 +187,12 @@ def sample_styles(network: munit.Munit, seed: int, patient: str, samples: int) -
     return np.stack(codes).astype(np.float32)
 
 
-def _batch(slices: Tensor, count: int, draws: torch.Generator) -> Tensor:
-    """Random slices, each flipped left to right half of the time."""
-    chosen = slices[send(torch.randint(len(slices), (count,), generator=draws), slices.device)]
-    flip = send(torch.rand(count, generator=draws), slices.device) < 0.5
-    return torch.where(flip.view(-1, 1, 1, 1), chosen.flip(-1), chosen)
+def _draw(total: int, count: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw numbers of slices, and whether each is flipped, which happens half of the time."""
+    return torch.randint(total, (count,), generator=draws), torch.rand(count, generator=draws) < 0.5
+
+
+def _take(slices: Tensor, chosen: Tensor, flipped: Tensor) -> Tensor:
+    """Slices (n, 1, y, x) by their numbers (n,), flipped left to right where `flipped` (n,) says so."""
+    batch = slices.index_select(0, chosen)
+    return torch.where(flipped.view(-1, 1, 1, 1), batch.flip(-1), batch)

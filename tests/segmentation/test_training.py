@@ -12,6 +12,7 @@ from cardioseg.evaluation import metrics
 from cardioseg.segmentation import training
 from cardioseg.segmentation.cascade import first_network, second_network, with_shape_prior
 from cardioseg.segmentation.unet import image_alone, predict
+from pretended_graphs import CALLS_BEFORE, pretend
 from tiny_trainings import NETWORK
 from tiny_trainings import SEGMENTATION as SETTINGS
 from tiny_trainings import discs as slices
@@ -156,6 +157,19 @@ def test_resumed_training_gives_the_weights_of_an_uninterrupted_one(tmp_path, ca
     torch.manual_seed(99)
     assert fit(resumed, tmp_path / "state", **changes) == expected_history
     assert weights(resumed) == weights(expected)
+
+
+@pytest.mark.parametrize("with_pseudo", [False, True])
+def test_replayed_steps_are_the_plain_ones(tmp_path, monkeypatch, with_pseudo):
+    settings = {"epochs": 3, "schedule": "cosine", "averaging": 0.5, "pseudo": guessed(0.5) if with_pseudo else None}
+    plain, network = unet(), unet()
+    expected = fit(plain, tmp_path / "plain", **settings)
+    replays = pretend(monkeypatch, training)
+    history = fit(network, tmp_path / "replayed", **settings)
+    assert replays == [len(history) - CALLS_BEFORE]
+    for row, wanted in zip(history, expected, strict=True):
+        assert row == pytest.approx(wanted, rel=1e-4)
+    torch.testing.assert_close(network.state_dict(), plain.state_dict(), rtol=1e-3, atol=1e-5)
 
 
 def test_bfloat16_stays_near_float32(tmp_path):

@@ -18,4 +18,5 @@ def compute(snakemake: Any, step: str) -> torch.device:
 def training_run(snakemake: Any, step: str, name: str, seed: int, folder: str) -> training_loop.Run:
     """Describe a script's training: its state lies below results/.state, identified by its parameters and inputs."""
     identity = training_loop.fingerprint(dict(snakemake.params), snakemake.input)
-    return training_loop.Run(name, seed, compute(snakemake, step), Path("results/.state") / folder, identity)
+    state, graphs = Path("results/.state") / folder, snakemake.config["compute"]["cuda_graphs"]
+    return training_loop.Run(name, seed, compute(snakemake, step), state, identity, graphs)

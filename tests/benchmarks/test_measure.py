@@ -1,0 +1,81 @@
+"""Measuring goes on where a step fails, and the training goes on where the last call ended."""
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+import measure
+import results
+import steps
+import translation_training
+from cardioseg.translation import munit
+from tiny_trainings import TRANSLATION
+
+
+@pytest.mark.parametrize(
+    ("script", "figures"),
+    [("print('[1, 2]')", [1, 2]), ("raise ValueError('no such kernel')", None), ("import time; time.sleep(60)", None)],
+)
+def test_step_that_fails_or_takes_too_long_is_named_and_leaves_no_figures(
+    tmp_path, monkeypatch, capfd, script, figures
+):
+    (tmp_path / "step.py").write_text(script)
+    monkeypatch.setattr(measure, "__file__", str(tmp_path / "step.py"))
+    assert measure.in_its_own_process("synthesis, demo", "cpu", 3) == figures
+    printed = capfd.readouterr()
+    assert ("synthesis, demo: " in printed.out) is (figures is None)
+    assert ("no such kernel" in printed.err) is ("kernel" in script)
+
+
+def test_figures_join_those_measured_before(tmp_path):
+    path = tmp_path / "new" / "device.json"
+    for name, figures in (("a", 1), (measure.TRAINING, 2), ("b", 3), ("a", 4)):
+        measure.keep(path, {"device": "GPU"}, name, figures)
+    expected = {"hardware": {"device": "GPU"}, "steps": {"a": 4, "b": 3}, measure.TRAINING: 2}
+    assert json.loads(path.read_text()) == expected
+
+
+def test_a_gpu_measures_the_translation_first_and_no_step_that_computes_on_a_cpu():
+    names = measure.steps_on("cuda")
+    assert names[:2] == ["MUNIT iteration, paper", "MUNIT iteration, paper, bfloat16"]
+    assert not set(names) & {"CRF and morphology", "evaluation"}
+    assert not any("CUDA" in name or "bfloat16" in name for name in measure.steps_on("cpu"))
+
+
+def test_training_goes_on_where_the_last_call_ended(tmp_path, monkeypatch, capsys):
+    config = {"translation": TRANSLATION | {"iterations": 6}, "cropping": {"size": 32}}
+    monkeypatch.setattr(steps, "configuration", lambda size: config)
+    monkeypatch.setattr(translation_training, "STATE", tmp_path)
+    monkeypatch.setattr(translation_training, "SLICES", 4)
+    monkeypatch.setattr(sys, "argv", ["translation_training.py", "cpu", "paper"])
+    step, taken = munit.step, []
+
+    def terminating(*arguments):
+        taken.append(arguments)
+        if len(taken) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*arguments)
+
+    monkeypatch.setattr(munit, "step", terminating)
+    translation_training.main()
+    first = json.loads(capsys.readouterr().out)
+    translation_training.main()
+    second = json.loads(capsys.readouterr().out)
+    assert [(call["first"], call["last"]) for call in second["calls"]] == [(0, 4), (4, 6)]
+    assert first["calls"] == second["calls"][:1]
+    assert [row["iteration"] for row in second["history"]] == [1, 2, 3, 4, 5, 6]
+    assert first["history"] == second["history"][:4]
+    assert len(taken) == 6
+    page = results.course(second)
+    assert "iterations 5 to 6" in page
+    assert f"| 6 | {second['history'][-1]['discriminator']:.3g} |" in page
+
+
+def test_drawn_slices_are_images_of_two_looks():
+    source, target = (translation_training.slices(look, 32, 0) for look in translation_training.LOOKS.values())
+    assert source.shape == target.shape == (translation_training.SLICES, 32, 32)
+    assert max(abs(source).max(), abs(target).max()) <= 1
+    assert source.std() > 1.3 * target.std() > 0
