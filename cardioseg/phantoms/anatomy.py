@@ -1,4 +1,4 @@
-"""Anatomy of a phantom patient: heart and chest as drawn at random.
+"""Anatomy of a phantom patient: heart and chest as drawn at random, and what heartbeat and disease make of them.
 
 Coordinates are mm in the frame of the left ventricle: x along the columns of an image (from the chest wall to the
 spine), y along its rows (from the liver upwards), z along the long axis, 0 at the epicardial apex and growing towards
@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 from cardioseg.phantoms.shapes import Texture
 
+SHORTENING = 0.13  # of the long axis, from end-diastole to end-systole
+NARROWING = 0.3  # of the left ventricle's cavity
+RV_NARROWING = 0.1  # of the right ventricle, from the septum to the free wall
+
 
 @dataclass(frozen=True)
 class Scar:
@@ -26,6 +30,9 @@ class Scar:
         Its middle and half of its extent along the long axis, as fractions of the ventricle's length.
     transmurality : float
         The fraction of the wall's thickness that is enhanced in its middle.
+    core : float
+        The extent of its dark core, where no contrast agent arrives (microvascular obstruction), as a fraction of its
+        own. 0 without a core.
     """
 
     angle: float
@@ -33,6 +40,7 @@ class Scar:
     height: float
     half_height: float
     transmurality: float
+    core: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,9 @@ class Anatomy:
     ellipticity: tuple[float, float]
     drift: tuple[float, float]
     base_tilt: tuple[float, float]
+    opening_angle: float
+    opening_half_width: float
+    opening_depth: float
     rv_angle: float
     rv_protrusion: float
     rv_half_width: float
@@ -124,8 +135,8 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         The patient.
     """
     size = rng.normal(1, 0.05)
-    endo_radius = float(np.clip(size * rng.normal(26.5, 2.2), 20, 33))
-    wall = float(np.clip(rng.normal(9.6, 1.1), 7.5, 13))
+    endo_radius = float(np.clip(size * rng.normal(28, 2.2), 21, 34))
+    wall = float(np.clip(rng.normal(9.5, 1.2), 7.5, 13.5))
     rv_angle = math.pi + rng.normal(0, 0.2)
     return Anatomy(
         endo_radius=endo_radius,
@@ -134,16 +145,19 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         apical_wall=rng.uniform(6, 9),
         ellipticity=_pair(rng.normal(0, 0.025, 2).clip(-0.05, 0.05)),
         drift=_pair(rng.normal(0, 5, 2)),
-        base_tilt=_pair(rng.normal((0.10, 0), 0.08, 2)),
+        base_tilt=_pair(rng.normal((0.08, 0), 0.05, 2)),
+        opening_angle=rv_angle + rng.normal(0, 0.25),
+        opening_half_width=rng.uniform(0.8, 1.3),
+        opening_depth=rng.uniform(1, 9),
         rv_angle=rv_angle,
-        rv_protrusion=size * float(np.clip(rng.normal(37, 4), 28, 46)),
+        rv_protrusion=size * float(np.clip(rng.normal(42.5, 4), 32, 51)),
         rv_half_width=size * float(np.clip(rng.normal(43, 3), 36, 50)),
         rv_lift=rng.normal(0, 5),
         rv_apex=rng.uniform(12, 26),
         papillary_angles=(rv_angle + rng.normal(1.9, 0.2), rv_angle - rng.normal(1.9, 0.2)),
         papillary_radius=rng.uniform(3.5, 5.5),
         trabeculation=rng.uniform(0.5, 1.4),
-        epicardial_fat=rng.uniform(1.5, 5),
+        epicardial_fat=rng.uniform(1.0, 4.2),
         scar=_draw_scar(rng, rv_angle) if rng.random() < 0.9 else None,
         chest_angle=math.radians(rng.normal(152, 8)),
         chest_distance=rng.uniform(26, 38),
@@ -167,13 +181,14 @@ def _pair(values: NDArray[np.float64]) -> tuple[float, float]:
 
 def _draw_scar(rng: np.random.Generator, rv_angle: float) -> Scar:
     # Left anterior descending, right and circumflex territories: angle from the middle of the septum, and height.
-    angle, height = ((0.9, 0.4), (-1.1, 0.65), (2.6, 0.6))[rng.choice(3, p=(0.45, 0.3, 0.25))]
+    angle, height = ((-0.9, 0.4), (1.1, 0.65), (2.6, 0.6))[rng.choice(3, p=(0.45, 0.3, 0.25))]
     return Scar(
         angle=rv_angle + angle + rng.normal(0, 0.3),
         half_width=rng.uniform(0.5, 1.6),
         height=height + rng.normal(0, 0.1),
         half_height=rng.uniform(0.2, 0.7),
         transmurality=rng.uniform(0.3, 1.2),
+        core=rng.uniform(0.4, 0.75) if rng.random() < 0.3 else 0.0,
     )
 
 
@@ -193,6 +208,40 @@ def profile(height: float) -> float:
     if height <= 0.7:
         return math.sqrt(max(0.0, 1 - ((height - 0.7) / 0.7) ** 2))
     return 1 - 0.1 * ((height - 0.7) / 0.3) ** 2
+
+
+def contracted(anatomy: Anatomy, share: float, rv_filling: float = 1.0) -> Anatomy:
+    """Return the anatomy at another moment of the heartbeat, and under another filling of the right ventricle.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+        At end-diastole, as drawn.
+    share : float
+        0 at end-diastole to 1 at end-systole.
+    rv_filling : float
+        The right ventricle's extent beyond the septum, over that of the anatomy: it follows the breathing.
+
+    Returns
+    -------
+    Anatomy
+        The apex stays, the base descends towards it and the cavities narrow. The left ventricle's wall keeps its
+        volume, so that it thickens.
+    """
+    shorter = 1 - SHORTENING * share
+    endo_radius = anatomy.endo_radius * (1 - NARROWING * share)
+    annulus = (anatomy.endo_radius + anatomy.wall) ** 2 - anatomy.endo_radius**2
+    return replace(
+        anatomy,
+        length=anatomy.length * shorter,
+        endo_radius=endo_radius,
+        wall=math.sqrt(endo_radius**2 + annulus / shorter) - endo_radius,
+        apical_wall=anatomy.apical_wall * (1 + 0.4 * share),
+        papillary_radius=anatomy.papillary_radius * (1 + 0.2 * share),
+        rv_protrusion=anatomy.rv_protrusion * (1 - RV_NARROWING * share) * rv_filling,
+        rv_half_width=anatomy.rv_half_width * (1 - 0.5 * RV_NARROWING * share),
+        rv_apex=anatomy.rv_apex * shorter,
+    )
 
 
 def oedematous(anatomy: Anatomy) -> Anatomy:

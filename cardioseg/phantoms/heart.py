@@ -2,11 +2,12 @@
 
 A patient is drawn as a 3-D anatomy in closed form (`anatomy`). One slice of it is the fraction of every tissue in every
 pixel (`slices`), every tissue has a signal by the equation of the sequence (`signals`), and a scanner images the signal
-through coil shading, a finite k-space and complex noise (`scanner`). `draw_patient` does all this for each modality,
-`write_patient` puts it on disk.
+through coil shading, a finite k-space and complex noise (`scanner`). Each examination finds the heart in another phase,
+breath-hold and pose. `draw_patient` does all this for each modality, `write_patient` puts it on disk.
 
-Arrays are (z, y, x). The numbers were calibrated to the intensities and volumes of real MS-CMRSeg data, but for the
-intensities of T2, which are those of its signal equation.
+Arrays are (z, y, x). The numbers were calibrated to the intensities and volumes of real MS-CMRSeg data, and to how well
+registration carries labels from one examination of a patient to the other there; the intensities of T2 are those of its
+signal equation.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ import numpy as np
 
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
-from cardioseg.phantoms.anatomy import draw_anatomy, oedematous
+from cardioseg.phantoms.anatomy import contracted, draw_anatomy, oedematous
 from cardioseg.phantoms.scanner import (
     MODALITIES,
     Drawn,
@@ -24,6 +25,7 @@ from cardioseg.phantoms.scanner import (
     acquire,
     draw_acquisition,
     draw_frame,
+    draw_motion,
 )
 
 LAST_TRAINING_PATIENT = 35
@@ -34,6 +36,8 @@ def draw_patient(
     patient: int, seed: int, matrix_scale: float = 1.0, modalities: Iterable[Modality] = MODALITIES
 ) -> dict[Modality, Drawn]:
     """Draw a patient and image it. The same seed, patient and matrix scale give the same images in every modality.
+
+    Cine bSSFP is read at end-diastole. The others are triggered somewhere in diastole and find the heart turned.
 
     Parameters
     ----------
@@ -61,9 +65,15 @@ def draw_patient(
     drawn: dict[Modality, Drawn] = {}
     for modality in modalities:
         rng = np.random.default_rng((seed, patient, 2 + MODALITIES.index(modality)))
-        seen = oedematous(anatomy) if modality == "T2" else anatomy
-        acquisition = draw_acquisition(rng, modality, anatomy, matrix_scale)
-        drawn[modality] = acquire(rng, seen, acquisition, frame)
+        seen, motion = anatomy, np.eye(4)
+        if modality != "bSSFP":
+            share = float(np.clip(abs(rng.normal(0, 0.55)), 0, 0.9))
+            seen = contracted(anatomy, share, rv_filling=float(np.clip(rng.normal(1, 0.12), 0.7, 1.3)))
+            motion = draw_motion(rng, seen)
+        if modality == "T2":
+            seen = oedematous(seen)
+        acquisition = draw_acquisition(rng, modality, seen, matrix_scale)
+        drawn[modality] = acquire(rng, seen, acquisition, frame @ motion)
     return drawn
 
 

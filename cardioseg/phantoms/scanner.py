@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import scipy.fft
+import scipy.linalg
 from numpy.typing import NDArray
 
 from cardioseg.core.errors import InputError
@@ -18,6 +19,10 @@ from cardioseg.phantoms.slices import draw_slice
 Modality = Literal["bSSFP", "LGE", "T2"]
 # In the order of their random streams.
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+# Standard deviations (x, y, z; mm) of where an examination finds the heart, and of where each breath-hold in it does.
+EXAMINATION_SHIFT = (1.4, 1.7, 2.5)
+SLICE_SHIFT = (1.5, 2.0, 1.7)
+TILT_DEGREES = 3.5  # likewise, of the heart about each axis
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,8 @@ class Acquisition:
         Height of each slice above the epicardial apex in mm, ascending, so that slice 0 is apical.
     centre : tuple of float
         (x, y) of the middle of the field of view in mm.
-    shifts : ndarray, shape (slices, 2)
-        Displacement of the anatomy by breathing in each slice, (x, y) in mm.
+    shifts : ndarray of shape (slices, 3)
+        Displacement of the anatomy in each slice, which has a breath-hold of its own: (x, y, z) in mm.
     signals : tuple of mapping of str to float
         For each slice the signal of each tissue; that of blood is about 1.
     acquired_pixel : float
@@ -109,7 +114,8 @@ def draw_acquisition(
     else:
         full_matrix = int(rng.choice((400, 416, 432, 448, 480, 512)))
         full_pixel = rng.uniform(0.73, 0.76)
-        thickness, fewest, most, beyond = 5.0, 10, 20, rng.uniform(-8, 6)
+        # A stack of LGE ends with the heart.
+        thickness, fewest, most, beyond = 5.0, 10, 20, rng.uniform(-8, 2)
     matrix = 2 * round(full_matrix * matrix_scale / 2)
     first = rng.uniform(-0.3, 0.7) * thickness
     slices = int(np.clip(round((anatomy.length + beyond - first) / thickness) + 1, fewest, most))
@@ -129,7 +135,7 @@ def draw_acquisition(
         thickness=thickness,
         heights=tuple(first + thickness * index for index in range(slices)),
         centre=(rng.normal(0, 12), rng.normal(0, 12)),
-        shifts=rng.normal(0, 2.5, 2) + rng.normal(0, 0.6, (slices, 2)),
+        shifts=rng.normal(0, EXAMINATION_SHIFT) + rng.normal(0, SLICE_SHIFT, (slices, 3)),
         signals=tuple(seen),
         acquired_pixel=acquired_pixel,
         noise=noise,
@@ -229,7 +235,7 @@ def acquire(rng: np.random.Generator, anatomy: Anatomy, acquisition: Acquisition
     labels, scar, segments = np.zeros_like(image), np.zeros_like(image), np.zeros_like(image)
     for index, (height, shift, signal) in enumerate(zip(a.heights, a.shifts, a.signals, strict=True)):
         here, there = x - np.float32(shift[0]), y - np.float32(shift[1])
-        cut = draw_slice(anatomy, here, there, height, a.pixel, a.thickness)
+        cut = draw_slice(anatomy, here, there, height + float(shift[2]), a.pixel, a.thickness)
         labels[index], scar[index], segments[index] = cut.labels, cut.scar, cut.segments
         magnetisation = sum(np.float32(signal[tissue]) * part for tissue, part in cut.fractions.items())
         mottle = a.flow_strength * a.flow(x, y, height)
@@ -264,3 +270,27 @@ def draw_frame(rng: np.random.Generator) -> NDArray[np.float64]:
     frame[:3, :3] = np.stack((columns, -np.cross(long_axis, columns), long_axis), axis=1)
     frame[:3, 3] = np.array((-60, 20, -20)) + rng.normal(0, 15, 3)
     return frame
+
+
+def draw_motion(rng: np.random.Generator, anatomy: Anatomy) -> NDArray[np.float64]:
+    """Draw how a heart has turned about its middle since the examination that found its pose.
+
+    Parameters
+    ----------
+    rng : Generator
+        The random numbers.
+    anatomy : Anatomy
+        The heart.
+
+    Returns
+    -------
+    ndarray of shape (4, 4)
+        The motion, in the heart's frame.
+    """
+    x, y, z = np.deg2rad(rng.normal(0, TILT_DEGREES, 3))
+    turn = np.array(((0, -z, y), (z, 0, -x), (-y, x, 0)))
+    motion = np.eye(4)
+    motion[:3, :3] = scipy.linalg.expm(turn)
+    middle = np.array((0, 0, anatomy.length / 2))
+    motion[:3, 3] = middle - motion[:3, :3] @ middle
+    return motion

@@ -30,6 +30,7 @@ TISSUES = {
     "right blood": Tissue(1.00, 1500, 160, 333),
     "myocardium": Tissue(0.95, 960, 56, 470),
     "scar": Tissue(0.97, 1080, 64, 255),
+    "obstruction": Tissue(0.97, 1080, 64, 520),
     "fat": Tissue(0.72, 260, 75, 270),
     "muscle": Tissue(0.90, 900, 42, 410),
     "lung": Tissue(0.18, 1200, 60, 340),
@@ -200,7 +201,8 @@ def draw_late_enhancement_signals(rng: np.random.Generator, slices: int) -> list
     repetition_time = rng.uniform(1500, 2200)
     t1 = {name: tissue.t1_post_contrast * rng.normal(1, 0.05) for name, tissue in TISSUES.items()}
     t1["scar"] = t1["blood"] * rng.uniform(0.45, 0.8)
-    t1["right blood"] = t1["blood"] * rng.normal(1.07, 0.03)
+    t1["obstruction"] = t1["myocardium"] * rng.uniform(0.95, 1.15)
+    t1["right blood"] = t1["blood"] * rng.normal(1.05, 0.05)
     inversion_time = null_time(t1["myocardium"], repetition_time) * rng.uniform(1.02, 1.54)
 
     def at(time: float) -> dict[str, float]:
@@ -233,7 +235,7 @@ def draw_t2_prepared_signals(rng: np.random.Generator) -> dict[str, float]:
     t2 = {name: tissue.t2 * rng.normal(1, 0.08) for name, tissue in TISSUES.items()}
     # Oedema, where the scar is and around it: a third above the healthy myocardium (Giri et al., J Cardiovasc Magn
     # Reson 2009; 11:56), less as it heals.
-    t2["scar"] = t2["myocardium"] * rng.uniform(1.15, 1.5)
+    t2["scar"] = t2["obstruction"] = t2["myocardium"] * rng.uniform(1.15, 1.5)
     signals = {
         name: t2_prepared_signal(tissue.proton_density, tissue.t1 * rng.normal(1, 0.04), t2[name], **sequence)
         for name, tissue in TISSUES.items()

@@ -10,7 +10,8 @@ from cardioseg.phantoms.anatomy import Anatomy, profile
 from cardioseg.phantoms.shapes import Floats, Layers, coverage, ellipse, smooth_maximum
 
 LV_CODE, MYO_CODE, RV_CODE = 500, 200, 600
-SCAR_CODE = 1
+SCAR_CODE, CORE_CODE = 1, 2
+AORTIC_RADIUS = 12  # mm
 
 
 class Slice(NamedTuple):
@@ -23,7 +24,7 @@ class Slice(NamedTuple):
     labels : ndarray of int16, shape (ny, nx)
         Structures in the codes of MS-CMRSeg. Papillary muscles belong to the left ventricle's cavity.
     scar : ndarray of int16, shape (ny, nx)
-        `SCAR_CODE` where most of the myocardium is enhanced, 0 elsewhere.
+        `SCAR_CODE` where most of the myocardium is enhanced, `CORE_CODE` in a dark core, 0 elsewhere.
     segments : ndarray of int16, shape (ny, nx)
         Numbers of the AHA segments in the myocardium, 0 elsewhere.
     """
@@ -34,112 +35,169 @@ class Slice(NamedTuple):
     segments: NDArray[np.int16]
 
 
-def _heart(
-    anatomy: Anatomy, x: Floats, y: Floats, z: float, pixel: float, thickness: float
-) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Tissue fractions of the heart in one thin slice, and those of the structures that an observer contours."""
-    a = anatomy
-    fine, middle = a.texture_fine(x, y, z), a.texture_middle(x, y, z)
-    wide = a.texture_wide(x, y, z)
+class _Plane(NamedTuple):
+    """The heart's muscle in one plane, pixel by pixel.
+
+    x and y are mm from the long axis, radius, cos and sin the same in polar coordinates; u points from the left
+    ventricle through the septum, v along the septum. endo and epi are signed distances in mm to the left ventricle's
+    borders, positive inside; fine, middle and wide are the textures that make borders ragged.
+    """
+
+    x: Floats
+    y: Floats
+    z: float
+    height: float
+    pixel: float
+    radius: Floats
+    cos: Floats
+    sin: Floats
+    u: Floats
+    v: Floats
+    endo: Floats
+    epi: Floats
+    epi_radius: float
+    fine: Floats
+    middle: Floats
+    wide: Floats
+
+
+def _plane(a: Anatomy, x: Floats, y: Floats, z: float, pixel: float) -> _Plane:
+    fine, middle, wide = a.texture_fine(x, y, z), a.texture_middle(x, y, z), a.texture_wide(x, y, z)
     height = z / a.length
     axis = _axis(a, z)
     x = x[None, :] - axis[0] + np.float32(0.8) * wide
     y = y[:, None] - axis[1] + np.float32(0.3) * middle
     radius = np.sqrt(x * x + y * y) + np.float32(1e-3)
     cos, sin = x / radius, y / radius
-
     # Endocardium and epicardium share their ellipticity, so that the wall never vanishes.
     shape = 1 + a.ellipticity[0] * (cos * cos - sin * sin) + a.ellipticity[1] * (2 * cos * sin)
     endo_height = (z - a.apical_wall) / (a.length - a.apical_wall)
     endo_radius = a.endo_radius * profile(endo_height) if endo_height > 0 else -1e3
     epi_radius = (a.endo_radius + a.wall) * profile(height) if height > 0 else -1e3
     endo, epi = endo_radius * shape - radius, epi_radius * shape - radius
-    below_base = np.float32(a.length) + a.base_tilt[0] * x + a.base_tilt[1] * y - np.float32(z)
-    ventricle = coverage(below_base, thickness)
-
-    # In the frame of the right ventricle u points from the left ventricle through the septum, v along the septum.
     c, s = math.cos(a.rv_angle), math.sin(a.rv_angle)
     u, v = c * x + s * y, -s * x + c * y
-    rv_height = (z - a.rv_apex) / (a.length + 4 - a.rv_apex)
-    rv_scale = math.sqrt(1 - (1 - min(rv_height, 1)) ** 2) if rv_height > 0 else 0.0
-    if rv_scale > 0.15:
-        reach = max(epi_radius, 5) + a.rv_protrusion * rv_scale
-        # Bent about the left ventricle, and narrower towards the free wall.
-        across = (v - a.rv_lift * rv_scale - 0.15 * u) * (0.8 + 0.4 * np.clip(u / reach, 0, 1.2))
-        rv = ellipse(u + 0.004 * v * v - reach / 2, across, reach / 2, a.rv_half_width * rv_scale**0.7)
-        rv += np.float32(0.8) * wide
-    else:
-        rv = np.full_like(radius, -1e3)
+    return _Plane(x, y, z, height, pixel, radius, cos, sin, u, v, endo, epi, epi_radius, fine, middle, wide)
 
-    layers = Layers(radius.shape)
-    # Vessels at the base: aortic root between the inflow and the outflow of the right ventricle, then the atria.
-    above = z - a.length
-    root = 12 - np.sqrt((u - 0.72 * a.endo_radius - 10) ** 2 + (v + 2) ** 2)
-    if above > -4:
-        layers.paint("right blood", coverage(root, pixel))
-        layers.paint("muscle", coverage(root + 2, pixel))
+
+def _heart(
+    anatomy: Anatomy, x: Floats, y: Floats, z: float, pixel: float, thickness: float
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Tissue fractions of the heart in one thin slice, and those of the structures that an observer contours."""
+    a, here = anatomy, _plane(anatomy, x, y, z, pixel)
+    endo, epi = here.endo, here.epi
+    below_base = np.float32(a.length) + a.base_tilt[0] * here.x + a.base_tilt[1] * here.y - np.float32(z)
+    ventricle = coverage(below_base, thickness)
+    # Towards the outflow tract the wall ends earlier, so that it is open there, in the shape of a C.
+    rim = coverage(below_base - np.float32(a.opening_depth) * _opening(a, here), thickness)
+    rv = _right_ventricle(a, here)
+
+    layers = Layers(here.radius.shape)
     lv = layers.paint("blood", coverage(endo, pixel) * ventricle)
-    muscle_inside = _inside_left_ventricle(a, x, y, height, endo, fine, pixel) * lv
+    muscle_inside = _inside_left_ventricle(a, here) * lv
     layers.add("blood", -muscle_inside)
-    wall = coverage(epi, pixel) * ventricle
+    # Outflow tract and aortic root lie in the opening and press on the right ventricle.
+    root = AORTIC_RADIUS - np.hypot(here.u - a.endo_radius - 0.5 * a.wall, here.v)
+    layers.paint("blood", coverage(root, pixel) * (1 - rim))
+    layers.paint("muscle", np.maximum(coverage(root + 2, pixel), coverage(endo + 2.5, pixel)) * (1 - rim) * ventricle)
+    layers.paint("muscle", coverage(root + 2, pixel) * (1 - ventricle))
+    wall = coverage(epi, pixel) * rim
     myo = layers.remaining * wall
-    scar = coverage(_scar_distance(a, cos, sin, height, endo, epi, middle, fine), 2)
-    scar = scar * np.clip(1 + 0.15 * fine, 0.4, 1)
+    scar, core = _scar(a, here)
+    core = layers.paint("obstruction", core * wall)
     scar = layers.paint("scar", scar * wall)
     layers.paint("myocardium", wall)
     layers.add("myocardium", muscle_inside)
 
     right = layers.paint("right blood", coverage(rv, pixel) * coverage(below_base + 3, thickness))
-    bands = right * (np.float32(min(1, 0.8 * a.trabeculation)) * np.clip((fine - 0.8 - rv_scale * 0.3) * 1.5, 0, 1))
+    bands = right * (np.float32(min(1, 0.8 * a.trabeculation)) * np.clip((here.fine - 1.1) * 1.5, 0, 1))
     layers.add("right blood", -bands)
     layers.add("myocardium", bands)
     layers.paint("myocardium", coverage(rv + 2.5, pixel) * coverage(below_base + 3, thickness))
     # A smooth maximum: fat fills the grooves between the ventricles.
     outline = smooth_maximum(epi, rv + np.float32(2.5), 12)
-    if above > -12:
-        left_atrium = ellipse(u + 4, v - 4, 0.85 * a.endo_radius + 2, a.endo_radius + 3)
-        right_atrium = ellipse(u - a.endo_radius - 28, v - 20, 19, 18) + 2 * middle
-        outflow = ellipse(u - a.endo_radius - 22, v + 24, 15, 14) + middle
-        beyond = 1 - ventricle
-        for tissue, chamber in (("blood", left_atrium), ("right blood", right_atrium), ("right blood", outflow)):
-            layers.paint(tissue, coverage(chamber, pixel) * beyond)
-            layers.paint("muscle", coverage(chamber + 1.2, pixel) * beyond)
-            outline = np.maximum(outline, np.where(above > -2, chamber + 2, -1e3))
-        if above < 8:
-            layers.paint("right blood", coverage(rv, pixel))
-            layers.paint("muscle", coverage(epi, pixel))
-    fat = np.clip(a.epicardial_fat * (0.6 + 0.5 * u / radius) + 1.2 * wide + 0.3 * middle, 0.3, None)
-    layers.paint("fat", coverage(outline + fat, pixel))
-    return layers.fractions, {"LV": lv, "MYO": myo, "RV": right, "scar": scar}
+    outline = np.maximum(outline, _paint_above_the_base(layers, a, here, ventricle, rv))
+    # A coronary artery runs in either groove between the ventricles, as far from the one as from the other.
+    layers.paint("blood", coverage(1.8 - np.hypot(epi + 4, rv + 6.5), pixel))
+    fat = a.epicardial_fat * (0.6 + 0.5 * here.u / here.radius) + 1.2 * here.wide + 0.3 * here.middle
+    layers.paint("fat", coverage(outline + np.clip(fat, 0.3, None), pixel))
+    return layers.fractions, {"LV": lv, "MYO": myo, "RV": right, "scar": scar, "core": core}
 
 
-def _inside_left_ventricle(
-    a: Anatomy, x: Floats, y: Floats, height: float, endo: Floats, fine: Floats, pixel: float
-) -> Floats:
+def _opening(a: Anatomy, here: _Plane) -> Floats:
+    """How far the left ventricle's wall is open in a direction: 1 in the middle of the opening, 0 outside of it."""
+    edge = math.cos(a.opening_half_width)
+    inside = math.cos(a.opening_angle) * here.cos + math.sin(a.opening_angle) * here.sin - edge
+    return np.clip(inside * np.float32(2 / (1 - edge)), 0, 1)
+
+
+def _right_ventricle(a: Anatomy, here: _Plane) -> Floats:
+    """Signed distance in mm to the right ventricle's inner border, positive inside."""
+    u, v, ragged = here.u, here.v, np.float32(0.8) * here.wide
+    height = (here.z - a.rv_apex) / (a.length + 4 - a.rv_apex)
+    scale = math.sqrt(1 - (1 - min(height, 1)) ** 2) if height > 0 else 0.0
+    if scale <= 0.15:
+        return np.full_like(u, -1e3) + ragged
+    reach = max(here.epi_radius, 5) + a.rv_protrusion * scale
+    # Bent about the left ventricle, and narrower towards the free wall.
+    across = (v - a.rv_lift * scale - 0.15 * u) * (0.8 + 0.4 * np.clip(u / reach, 0, 1.2))
+    return ellipse(u + 0.004 * v * v - reach / 2, across, reach / 2, a.rv_half_width * scale**0.7) + ragged
+
+
+def _paint_above_the_base(layers: Layers, a: Anatomy, here: _Plane, ventricle: Floats, rv: Floats) -> Floats:
+    """Paint atria and outflow tract where the ventricles end; returns the signed distance to the border of these."""
+    u, v, above = here.u, here.v, here.z - a.length
+    outline = np.full_like(u, -1e3)
+    if above <= -12:
+        return outline
+    left_atrium = ellipse(u + 4, v - 4, 0.85 * a.endo_radius + 2, a.endo_radius + 3)
+    right_atrium = ellipse(u - a.endo_radius - 28, v - 20, 19, 18) + 2 * here.middle
+    outflow = ellipse(u - a.endo_radius - 22, v + 24, 15, 14) + here.middle
+    beyond = 1 - ventricle
+    for tissue, chamber in (("blood", left_atrium), ("right blood", right_atrium), ("right blood", outflow)):
+        layers.paint(tissue, coverage(chamber, here.pixel) * beyond)
+        layers.paint("muscle", coverage(chamber + 1.2, here.pixel) * beyond)
+        if above > -2:
+            outline = np.maximum(outline, chamber + 2)
+    if above < 8:
+        layers.paint("right blood", coverage(rv, here.pixel))
+        layers.paint("muscle", coverage(here.epi, here.pixel))
+    return outline
+
+
+def _inside_left_ventricle(a: Anatomy, here: _Plane) -> Floats:
     """Fraction of muscle inside the endocardial contour: papillary muscles, and trabeculae mostly towards the apex."""
+    x, y, height = here.x, here.y, here.height
     depth = np.float32(4.0 + 5.0 * max(0.0, 0.5 - height))
-    fringe = np.clip(1 - endo / depth, 0, 1)
-    muscle = np.clip((fine + 2.2 * fringe - 2.0) * np.float32(1.2), 0, 1) * np.float32(min(1, a.trabeculation))
+    fringe = np.clip(1 - here.endo / depth, 0, 1)
+    muscle = np.clip((here.fine + 2.2 * fringe - 2.0) * np.float32(1.2), 0, 1) * np.float32(min(1, a.trabeculation))
     if 0.25 < height < 0.72:
         size = a.papillary_radius * math.sqrt(1 - ((height - 0.48) / 0.24) ** 2) if abs(height - 0.48) < 0.24 else 0
         place = a.endo_radius * profile(height) * (0.82 - 0.35 * max(0.0, height - 0.3))
         for angle in a.papillary_angles:
             c, s = math.cos(angle), math.sin(angle)
             along, across = c * x + s * y - place, -s * x + c * y
-            muscle = np.maximum(muscle, coverage(ellipse(along, across, 1.3 * size + 0.1, size + 0.1), pixel))
+            muscle = np.maximum(muscle, coverage(ellipse(along, across, 1.3 * size + 0.1, size + 0.1), here.pixel))
     return muscle
 
 
-def _scar_distance(
-    a: Anatomy, cos: Floats, sin: Floats, height: float, endo: Floats, epi: Floats, middle: Floats, fine: Floats
-) -> Floats:
-    """Signed distance in mm across the wall to the border of the scar, positive inside."""
+def _scar(a: Anatomy, here: _Plane) -> tuple[Floats, Floats]:
+    """Fractions of the wall's muscle that are scar, its dark core counted too, and that are core."""
     if a.scar is None:
-        return np.full_like(cos, -1e3)
-    turn = (1 - cos * math.cos(a.scar.angle) - sin * math.sin(a.scar.angle)) / (1 - math.cos(a.scar.half_width))
-    rise = ((height - a.scar.height) / a.scar.half_height) ** 2
-    extent = np.minimum(1, 1.3 * (1 - turn - rise)) + 0.15 * middle + 0.05 * fine
-    return a.scar.transmurality * extent * (epi - endo) + endo
+        return np.zeros_like(here.cos), np.zeros_like(here.cos)
+    scar, thickness = a.scar, here.epi - here.endo
+    away = 1 - here.cos * math.cos(scar.angle) - here.sin * math.sin(scar.angle)
+    turn = away / (1 - math.cos(scar.half_width))
+    rise = ((here.height - scar.height) / scar.half_height) ** 2
+    ragged = 0.15 * here.middle + 0.05 * here.fine
+    depth = scar.transmurality * (np.minimum(1, 1.3 * (1 - turn - rise)) + ragged) * thickness + here.endo
+    whole = coverage(depth, 2) * np.clip(1 + 0.15 * here.fine, 0.4, 1)
+    if scar.core == 0:
+        return whole, np.zeros_like(here.cos)
+    inner = np.minimum(1, 1.3 * (1 - (turn + rise) / scar.core**2)) + ragged
+    # A bright rim stays at the endocardium.
+    core = np.minimum(scar.core * scar.transmurality * inner * thickness + here.endo, -1.5 - here.endo)
+    return whole, coverage(core, 1.5)
 
 
 def aha_segments(anatomy: Anatomy, x: Floats, y: Floats, z: float) -> NDArray[np.int16]:
@@ -230,8 +288,10 @@ def draw_slice(anatomy: Anatomy, x: Floats, y: Floats, z: float, pixel: float, t
     )
     labels[rows, columns] = inside
     scar, segments = np.zeros_like(labels), np.zeros_like(labels)
-    wall = inside == MYO_CODE
-    scar[rows, columns] = np.where(wall & (observed["scar"] > 0.5 * myo), SCAR_CODE, 0)
+    wall, diseased, core = inside == MYO_CODE, observed["scar"] + observed["core"], observed["core"]
+    scar[rows, columns] = np.where(
+        wall & (diseased > 0.5 * myo), np.where(core > 0.5 * diseased, CORE_CODE, SCAR_CODE), 0
+    )
     segments[rows, columns] = np.where(wall, aha_segments(anatomy, x[columns], y[rows], z), 0)
     _paint_thorax(layers, anatomy, x, y, z, pixel)
     return Slice(layers.fractions, labels, scar, segments)
@@ -269,7 +329,7 @@ def _paint_thorax(layers: Layers, anatomy: Anatomy, x: Floats, y: Floats, z: flo
     layers.paint("liver", organ)
 
     # The pericardial fat pad fills the corner between heart, chest wall and diaphragm.
-    pad = 14 + 0.15 * (40 - z) + 7 * wide + 1.5 * middle - chest - 0.004 * side * side
+    pad = 7 + 0.15 * (40 - z) + 7 * wide + 1.5 * middle - chest - 0.004 * side * side
     layers.paint("fat", cavity * coverage(pad, 2) * np.clip(0.95 + 0.15 * middle, 0, 1))
     layers.paint("right blood", cavity * np.clip(middle - 1.1, 0, 1) * np.clip(fine - 0.6, 0, 0.8))
     layers.paint("lung", cavity)
