@@ -73,7 +73,8 @@ MinJobAge=3600
 NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=32 RealMemory=256000
 NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=32 RealMemory=256000 Gres=gpu:1
 NodeName=three NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=32 RealMemory=256000 Gres=gpu:1
-PartitionName=short Nodes=two,three MaxTime=5 DefMemPerCPU=500 GraceTime=30
+PartitionName=short Nodes=two,three MaxTime=5 DefMemPerCPU=500
+PartitionName=graceful Nodes=two,three MaxTime=INFINITE DefMemPerCPU=500 GraceTime=30
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={ports[4]}
@@ -177,7 +178,7 @@ def _daemons(folder: Path, kind: str) -> Iterator[dict[str, str]]:
         call("munged", "--force", f"--socket={files['socket']}", *options)
         started(Path(files["socket"]).exists)
         if kind == "site":
-            _start_database(folder, ports[5])
+            _start_database(folder, ports[5], environment)
             started(lambda: "OK" in call("mariadb", "--no-defaults", f"--socket={folder}/sql", "-e", "select 'OK'"))
             call("mariadb", "--no-defaults", f"--socket={folder}/sql", "-e", DATABASE)
             (folder / "slurmdbd.conf").touch(mode=0o600)
@@ -203,7 +204,7 @@ def _daemons(folder: Path, kind: str) -> Iterator[dict[str, str]]:
         _wait(lambda: not call("squeue", "--noheader").strip(), lambda: "", seconds=60, strict=False)
         for name in (*(f"slurmd-{node}" for node in nodes), "slurmctld", "slurmdbd", "mariadbd", "munge"):
             _stop(folder / f"{name}.pid")
-        # Slurm sees what its jobs' processes start, but not what has left its parent.
+        # Slurm does not see what has left its parent, and a daemon's pid file may be gone.
         _wait(lambda: not kill(processes(folder)), lambda: "", seconds=10, strict=False)
 
 
@@ -228,7 +229,7 @@ def kill(found: list[Path]) -> list[Path]:
     return found
 
 
-def _start_database(folder: Path, port: int) -> None:
+def _start_database(folder: Path, port: int, environment: dict[str, str]) -> None:
     files = ["--no-defaults", "--user=root", f"--datadir={folder}/database"]
     made = ["mariadb-install-db", *files, "--auth-root-authentication-method=normal", "--skip-test-db"]
     subprocess.run(made, check=True, capture_output=True)
@@ -236,6 +237,7 @@ def _start_database(folder: Path, port: int) -> None:
     with (folder / "mariadbd.log").open("w", encoding="utf-8") as log:
         subprocess.Popen(
             ["mariadbd", *files, *listening, f"--pid-file={folder}/mariadbd.pid"],
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
