@@ -95,7 +95,7 @@ def draw(device: dict[str, Any], path: Path) -> None:
     figures = {name: device["steps"][name] for name in reversed(STEPS) if name in device["steps"]}
     compared = [name for name, step in figures.items() if "reference_s" in step]
     computed = [name for name, step in figures.items() if step["shipped_operations"]]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.5 + 0.4 * len(figures)), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 0.5 + 0.4 * len(figures)), layout="constrained")
     ratios = [ratio(figures[name]) for name in compared]
     middles = [middle for middle, _, _ in ratios]
     spread = [[middle - low for middle, low, _ in ratios], [high - middle for middle, _, high in ratios]]
@@ -110,7 +110,7 @@ def draw(device: dict[str, Any], path: Path) -> None:
     right.barh(computed, shares, height=0.4, color="#3a9d5d", label="executed operations")
     right.legend()
     right.axvline(1, color="black", linewidth=0.8)
-    right.set_xlabel("share of the rate of a large matrix product")
+    right.set_xlabel("share of a large matrix product's rate")
     figure.savefig(path, dpi=130)
     plt.close(figure)
 

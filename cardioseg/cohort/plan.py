@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-from scipy import ndimage
+import scipy  # whose parts are loaded when they are used
 
 from cardioseg.cohort import orientation
 from cardioseg.cohort.folders import walk
@@ -25,7 +25,6 @@ LONGEST_RANGE = 10_000
 MOST_ALIKE = 5
 MAXIMAL_TURN_DEGREES = 60.0
 MINIMAL_DISTANCE_MM = 5.0
-IN_SLICE_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)[np.newaxis]
 PLACEHOLDERS = {"{patient}": r"(?P<patient>[^/]+?)", "**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*"}
 
 
@@ -549,11 +548,12 @@ def identity(what: str, paths: Iterable[Path | None]) -> str:
 
 def _most_enclosed(labels: np.ndarray, names: Sequence[str], wall: Mapping[str, str]) -> str:
     """Return the structure whose outline in the slices has most myocardium on it; of equal ones the cavity."""
+    neighbours = scipy.ndimage.generate_binary_structure(2, 1)[np.newaxis]
     myocardium = labels == 1 + names.index(wall["myocardium"])
     shares = {}
     for name in sorted(set(names) - {wall["myocardium"]}, key=lambda name: name != wall["cavity"]):
         mask = labels == 1 + names.index(name)
-        outline = ndimage.binary_dilation(mask, IN_SLICE_NEIGHBOURS) & ~mask
+        outline = scipy.ndimage.binary_dilation(mask, neighbours) & ~mask
         shares[name] = myocardium[outline].mean() if outline.any() else 0.0
     return max(shares, key=lambda name: shares[name])
 

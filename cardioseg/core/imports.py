@@ -1,5 +1,6 @@
-"""Imports that hide an optional dependency of what is imported."""
+"""Imports that hide an optional dependency of what is imported, and imports that wait until they are needed."""
 
+import importlib
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 _CHANGING = threading.Lock()
 
@@ -51,3 +53,24 @@ def hidden(package: str) -> Iterator[None]:
     finally:
         with _CHANGING:
             sys.meta_path = [finder for finder in sys.meta_path if finder is not hiding]
+
+
+class Late:
+    """Stands for a package, which is imported when something of it is used first.
+
+    Parameters
+    ----------
+    package : str
+        Name of the package.
+    without : str
+        Name of a package that stays hidden meanwhile.
+    """
+
+    def __init__(self, package: str, without: str) -> None:
+        self._package, self._without = package, without
+
+    def __getattr__(self, name: str) -> Any:
+        with hidden(self._without):
+            value = getattr(importlib.import_module(self._package), name)
+        setattr(self, name, value)
+        return value

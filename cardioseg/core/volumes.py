@@ -14,17 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
-from cardioseg.core.imports import hidden
+from cardioseg.core.imports import Late
 
-# nibabel loads pydicom for DICOM headers inside NIfTI, which nothing here reads. That costs a fifth of a second.
-with hidden("pydicom"):
+if TYPE_CHECKING:
     import nibabel as nib
+else:
+    # nibabel costs a fifth of a second, and so does pydicom, which it loads for DICOM headers inside NIfTI.
+    nib = Late("nibabel", without="pydicom")
 
 MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
@@ -39,11 +41,6 @@ MAXIMAL_DISTANCE_MM = 10_000
 GEOMETRY_FIELDS = (
     *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
-)
-# nibabel's errors for a file that is not NIfTI, is damaged, or is shorter than its header says.
-UNREADABLE = (
-    *(nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError),
-    *(OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError),
 )
 SUFFIXES = (".nii.gz", ".nii")
 # Other formats that SimpleITK converts.
@@ -63,6 +60,12 @@ _SILENT: set[int] = set()
 
 def _is_told(record: logging.LogRecord) -> bool:
     return record.thread not in _SILENT
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """nibabel's errors for a file that is not NIfTI, is damaged, or is shorter than its header says."""
+    own = nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError
+    return *own, OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError
 
 
 @contextmanager
@@ -444,7 +447,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Image:
+def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> "nib.nifti1.Nifti1Image":
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
     if not path.name.lower().endswith(SUFFIXES):
@@ -455,7 +458,7 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> nib.nifti1.Nifti1Im
             image = nib.load(path)
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it. Ask its owner, or change its permissions.") from error
-    except UNREADABLE as error:
+    except _unreadable() as error:
         raise InputError(f"{path}: cannot be read as NIfTI ({error}). {_advice(path)}") from error
     if not isinstance(image, nib.nifti1.Nifti1Image):
         raise InputError(f"{path}: is {type(image).__name__}; expected NIfTI (.nii or .nii.gz). Convert the file.")
@@ -499,7 +502,7 @@ def _conversion(path: Path) -> str:
 
 
 @np.errstate(invalid="ignore")
-def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
+def _data(path: Path, image: "nib.nifti1.Nifti1Image") -> np.ndarray:
     """Return the scaled voxels (z, y, x) as the file orders them."""
     try:
         if path.suffix.lower() == ".gz":
@@ -511,7 +514,7 @@ def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
             with _silently():
                 image = type(image).from_bytes(content)
         array = np.asanyarray(image.dataobj)
-    except UNREADABLE as error:
+    except _unreadable() as error:
         reason = " ".join(str(error).split()) or "more voxels than memory holds"
         raise InputError(
             f"{path}: voxels cannot be read, the file is truncated or damaged ({reason}). Download it again."
@@ -519,7 +522,7 @@ def _data(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
     return array.reshape(_trimmed(array.shape)).T
 
 
-def _length(image: nib.nifti1.Nifti1Image) -> int:
+def _length(image: "nib.nifti1.Nifti1Image") -> int:
     """Bytes of a file, uncompressed, up to the end of its voxels."""
     stored: Any = image.dataobj
     if not 0 <= stored.offset <= MAXIMAL_REST:
@@ -532,7 +535,7 @@ def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[:3] + tuple(size for size in shape[3:] if size != 1)
 
 
-def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
+def _affine(path: Path, image: "nib.nifti1.Nifti1Image") -> np.ndarray:
     affine = image.affine
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or not sizes.all() or abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-3:
@@ -548,7 +551,7 @@ def _affine(path: Path, image: nib.nifti1.Nifti1Image) -> np.ndarray:
 
 
 @np.errstate(invalid="ignore")  # NaN, which is refused
-def _check_header(path: Path, image: nib.nifti1.Nifti1Image) -> None:
+def _check_header(path: Path, image: "nib.nifti1.Nifti1Image") -> None:
     """Check the origin, and the voxel sizes as stored: in what nibabel returns it corrects sizes of 0 and below."""
     with nib.openers.ImageOpener(str(path)) as file:
         sizes = image.header_class.from_fileobj(file, check=False)["pixdim"][1:4].astype(float)
@@ -573,7 +576,7 @@ def _in_mm(values: np.ndarray) -> str:
 
 
 @np.errstate(invalid="ignore")
-def _forms_agree(image: nib.nifti1.Nifti1Image) -> bool:
+def _forms_agree(image: "nib.nifti1.Nifti1Image") -> bool:
     """Return whether sform and qform, if both are set, place all corners within 1 mm of each other."""
     if image.header["sform_code"] == 0 or image.header["qform_code"] == 0:
         return True

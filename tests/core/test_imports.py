@@ -3,9 +3,11 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import nibabel as nib
+import numpy as np
 import pytest
 
-from cardioseg.core.imports import hidden
+from cardioseg.core.imports import Late, hidden
 
 
 @pytest.fixture
@@ -51,6 +53,32 @@ def test_search_that_another_thread_has_begun_meets_every_finder(package):
     assert [*met, *search] == expected
 
 
-def test_volumes_are_imported_without_pydicom_which_can_be_imported_later():
-    code = "import sys; from cardioseg.core import volumes; assert 'pydicom' not in sys.modules; import pydicom"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_late_package_is_imported_at_its_first_use_without_another(package, tmp_path):
+    (tmp_path / "imported_late.py").write_text(
+        "import sys\ntry:\n    import wave\nexcept ImportError:\n    wave = None"
+    )
+    sys.modules.pop("wave", None)
+    late = Late(package, without="wave")
+    assert package not in sys.modules
+    assert late.wave is None
+    assert package in sys.modules
+    assert late.sys is sys
+    importlib.import_module("wave")
+
+
+def test_late_package_has_no_more_than_the_package(package):
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        _ = Late(package, without="wave").nothing_of_this_name
+
+
+def test_volumes_are_read_without_pydicom_which_can_be_imported_later(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((2, 3, 4)), np.eye(4)), tmp_path / "volume.nii")
+    code = """
+import sys
+from cardioseg.core import volumes
+assert "nibabel" not in sys.modules
+volumes.read(sys.argv[1])
+assert "nibabel" in sys.modules and "pydicom" not in sys.modules
+import pydicom
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "volume.nii")], check=True)
