@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-import scipy.fft
-import scipy.linalg
+import scipy  # whose parts are loaded when they are used
 from numpy.typing import NDArray
 
 from cardioseg.core.errors import InputError
