@@ -9,6 +9,7 @@ import logging
 import shlex
 import struct
 import threading
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,8 @@ def _unreadable() -> tuple[type[Exception], ...]:
 def _silently() -> Iterator[None]:
     """Silence what nibabel logs about damaged headers, in this thread alone: errors and notes here say what matters."""
     nib.imageglobals.logger.addFilter(_is_told)  # once, however often it is called
+    # Likewise; nothing here reads extensions.
+    warnings.filterwarnings("ignore", "Extension size is not a multiple of 16", UserWarning)
     _SILENT.add(threading.get_ident())
     try:
         yield

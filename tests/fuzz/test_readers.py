@@ -120,6 +120,7 @@ HEADER = 352
 @example(changes=[(87, b"\x7f")], length=None, compressed=False, of_labels=False)
 @example(changes=[(286, b"\x80\x7f")], length=None, compressed=False, of_labels=False)
 @example(changes=[(70, b"\x00\x04")], length=None, compressed=False, of_labels=False)
+@example(changes=[(107, b"\0\0\0\xb8"), (348, b"\1")], length=None, compressed=False, of_labels=False)
 def test_damaged_nifti_is_read_or_refused(
     changes: Edits, length: int | None, compressed: bool, of_labels: bool
 ) -> None:
