@@ -189,3 +189,22 @@ def test_another_executor_stays_as_it_is() -> None:
     before = vars(other).copy()
     slurm.adapt(other)
     assert vars(other) == before
+
+
+@pytest.mark.parametrize(
+    ("reason", "final"),
+    [
+        ("Batch job submission failed: Invalid partition name specified", True),
+        ("Batch job submission failed: Requested node configuration is not available", True),
+        ("Batch job submission failed: Socket timed out on send/recv operation", False),
+    ],
+)
+def test_what_slurm_refuses_is_not_sent_again(
+    executor: Executor, caplog: pytest.LogCaptureFixture, reason: str, final: bool
+) -> None:
+    job = Job()
+    message = f"SLURM sbatch failed. The error message was 'sbatch: error: {reason}'.\n    sbatch call:\n"
+    executor.report_job_error(SimpleNamespace(job=job, aux={}), msg=message)
+    assert executor.errors == [message]
+    assert (job.attempt > job.restart_times) == final
+    assert (f"({reason.split(': ')[1]})" in caplog.text) == final

@@ -21,6 +21,10 @@ ERROR = re.compile(r"^\d\d:\d\d:\d\d (?:Error: |\w+ failed$)", re.MULTILINE)
 WARNED = re.compile(r"\*\*\* STEP \S+ ON \S+ CANCELLED AT \S+ \*\*\*")
 # In the words of support/job.py, of Slurm's accounting and of the kernel.
 NO_MEMORY = re.compile(r"memory does not suffice|exceeded memory limit|oom.kill", re.IGNORECASE)
+# A partition, account or node that Slurm does not have; a controller that does not answer is asked again.
+REFUSED = re.compile(
+    r"sbatch failed.*?submission failed: (Invalid [^'\n]*|Requested node configuration [^'\n]*)", re.DOTALL
+)
 
 Query = Callable[..., Awaitable[tuple[dict[str, str] | None, float | None]]]
 
@@ -125,6 +129,9 @@ def _send_again_what_helps(executor: Any) -> None:
         if is_error(state, log):
             job.attempt = job.restart_times + 1  # the last
             executor.logger.error(f"Job {job.jobid} reported an error of its own, and is not sent again.")
+        if refused := REFUSED.search(msg or ""):
+            job.attempt = job.restart_times + 1
+            executor.logger.error(f"Slurm refuses job {job.jobid} ({refused[1]}), and it is not sent again.")
         report(job_info, msg=msg, **about)
 
     executor.report_job_error = report_job_error
