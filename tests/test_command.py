@@ -156,6 +156,7 @@ def test_second_call_adds_to_the_tables(cohort, results, tmp_path):
     assert results_of(tmp_path) == (masks, names)
 
 
+@pytest.mark.slow
 def test_images_of_one_name_are_kept_apart(cohort, results, tmp_path):
     """Each call is for the folder of one patient."""
     out, images = tmp_path / "out", [cohort / "60.nii.gz", cohort / "61.nii.gz"]
@@ -236,6 +237,7 @@ def test_name_that_the_locale_cannot_store_is_escaped(cohort, results, tmp_path,
     assert results_of(tmp_path / "out")[1] == [r"M\xfcller \u0130"]
 
 
+@pytest.mark.slow
 def test_table_with_somebodys_notes_is_kept(cohort, results, tmp_path, capsys):
     segment(results, tmp_path, cohort / "60.nii.gz")
     table = tmp_path / "results.csv"
@@ -293,6 +295,7 @@ with results.opened(Path(sys.argv[1]), {"model": "m", "model_sha256": "1"}) as k
 
 
 @pytest.mark.parametrize("error", [KeyError("a"), RuntimeError("out of\nmemory"), MemoryError(), OSError("odd")])
+@pytest.mark.slow
 def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results, tmp_path, monkeypatch, capsys, error):
     of_60 = nib.load(cohort / "60.nii.gz").shape[::-1]
     found = trained_model.segment
@@ -320,6 +323,7 @@ def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results,
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", b"a" * 248, "é".encode() * 124, b".", b"..", b"", b"\xff"])
+@pytest.mark.slow
 def test_image_with_an_unusable_name_gets_a_usable_one(cohort, results, tmp_path, name, capsys):
     image = os.fsencode(tmp_path) + b"/data/" + name + b".nii.gz"
     (tmp_path / "data").mkdir()
@@ -337,6 +341,7 @@ def test_image_with_an_unusable_name_gets_a_usable_one(cohort, results, tmp_path
     }
 
 
+@pytest.mark.slow
 def test_closed_pipe_does_not_end_the_batch(cohort, results, tmp_path):
     call = [sys.executable, "-c", "import sys; from cardioseg import command; sys.exit(command.main())", "segment"]
     call += [*map(str, (cohort / "60.nii.gz", cohort / "61.nii.gz")), "--model", str(results), "--out", str(tmp_path)]
@@ -367,6 +372,7 @@ def test_unusable_device_is_refused(cohort, results, tmp_path, device, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_full_disk_is_reported_and_leaves_no_partial_result(cohort, results, tmp_path, monkeypatch, capsys):
     """All files of the first image fit, and some of the second. With more room the same command does the rest."""
     write, room = volumes.write_bytes, 3

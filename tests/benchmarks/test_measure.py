@@ -19,6 +19,7 @@ from tiny_trainings import TRANSLATION
     ("script", "figures"),
     [("print('[1, 2]')", [1, 2]), ("raise ValueError('no such kernel')", None), ("import time; time.sleep(60)", None)],
 )
+@pytest.mark.slow
 def test_step_that_fails_or_takes_too_long_is_named_and_leaves_no_figures(
     tmp_path, monkeypatch, capfd, script, figures
 ):

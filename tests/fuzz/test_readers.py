@@ -273,6 +273,7 @@ TOKENS = [
 @example(pieces=[(0, "a: &a [*a]\n")], encoding="utf-8")
 @example(pieces=[(0, "".join(f"k{n}: &k{n} [{f'*k{n - 1},' * 9 if n else 1}]\n" for n in range(12)))], encoding="utf-8")
 @example(pieces=[(0, "# ü\n")], encoding="latin-1")
+@pytest.mark.slow
 def test_damaged_configuration_is_read_or_refused(pieces: list[tuple[int, str]], encoding: str) -> None:
     text = CONFIGURATION
     for place, piece in pieces:
