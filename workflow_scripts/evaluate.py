@@ -13,7 +13,13 @@ with job(snakemake):
         (folder, volumes.read_labels(path, params.structures, raw).array)
         for folder, path in zip(params.models, snakemake.input.masks, strict=True)
     )
-    found = patient.evaluate(chain(missing, made), truth.array, raw.spacing, list(params.structures), params.clinical)
-    found = found.named(params.split, snakemake.wildcards.patient)
+    found = patient.evaluate(
+        chain(missing, made),
+        truth.array,
+        raw.spacing,
+        list(params.structures),
+        params.clinical,
+        volumes.unlabelled(params.codes),
+    ).named(params.split, snakemake.wildcards.patient)
     found.whole.to_csv(snakemake.output.whole, index=False, float_format="%.6f", na_rep="N/A")
     found.thirds.to_csv(snakemake.output.thirds, index=False, float_format="%.6f", na_rep="N/A")

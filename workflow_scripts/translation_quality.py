@@ -32,5 +32,13 @@ with job(snakemake):
         for networks in (given.unet, given.unet_ft)
     )
     unets = quality.UNets(pretrained, finetuned, device)
-    table = quality.measure(source, target, synthetic, unets, tuple(params.modalities), list(structures))
+    table = quality.measure(
+        source,
+        target,
+        synthetic,
+        unets,
+        tuple(params.modalities),
+        list(structures),
+        volumes.unlabelled(params.codes),
+    )
     table.to_csv(snakemake.output[0], index=False, float_format="%.6f", na_rep="N/A")

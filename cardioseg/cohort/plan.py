@@ -220,11 +220,12 @@ def check_volume(files: Files, codes: volumes.Codes, wall: Mapping[str, str] | N
     if files.labels is not None:
         labels = volumes.read_labels(files.labels, codes, image)
         notes += [f"{files.labels}: {note}" for note in labels.notes]
-        names = volumes.structures(codes)
-        missing = [name for index, name in enumerate(names, start=1) if not (labels.array == index).any()]
-        if len(missing) == len(names):
+        names, unlabelled = volumes.structures(codes), volumes.unlabelled(codes)
+        expected = [name for name in names if name not in unlabelled]
+        missing = [name for name in expected if not (labels.array == 1 + names.index(name)).any()]
+        if missing == expected:
             raise InputError(
-                f"{files.labels}: has no structure at all; expected {', '.join(names)}. Correct or remove the file."
+                f"{files.labels}: has no structure at all; expected {', '.join(expected)}. Correct or remove the file."
             )
         if missing:
             notes.append(f"{files.labels}: no {', '.join(missing)}")

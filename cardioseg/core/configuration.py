@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import BACKGROUND
 
@@ -133,12 +134,12 @@ def label_codes(configuration: Mapping[str, Any], role: str) -> dict[str, list[i
     -------
     dict of str to list of int
         The values of each structure, in the order of the networks' classes, then those that are background as 0 is,
-        under that name.
+        under that name. A structure that the files do not have has no values.
     """
     own = configuration["cohort"][role].get("codes") or {}
     values = {**structures(configuration), BACKGROUND: []} | own
     return {
-        name: [value] if isinstance(value, int) else list(value)
+        name: [value] if isinstance(value, int) else list(value or ())
         for name, value in values.items()
         if name in (*structures(configuration), BACKGROUND)
     }
@@ -323,11 +324,22 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         yield "cohort.source.name and cohort.target.name are equal; expected two modalities."
     patterns: dict[str, str] = {}
     for role in ("source", "target"):
+        left_out = {name for name, code in configuration["cohort"]["structures"].items() if code is None}
         unknown = [
-            name for name in configuration["cohort"][role].get("codes") or {} if name not in (BACKGROUND, *codes)
+            name
+            for name, value in (configuration["cohort"][role].get("codes") or {}).items()
+            if name not in (BACKGROUND, *codes) and not (value is None and name in left_out)
         ]
         if unknown:
             yield f"cohort.{role}.codes: {unknown[0]} is neither {BACKGROUND} nor in {known}."
+        unlabelled = volumes.unlabelled(label_codes(configuration, role))
+        if role == "source" and unlabelled:
+            yield (
+                f"cohort.source.codes.{unlabelled[0]}: no value; networks learn from these labels. Give its value, or "
+                f"leave the structure out (cohort.structures.{unlabelled[0]}: null)."
+            )
+        elif codes and len(unlabelled) == len(codes):
+            yield f"cohort.{role}.codes: no structure has a value; expected one for those that the files have."
         values = [value for listed in label_codes(configuration, role).values() for value in listed]
         if configuration["cohort"][role].get("codes") and len(set(values)) < len(values):
             yield f"cohort.{role}.codes: a value stands for two of {known}; expected each value once."

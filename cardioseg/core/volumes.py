@@ -245,6 +245,22 @@ def structures(codes: Codes) -> list[str]:
     return [name for name in codes if name != BACKGROUND]
 
 
+def unlabelled(codes: Codes) -> list[str]:
+    """Return the names of the structures that label files do not have.
+
+    Parameters
+    ----------
+    codes : mapping of str to int or sequence of int
+        As for `structures`.
+
+    Returns
+    -------
+    list of str
+        The structures without a value, in the order of the networks' classes.
+    """
+    return [name for name in structures(codes) if not _listed(codes[name])]
+
+
 def _listed(value: int | Sequence[int]) -> Sequence[int]:
     return [value] if isinstance(value, int) else value
 

@@ -1,6 +1,6 @@
 """All masks of one patient against the manual one, as rows of `metrics.csv` and `metrics_thirds.csv`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +52,7 @@ def evaluate(
     spacing: tuple[float, float, float],
     structures: Sequence[str],
     wall: Mapping[str, str] | None,
+    unlabelled: Collection[str] = (),
 ) -> Agreement:
     """Measure every mask of a patient on the grid of the raw image, where label k + 1 is `structures[k]`.
 
@@ -68,6 +69,10 @@ def evaluate(
         Their names.
     wall : mapping of str to str, optional
         The configuration's `clinical`, for the thickness of the wall; None where there is no such wall.
+    unlabelled : collection of str, optional
+        Structures that nobody has outlined. Nothing is known of how well a mask agrees there, so that their rows have
+        the mask's volume alone. A structure that is merely not in `truth` has been looked for: a mask that has it is
+        wrong, with a Dice of 0.
 
     Returns
     -------
@@ -93,11 +98,16 @@ def evaluate(
         found = metrics.compare(mask, truth, spacing, structures)
         for each in found:
             row = metrics.measure(each, spacing)
+            if each.structure in unlabelled:
+                row = {name: row[name] for name in ("structure", "volume_ml")}
             if wall and row["structure"] == wall["myocardium"]:
                 row["wall_thickness_mm"] = clinical.thickness(mask, spacing, structures, wall)
                 row["wall_thickness_truth_mm"] = true_thickness
             rows.append({"method": method, **row, "seed": seed})
-        parts += [{"method": method, **row, "seed": seed} for row in thirds.evaluate(found, of_slices)]
+        for row in thirds.evaluate(found, of_slices):
+            if row["structure"] in unlabelled:
+                row = {name: row[name] for name in ("structure", "third")}
+            parts.append({"method": method, **row, "seed": seed})
     return _agreement(rows, parts)
 
 

@@ -14,7 +14,8 @@ def by_method(metrics: pd.DataFrame) -> str:
 
     The seeds of a method are averaged for each patient first. A distance that is not available for one patient makes
     the mean N/A, as in the paper's Table 1. A Dice that is not available does not count: the structure is neither there
-    nor found. A patient without any Dice does not count either: the method makes no mask of it.
+    nor found, or nobody has outlined it. A patient without any Dice does not count either: the method makes no mask of
+    it. The averages are over the structures that have a Dice in a split.
 
     Parameters
     ----------
@@ -36,6 +37,7 @@ def by_method(metrics: pd.DataFrame) -> str:
     columns += [f"{measure.title} {AVERAGE}" for measure in MEASURES.values()]
     tables = []
     for split, of_split in per_patient.groupby(level="split", sort=False):
+        measured = [name for name in structures if of_split[DICE.name, name].notna().any()]
         rows = [[split, *columns]]
         for method, patients in of_split.groupby(level="method", sort=False):
             patients = patients[patients[DICE.name].notna().any(axis=1)]
@@ -43,7 +45,7 @@ def by_method(metrics: pd.DataFrame) -> str:
             for name in structures:
                 row.append(_text(patients[DICE.name, name], DICE).partition(" ")[0])
             for measure in MEASURES.values():
-                values = patients[measure.name].reindex(columns=structures)
+                values = patients[measure.name].reindex(columns=measured)
                 row.append(_text(values.mean(axis=1, skipna=measure.ignores_missing), measure))
             rows.append(row)
         tables.append(_aligned(rows))

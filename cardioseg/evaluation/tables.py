@@ -409,11 +409,14 @@ def _heading(split: str, of_split: pd.DataFrame) -> str:
 
 def _notes(of_split: pd.DataFrame, published: bool) -> list[str]:
     patients = of_split["patient"].nunique()
+    structures = of_split[of_split["structure"] != AVERAGE].groupby("structure", sort=False)
+    nowhere = [name for name, rows in structures if not (rows["due"].any() or rows["value"].notna().any())]
     notes = [
         "Mean ± standard deviation over the patients. Methods with several seeds are averaged over the seeds, whose "
         "standard deviation stands in parentheses.",
         "AVG: average over the structures of each patient.",
         f"Bold: the best mean, parts left out. †: Dice under {LOW_DICE:.3f}.",
+        *([f"{', '.join(nowhere)}: N/A, since no manual mask has it. {AVERAGE} is without it."] if nowhere else []),
         "A structure that a method misses has Dice 0 and no distances. [m/n]: only m of n masks have a value, and the "
         "mean is over these. Such a mean is too good, so it is never marked best; the paper gives N/A instead.",
     ]

@@ -5,7 +5,7 @@ around the heart with intensities in [-1, 1].
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
@@ -349,6 +349,7 @@ def measure(
     unets: UNets,
     names: tuple[str, str],
     structures: Sequence[str],
+    unlabelled: Collection[str] = (),
 ) -> pd.DataFrame:
     """Describe all images, and `assess` them.
 
@@ -369,6 +370,8 @@ def measure(
         Names of source and target.
     structures : sequence of str
         Names of the structures, in the order of the labels.
+    unlabelled : collection of str, optional
+        Structures that the target's labels do not have, so that a U-Net's Dice says nothing of them.
 
     Returns
     -------
@@ -385,7 +388,11 @@ def measure(
     others = [*unets.finetuned[1:], *unets.finetuned[:1]]
     return assess(
         [seen([image], labels, unets.pretrained)[0] for image, labels in source],
-        [seen([image], labels, unets.finetuned)[0] for image, labels in target],
+        [
+            replace(volume, dice=np.where(np.isin(structures, list(unlabelled)), np.nan, volume.dice))
+            for image, labels in target
+            for volume in seen([image], labels, unets.finetuned)
+        ],
         {
             seed: [seen(samples, labels, [other]) for samples, labels in groups]
             for (seed, groups), other in zip(synthetic.items(), others, strict=True)

@@ -11,6 +11,7 @@ import yaml
 from bad_input import ROOT
 from cardioseg.cohort import plan
 from cardioseg.core import configuration, volumes
+from cardioseg.core.errors import InputError
 
 ACDC = [
     f"ACDC/database/{folder}/patient{number}/patient{number}_{name}"
@@ -92,6 +93,22 @@ def test_codes_of_every_layout_become_the_classes(tmp_path, overlay, role, value
     codes = configuration.label_codes(configured(overlay), role)
     read = volumes.read_labels(tmp_path / "labels.nii.gz", codes).array
     np.testing.assert_array_equal(read, np.array(expected)[np.searchsorted(values, stored.T)])
+
+
+def test_emidec_has_no_right_ventricle_and_the_others_have_all():
+    for overlay, role, expected in (
+        *(("emidec", "target", ["RV"]), ("emidec", "source", []), ("acdc", "source", [])),
+        *(("mnms", "source", []), ("myops", "source", []), ("myops", "target", [])),
+    ):
+        assert volumes.unlabelled(configuration.label_codes(configured(overlay), role)) == expected
+    # RV may be left out altogether, which the overlay need not know.
+    config = configured("emidec")
+    config["cohort"]["structures"]["RV"] = None
+    config["cohort"]["source"]["codes"] = {"background": [600]}
+    assert configuration.label_codes(config, "target") == {"LV": [1], "MYO": [2, 3, 4], "background": []}
+    with pytest.raises(InputError) as refused:
+        configuration.check(config)
+    assert "codes" not in str(refused.value)
 
 
 def test_structures_that_are_left_out_become_background(tmp_path):

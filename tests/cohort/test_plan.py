@@ -350,6 +350,20 @@ def test_missing_structure_is_noted(files):
     assert plan.check_volume(files, CODES) == [f"{files.labels}: no MYO, RV"]
 
 
+def test_structure_that_no_label_file_has_is_not_noted_as_missing(files):
+    unlabelled = CODES | {"RV": []}
+    write(files.labels, labels((0, 500, 200)))
+    assert plan.check_volume(files, unlabelled) == []
+    write(files.labels, labels((0, 200)))
+    assert plan.check_volume(files, unlabelled) == [f"{files.labels}: no LV"]
+    write(files.labels, labels((0,)))
+    with pytest.raises(InputError, match=r"has no structure at all; expected LV, MYO\."):
+        plan.check_volume(files, unlabelled)
+    write(files.labels, labels())
+    with pytest.raises(InputError, match="label value 600 is not expected"):
+        plan.check_volume(files, unlabelled)
+
+
 def test_odd_files_are_noted(files):
     array = image().astype(np.float32)
     array[0, 0, :2] = np.nan

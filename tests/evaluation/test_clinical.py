@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardioseg.core.errors import InputError
-from cardioseg.evaluation import clinical, measures
+from cardioseg.evaluation import bland_altman, clinical, measures
 
 CAVITY, WALL = 2, 5
 
@@ -163,3 +163,12 @@ def test_mask_that_was_not_measured():
     table = clinical.quantities(found, "MYO").set_index("method")
     assert table.loc["ensemble"].iloc[3:].isna().all()
     assert table.loc["manual", "LV_volume_ml"] == 100
+
+
+def test_structure_that_nobody_outlined_has_no_manual_quantity():
+    found = metrics()
+    found.loc[found["structure"] == "LV", "volume_truth_ml"] = np.nan
+    table = clinical.quantities(found, "MYO")
+    assert np.isnan(table.loc[0, "LV_volume_ml"]) and table["LV_volume_ml"].tolist()[1:] == [90, 95, 99]
+    assert "LV_volume_ml" not in set(bland_altman.agreement(table)["quantity"])
+    assert "MYO_mass_g" in set(bland_altman.agreement(table)["quantity"])

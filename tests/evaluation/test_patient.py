@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from cardioseg.evaluation import clinical, patient, thirds
@@ -51,3 +52,21 @@ def test_each_mask_structure_and_third_has_a_row():
     assert set(table["patient"]) == {"anna"} and set(table["split"]) == {"test"}
     assert table.iloc[:6][["dice", "asd_mm", "hd95_mm", "seed"]].isna().all(axis=None)
     assert table.iloc[6:][["dice", "asd_mm", "hd95_mm"]].notna().all(axis=None)
+
+
+def test_structure_that_nobody_outlined_has_the_masks_volume_alone():
+    """Whereas a structure that this patient merely lacks, but the mask has, is an error with a Dice of 0."""
+    without = np.where(heart() == 2, 0, heart())
+    masks = [("unet", heart(5))]
+    table = patient.evaluate(masks, without, SPACING, STRUCTURES, WALL, ["MYO"])
+    lacking = patient.evaluate(masks, without, SPACING, STRUCTURES, WALL)
+    wall = table.whole.set_index("structure").loc["MYO"].dropna()
+    thickness = clinical.wall_thickness(heart(5), SPACING, 1, 2)
+    volume = np.count_nonzero(heart(5) == 2) * 8 / 1000
+    assert wall.to_dict() == {"method": "unet", "seed": "", "volume_ml": volume, "wall_thickness_mm": thickness}
+    assert table.thirds.query("structure == 'MYO'")["third"].tolist() == list(thirds.THIRDS)
+    assert table.thirds.query("structure == 'MYO'")[["dice", "asd_mm", "hd95_mm"]].isna().all(axis=None)
+    missed = lacking.whole.set_index("structure").loc["MYO"]
+    assert (missed["dice"], missed["volume_truth_ml"]) == (0, 0)
+    for one, other in zip(table, lacking, strict=True):
+        pd.testing.assert_frame_equal(one.query("structure == 'LV'"), other.query("structure == 'LV'"))

@@ -82,6 +82,13 @@ def test_structure_that_is_neither_there_nor_found_does_not_count():
     assert row["ASD (mm) AVG"] == "N/A"
 
 
+def test_structure_that_nobody_outlined_is_left_out_of_the_averages():
+    rows = [("unet", "test", patient, "LV", 0.6, 1.0, 1) for patient in "67"]
+    rows += [("unet", "test", patient, "RV", np.nan, np.nan, 1) for patient in "67"]
+    row = cells(summary.by_method(table(rows)))["test"]["unet"]
+    assert list(row.values()) == ["2", "0.600", "N/A", "0.600 (0.000)", "1.00 (0.00)", "3.00 (0.00)"]
+
+
 def test_patient_without_a_mask_does_not_count():
     """Registration needs source labels, which not every patient has."""
     rows = [("registration", "test", "6", name, 0.5, 1.0, None) for name in ("LV", "MYO")]

@@ -158,6 +158,25 @@ def test_structure_that_a_patient_lacks_is_not_counted_as_due():
     assert row[["dice_RV_available", "dice_RV_due", "asd_mm_RV_available", "asd_mm_RV_due"]].tolist() == [2, 2, 1, 1]
 
 
+def test_structure_that_nobody_outlined_is_not_available_and_left_out_of_the_average():
+    found = metrics(*[("unet", 1, patient, name, 0.8, 1.0) for patient in "67" for name in ("LV", "RV")])
+    nobody = found["structure"] == "RV"
+    found.loc[nobody, ["dice", "asd_mm", "hd95_mm", "volume_truth_ml"]] = NONE
+    text = tables.markdown(found, published=False)
+    assert cells(text)["U-Net"] == [
+        *("**0.800** ± 0.000", "N/A", "**0.800** ± 0.000"),
+        *("**1.00** ± 0.00", "N/A", "**1.00** ± 0.00"),
+        *("**3.00** ± 0.00", "N/A", "**3.00** ± 0.00"),
+    ]
+    note = "RV: N/A, since no manual mask has it. AVG is without it."
+    assert note in text and note in tables.html(found, published=False) and note in tables.latex(found, published=False)
+    assert "N/A, since" not in tables.markdown(by_hand(), published=False)
+    # One manual mask with the structure makes it one that others may miss.
+    found.loc[nobody & (found["patient"] == "6"), "volume_truth_ml"] = 100.0
+    assert "N/A, since" not in tables.markdown(found, published=False)
+    assert tables.table1(found, published=False).iloc[0][["dice_RV_available", "dice_RV_due"]].tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_patients_that_a_method_cannot_do(listed):
     """The method has rows of N/A, or no rows."""

@@ -788,6 +788,15 @@ CONFIGURATIONS = [
     contradiction("code 0, the background's", "cohort.structures.LV", 0, "cohort.structures.LV: 0"),
     contradiction("one value for two structures", "cohort.source.codes", {"LV": 1, "MYO": [2, 1]}, "each value once"),
     contradiction("values of an unknown structure", "cohort.target.codes", {"LVM": 1}, "neither background nor in"),
+    contradiction(
+        "labels to learn from without a structure", "cohort.source.codes", {"RV": None}, "networks learn from"
+    ),
+    contradiction(
+        "labels without any structure",
+        "cohort.target.codes",
+        {"LV": None, "MYO": None, "RV": None},
+        "no structure has a value",
+    ),
     contradiction("one name for both modalities", "cohort.source.name", "LGE", "are equal; expected two modalities"),
     contradiction(
         "modality with the name of a folder", "cohort.source.name", "labels", "the name of a folder of results"

@@ -354,6 +354,23 @@ def test_networks_see_what_they_were_not_trained_on(caplog):
     assert "one seed" in caplog.text
 
 
+def test_structure_that_the_targets_labels_lack_says_nothing_of_the_networks():
+    labels = heart()
+    without = np.where(labels == 2, 0, labels).astype(np.uint8)
+    unets = quality.UNets([Brightness()], [Brightness()], CPU)
+
+    def measured(*unlabelled):
+        images = [(rendered(labels), labels)], [(rendered(labels), without)]
+        synthetic = {1: [([rendered(labels)], labels)]}
+        return quality.measure(*images, synthetic, unets, ("CT", "MR"), STRUCTURES, unlabelled)
+
+    assert value(measured(), "unet_dice", "MR", "wall") == 0
+    table = measured("wall")
+    assert math.isnan(value(table, "unet_dice", "MR", "wall"))
+    assert value(table, "unet_dice", "MR", "cavity") == pytest.approx(1, abs=0.01)
+    assert value(table, "unet_dice", "CT", "wall") == pytest.approx(1, abs=0.01)
+
+
 def test_target_without_labels_has_only_measures_that_need_none():
     labels = heart()
     source = [described(rendered(labels, seed=seed), labels, [Brightness()]) for seed in (1, 2)]
