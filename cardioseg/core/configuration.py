@@ -28,6 +28,9 @@ OTHER_SPELLINGS = {
 }
 # Aliases of aliases can stand for more than any memory holds.
 MOST_ALIASES = 20
+# The time that PyYAML takes grows with the square of the depth.
+DEEPEST = 20
+MEND_IT = "Mend it, or begin with a copy of an example."
 TYPES = {
     "object": "a section of keys",
     "array": "a list",
@@ -205,11 +208,16 @@ def check_file(path: Path | str) -> None:
     InputError
         A key is given twice, of which YAML takes the last; or a number is not written in plain decimal (YAML reads 010
         as 8 and 1:30 as 90); or the file is no YAML or not in UTF-8, or aliases in it could stand for so
-        much that reading it would not end.
+        much, or sections lie so deep in one another, that reading it would not end.
     """
     try:
         text = Path(path).read_text("utf-8")
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
+        aliases = depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            aliases += isinstance(event, yaml.AliasEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise InputError(f"{path}: sections or lists lie more than {DEEPEST} deep in one another. {MEND_IT}")
         if aliases > MOST_ALIASES:
             raise InputError(f"{path}: has {aliases} aliases (*name); expected at most {MOST_ALIASES}.")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -218,7 +226,7 @@ def check_file(path: Path | str) -> None:
         raise InputError(f"{path}: is not in UTF-8 (byte {error.start}). Save it as UTF-8.") from error
     except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: is no YAML ({reason}). Mend it, or begin with a copy of an example.") from error
+        raise InputError(f"{path}: is no YAML ({reason}). {MEND_IT}") from error
     if repeated:
         raise InputError(f"{path}: key {', '.join(repeated)} is given twice; expected each key once.")
     if mistakable:

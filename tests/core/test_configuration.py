@@ -349,7 +349,8 @@ def test_quoted_names_and_plain_numbers_are_taken(tmp_path):
         ("seed: 1\n".encode("utf-16"), "overlay.yaml: is not in UTF-8"),
         (b"seed: [1", "overlay.yaml: is no YAML"),
         (b"a: &a [*a]\n", "overlay.yaml: is no YAML"),
-        (b"[" * 5000, "overlay.yaml: is no YAML"),
+        (b"[" * 100_000, "overlay.yaml: sections or lists lie more than 20 deep"),
+        (b"{a: " * 21 + b"}" * 21, "overlay.yaml: sections or lists lie more than 20 deep"),
         (
             b"a0: &a0 [1]\n" + b"".join(b"a%d: &a%d [%s]\n" % (n + 1, n + 1, b"*a%d," % n * 9) for n in range(11)),
             "99 al",

@@ -269,7 +269,8 @@ TOKENS = [
     ),
     encoding=st.sampled_from(["utf-8", "utf-16", "latin-1", "utf-8-sig"]),
 )
-@example(pieces=[(0, "[" * 5000)], encoding="utf-8")
+@example(pieces=[(0, "[" * 100_000)], encoding="utf-8")
+@example(pieces=[(0, "[\n" * 50_000)], encoding="utf-8")
 @example(pieces=[(0, "a: &a [*a]\n")], encoding="utf-8")
 @example(pieces=[(0, "".join(f"k{n}: &k{n} [{f'*k{n - 1},' * 9 if n else 1}]\n" for n in range(12)))], encoding="utf-8")
 @example(pieces=[(0, "# ü\n")], encoding="latin-1")
