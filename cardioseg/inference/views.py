@@ -33,14 +33,17 @@ def predict(
     ndarray of float32, shape (classes, z, y, x)
         Probabilities that sum to 1 over the classes.
     """
-    mean = unet.predict(network, images, device)
-    if not views:
+    matrices = [_matrix(view["rotation_degrees"], view["scale"]) for view in views or ()]
+    seen = [
+        2 * ((_warp(torch.from_numpy(images)[:, None], matrix) + 1) / 2).clamp(0, 1) ** view["gamma"] - 1
+        for view, matrix in zip(views or (), matrices, strict=True)
+    ]
+    # All in one call, in which the network is made ready once.
+    together = np.concatenate([images, *(slices[:, 0].numpy() for slices in seen)])
+    mean, *of_views = np.split(unet.predict(network, together, device), 1 + len(seen), axis=1)
+    if not seen:
         return mean
-    for view in views:
-        matrix = _matrix(view["rotation_degrees"], view["scale"])
-        seen = _warp(torch.from_numpy(images)[:, None], matrix)
-        seen = 2 * ((seen + 1) / 2).clamp(0, 1) ** view["gamma"] - 1
-        probabilities = unet.predict(network, seen[:, 0].numpy(), device)
+    for probabilities, matrix in zip(of_views, matrices, strict=True):
         back = _warp(torch.from_numpy(probabilities).movedim(1, 0), torch.linalg.inv(matrix))
         mean += (back / back.sum(dim=1, keepdim=True)).movedim(1, 0).numpy()
     return mean / mean.sum(axis=0)

@@ -95,9 +95,13 @@ def with_shape_prior(first: nn.Module) -> Callable[[Tensor], Tensor]:
 
     def inputs(image: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([image, first(image).softmax(dim=1)], dim=1)
+            return _with_probabilities(first, image)
 
     return inputs
+
+
+def _with_probabilities(first: nn.Module, image: Tensor) -> Tensor:
+    return torch.cat([image, first(image).softmax(dim=1)], dim=1)
 
 
 class Cascade(nn.Module):
@@ -108,7 +112,7 @@ class Cascade(nn.Module):
         self.first, self.second = first, second
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.second(with_shape_prior(self.first)(image))
+        return self.second(_with_probabilities(self.first, image))
 
 
 def load_first(settings: Mapping[str, Any], classes: int, path: Path | str) -> nn.Module:

@@ -1,13 +1,13 @@
 """The U-Net of paper Fig. 3, with a norm after each convolution and dropout after each concatenation."""
 
 from collections.abc import Callable
-from copy import deepcopy
+from copy import copy
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from cardioseg.core import precision
 from cardioseg.core.winograd import Convolution
@@ -75,7 +75,8 @@ class UNet(nn.Module):
         self.dropout = Dropout(dropout)
         self.head = nn.Conv2d(width, classes, 1)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            # Without memory (device "meta") there is nothing to fill, and torch would load its compiler to see that.
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if isinstance(module, nn.ConvTranspose2d):
                     # The four pixels that one becomes start as equals. Otherwise a narrow network may use one of them
@@ -142,7 +143,7 @@ def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Return a network in evaluation mode, if it has batch norms a copy with these folded into the convolutions.
+    """Return a copy of a network in evaluation mode whose batch norms are folded into its convolutions.
 
     Parameters
     ----------
@@ -154,16 +155,25 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     Module
         A network whose results differ by rounding alone.
     """
-    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
-        return network
-    # The copy shares all unchanged tensors with the network.
-    copy = deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
-    for block in copy.modules():
-        if isinstance(block, nn.Sequential):
-            for index, (layer, norm) in enumerate(pairwise(block)):
-                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    block[index], block[index + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
-    return copy
+    # Each module's copy shares all unchanged tensors with it.
+    folded = copy(network)
+    folded._modules = {name: fold_batch_norms(child) for name, child in network.named_children()}
+    if isinstance(network, nn.Sequential) and isinstance(folded, nn.Sequential):
+        for index, (layer, norm) in enumerate(pairwise(network)):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                folded[index], folded[index + 1] = _fold(layer, norm), nn.Identity()
+    return folded
+
+
+def _fold(layer: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """A convolution that gives what a convolution and the norm after it give."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    weight, bias = fuse_conv_bn_weights(
+        layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+    folded = copy(layer)
+    folded._parameters = {"weight": weight, "bias": bias}
+    return folded
 
 
 def _double_convolution(inputs: int, outputs: int, normalise: Callable[[int], nn.Module]) -> nn.Sequential:

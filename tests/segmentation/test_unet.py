@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -167,6 +169,19 @@ def test_weights_are_initialised_by_he():
         if isinstance(module, nn.Conv2d):
             assert module.weight.std().item() == pytest.approx(math.sqrt(2 / module.weight[0].numel()), rel=0.2)
             assert module.bias is None or not module.bias.any()
+
+
+@pytest.mark.slow
+def test_network_without_memory_is_made_without_torchs_compiler():
+    """That takes seconds to load, at the start of each segmentation."""
+    script = """
+import sys, torch
+from cardioseg.segmentation.unet import UNet
+with torch.device("meta"):
+    UNet(1, 4, 8, 2)
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @torch.no_grad()
