@@ -30,6 +30,8 @@ class Examination:
         Why there are no segments.
     open_wall : str
         Where the wall leaves its cavity open; empty if nowhere.
+    basal_scar : str
+        Where scar may be blood above the base; empty if nowhere.
     """
 
     scar: Scar | None = None
@@ -37,6 +39,7 @@ class Examination:
     segments: tuple[dict[str, Any], ...] = ()
     segments_note: str = ""
     open_wall: str = ""
+    basal_scar: str = ""
 
     def scar_labels(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the mask of the scar, which is empty if there is no scar.
@@ -108,17 +111,19 @@ def examine(
         return Examination()
     cavity, myocardium = (1 + list(structures).index(wall[key]) for key in ("cavity", "myocardium"))
     gap = _open_wall(labels, image.spacing, cavity, myocardium)
-    found, notes = None, list(doubts) if asked else []
+    found, notes, basal = None, list(doubts) if asked else [], ""
     if asked and not doubts:
         try:
             found = scar.measure(image.array, labels, image.spacing, cavity, myocardium, asked)
             notes = found.warnings()
             if gap:
                 notes.append(f"{gap}: scar there may be taken for cavity, so that its mass is too low")
+            basal = _basal_scar(found, labels, cavity, myocardium)
+            notes += [basal] if basal else []
         except InputError as error:
             notes = [str(error)]
     if not divided:
-        return Examination(found, tuple(notes), open_wall=gap)
+        return Examination(found, tuple(notes), open_wall=gap, basal_scar=basal)
     right_ventricle = 1 + list(structures).index(divided["right_ventricle"])
     note = ""
     try:
@@ -127,7 +132,7 @@ def examine(
         rows = segments.measure(parts, image.array, image.spacing, found.chosen.scar if found else None)
     except InputError as error:
         note, rows = str(error), segments.unavailable(str(error))
-    return Examination(found, tuple(notes), tuple(rows), note, gap)
+    return Examination(found, tuple(notes), tuple(rows), note, gap, basal)
 
 
 def _open_wall(labels: np.ndarray, spacing: tuple[float, float, float], cavity: int, myocardium: int) -> str:
@@ -138,6 +143,20 @@ def _open_wall(labels: np.ndarray, spacing: tuple[float, float, float], cavity: 
     count = len(open_slices(wall))
     where = f"{count} slice{'s' * (count > 1)} between base and apex"
     return f"the wall is missing over {OPEN_DEGREES} degrees or more in {where}" if count else ""
+
+
+def _basal_scar(found: Scar, labels: np.ndarray, cavity: int, myocardium: int) -> str:
+    box = ring_box(labels, cavity, myocardium)
+    wall = ring(labels[box], found.spacing, cavity, myocardium)
+    confined = scar.confined_to_base(found.chosen.scar[box], wall, found.spacing)
+    if not confined.any():
+        return ""
+    slices = 1 + (box[0].start or 0) + np.flatnonzero(confined.any(axis=(1, 2)))
+    which = f"slice {slices[0]}" if len(slices) == 1 else f"slices {slices[0]} to {slices[-1]}"
+    return (
+        f"{found.grams(confined):.1f} g of the scar are in {which} alone, at the base: they may be blood that the mask "
+        "takes for wall"
+    )
 
 
 def tables(entries: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:

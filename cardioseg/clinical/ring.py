@@ -102,6 +102,28 @@ def from_base(wall: Ring) -> np.ndarray:
     return slices if areas[:third].sum() >= areas[-third:].sum() else slices[::-1]
 
 
+def basal_slices(wall: Ring, count: int) -> np.ndarray:
+    """Find the slices at the basal end of the wall, whether they show a cavity or not.
+
+    Parameters
+    ----------
+    wall : Ring
+        The myocardium in polar coordinates.
+    count : int
+        How many are asked for.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        Their indices, from the base on; at most a third of the wall's slices, and none where no slice shows both cavity
+        and wall.
+    """
+    both, slices = from_base(wall), np.flatnonzero(wall.myocardium.any(axis=(1, 2)))
+    if not len(both):
+        return both
+    return (slices[::-1] if both[0] > both[-1] else slices)[: min(count, len(slices) // 3)]
+
+
 def widest_gap(angles: np.ndarray) -> tuple[float, float]:
     """Find the widest gap between directions.
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from cardioseg.clinical.ring import Ring, ring, ring_box
+from cardioseg.clinical.ring import Ring, basal_slices, ring, ring_box
 from cardioseg.core.errors import InputError
 from cardioseg.evaluation.clinical import MYOCARDIAL_DENSITY
 
@@ -38,6 +38,10 @@ BORDER_MM = 1.5
 # The maximum is this percentile of the hyper-enhanced region: that of all voxels grows with noise and the scar's size.
 MAXIMUM_PERCENTILE = 95
 TOUCHING = np.ones((3, 3, 3), bool)
+# Two slices of a usual stack: by so much a mask may draw its wall beyond the base.
+BASE_MM = 20
+# In percent of the myocardium's volume.
+LEAST_AT_BASE = 1
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,6 @@ class Scar:
             M also `scar_M_threshold`, `scar_M_mass_g` and `scar_M_percent` (of the mass of the myocardium), both with
             dark cores, and `dark_core_M_ml`.
         """
-        voxel_ml = float(np.prod(self.spacing)) / 1000
         found: dict[str, str | int | float] = {
             "scar_method": self.chosen.method,
             "remote_mean": self.remote.mean,
@@ -133,11 +136,26 @@ class Scar:
         for extent in self.extents:
             voxels = np.count_nonzero(extent.scar)
             found[f"scar_{extent.method}_threshold"] = extent.threshold
-            found[f"scar_{extent.method}_mass_g"] = float(MYOCARDIAL_DENSITY * voxels * voxel_ml)
+            found[f"scar_{extent.method}_mass_g"] = self.grams(extent.scar)
             found[f"scar_{extent.method}_percent"] = float(100 * voxels / np.count_nonzero(self.myocardium))
-            found[f"dark_core_{extent.method}_ml"] = float(np.count_nonzero(extent.dark_cores) * voxel_ml)
+            found[f"dark_core_{extent.method}_ml"] = self.grams(extent.dark_cores) / MYOCARDIAL_DENSITY
         found["scar_slices"] = int(self.chosen.scar.any(axis=(1, 2)).sum())
         return found
+
+    def grams(self, mask: np.ndarray) -> float:
+        """Return the mass of a part of the myocardium.
+
+        Parameters
+        ----------
+        mask : ndarray of bool
+            Its voxels.
+
+        Returns
+        -------
+        float
+            The mass in g.
+        """
+        return MYOCARDIAL_DENSITY * np.count_nonzero(mask) * float(np.prod(self.spacing)) / 1000
 
     def warnings(self) -> list[str]:
         """Return why the extent by full width at half maximum may be noise.
@@ -236,6 +254,34 @@ def measure(
         myocardium=labels == myocardium,
         spacing=spacing,
     )
+
+
+def confined_to_base(scar: np.ndarray, wall: Ring, spacing: tuple[float, float, float]) -> np.ndarray:
+    """Find scar that may be blood: the regions that lie within `BASE_MM` of the basal end of the wall.
+
+    Above the base a mask may draw wall through blood. What is bright there ends where the true wall begins, whereas an
+    infarct rarely is so short.
+
+    Parameters
+    ----------
+    scar : ndarray of bool, shape (z, y, x)
+        The scar.
+    wall : Ring
+        The myocardium in polar coordinates.
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+
+    Returns
+    -------
+    ndarray of bool, shape (z, y, x)
+        Their voxels; none if they are less than `LEAST_AT_BASE` percent of the myocardium.
+    """
+    basal = basal_slices(wall, int(BASE_MM / spacing[0] + 0.01))  # spacings have rounding errors
+    regions, _ = ndimage.label(scar, TOUCHING)
+    beyond = np.delete(regions, basal, axis=0)
+    confined: np.ndarray = scar & ~np.isin(regions, beyond[beyond > 0])
+    few = 100 * np.count_nonzero(confined) < LEAST_AT_BASE * np.count_nonzero(wall.myocardium)
+    return np.zeros_like(confined) if few else confined
 
 
 def find_remote(image: np.ndarray, wall: Ring) -> Remote:

@@ -84,8 +84,7 @@ def assess(image: Volume, found: Segmentation, model: TrainedModel) -> Assessmen
     if found.witness:
         reasons += review.source_reasons(found.witness.agreement, found.witness.unused)
     examined = examination.examine(image, found.labels, structures, model.settings, doubts)
-    if examined.open_wall:
-        reasons.append(examined.open_wall)
+    reasons += [doubt for doubt in (examined.open_wall, examined.basal_scar) if doubt]
     return Assessment(
         reasons=reasons,
         numbers={**measured, **{f"{structure}_agreement": value for structure, value in agreements.items()}},

@@ -69,6 +69,49 @@ def test_wall_is_open_where_it_should_be_closed(slices, degrees, count, upside_d
     assert (f"in {count} slice" in told) if count else not told
 
 
+@pytest.mark.parametrize(
+    ("sector", "scarred", "slices"),
+    [
+        ((60, 120), (8, 10), "slices 9 to 10"),
+        ((60, 150), (9, 10), "slice 10"),
+        ((60, 120), (7, 10), ""),  # reaches beyond 20 mm
+        ((60, 100), (9, 10), ""),  # half a percent of the myocardium
+        ((60, 150), (1, 3), ""),  # at the apex
+    ],
+)
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_scar_at_the_base_alone_may_be_blood(sector, scarred, slices, upside_down):
+    drawn = heart(sector, 0.5, scarred)
+    way = slice(None, None, -1 if upside_down else 1)
+    image = Volume(drawn.image.array[way], drawn.image.affine)
+    found = examine(image, drawn.mask.array[way])
+    if upside_down:
+        slices = {"slices 9 to 10": "slices 1 to 2", "slice 10": "slice 1", "": ""}[slices]
+    told = f"{found.scar.quantities()['scar_fwhm_mass_g']:.1f} g of the scar are in {slices} alone, at the base"
+    assert found.basal_scar.startswith(told) if slices else not found.basal_scar
+    assert found.scar_notes == ((found.basal_scar,) if slices else ())
+
+
+def test_blood_at_the_base_is_told_apart_from_scar_elsewhere():
+    """The mask draws its wall through blood in the two most basal slices."""
+    drawn = heart((-120, -60), 0.5, scarred=(3, 7))
+    array, above = drawn.image.array.copy(), np.zeros(drawn.mask.array.shape, bool)
+    above[8:] = (drawn.mask.array[8:] == MYO) & (abs(drawn.angle[8:] - 90) < 30)
+    array[above] = array[drawn.mask.array == LV].mean()
+    found = examine(Volume(array, drawn.image.affine), drawn.mask.array)
+    assert found.scar.chosen.scar[above].all() and found.scar.chosen.scar[drawn.scar].all()
+    assert found.basal_scar.startswith(f"{found.scar.grams(above):.1f} g of the scar are in slices 9 to 10 alone")
+    # Where it goes on into scar below, nothing tells the two apart.
+    array[7][(drawn.mask.array[7] == MYO) & (abs(drawn.angle[7] - 90) < 30)] = array[above].mean()
+    assert not examine(Volume(array, drawn.image.affine), drawn.mask.array).basal_scar
+
+
+def test_base_of_a_single_slice_is_not_known():
+    drawn = heart((60, 150), 1.0, scarred=(9, 10))
+    found = examine(Volume(drawn.image.array[9:], drawn.image.affine), drawn.mask.array[9:])
+    assert found.scar.chosen.scar.any() and not found.basal_scar
+
+
 def test_scar_and_segments_are_left_out_for_reasons_of_their_own():
     drawn = heart()
     without_rv = np.where(drawn.mask.array == RV, 0, drawn.mask.array)

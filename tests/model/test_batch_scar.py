@@ -88,6 +88,18 @@ def test_open_wall_is_for_a_person_to_look_at(labels, image, tmp_path, capsys):
     assert "  scar: the wall is missing" in capsys.readouterr().out
 
 
+def test_scar_at_the_base_alone_is_for_a_person_to_look_at(image, tmp_path, capsys):
+    basal = rings.heart((60, 150), 0.6, scarred=(9, 10))
+    volumes.write(image, basal.image.array.astype(np.float32), basal.image.affine)
+    out = tmp_path / "out"
+    assert segment(image, out) == ["review"]
+    row = pd.read_csv(out / "results.csv").iloc[0]
+    assert row["reasons"] == row["scar_notes"]
+    assert row["reasons"].endswith("are in slice 10 alone, at the base: they may be blood that the mask takes for wall")
+    assert row["scar_fwhm_mass_g"] > 0
+    assert "at the base" in capsys.readouterr().out
+
+
 def test_bad_images_among_good_ones_get_a_sentence(labels, image, tmp_path, capsys):
     good = HEART.image.array.astype(np.float32)
     folder = tmp_path / "many"
