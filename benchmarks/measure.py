@@ -2,6 +2,7 @@
 
     python benchmarks/measure.py                             # every step; about 35 minutes on two cores
     python benchmarks/measure.py NAME ...                    # some of them
+    python benchmarks/measure.py --avx2                      # as on a processor that has no AVX-512
     python benchmarks/measure.py --device cuda --minutes 9   # on the GPU: every step, then the paper's MUNIT
     python benchmarks/measure.py --device cuda --minutes 9 training   # goes on with the training
 
@@ -16,6 +17,7 @@ import argparse
 import importlib
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import resource
@@ -25,7 +27,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -33,30 +35,63 @@ from torch.utils.flop_counter import FlopCounterMode
 from cardioseg.core import precision
 
 FOLDER = Path(__file__).parent / "measurements"
-# Name, what makes it (module and function), size, precision (see `cardioseg.core.precision`), repeats. What matters
-# most comes first.
-STEPS: dict[str, tuple[str, str, str, int]] = {
-    "MUNIT iteration, paper": ("steps.translation_iteration", "paper", "float32", 3),
-    "MUNIT iteration, paper, bfloat16": ("steps.translation_iteration", "paper", "bfloat16", 3),
-    "MUNIT iteration, paper, no CUDA graph": ("steps.translation_iteration_without_graph", "paper", "float32", 3),
-    "U-Net training, recipe on a GPU, bfloat16": ("steps.segmentation_steps", "recipe", "bfloat16", 3),
-    "U-Net training, paper, bfloat16": ("steps.segmentation_steps", "paper", "bfloat16", 2),
-    "synthesis, paper": ("steps.synthesis", "paper", "float32", 3),
-    "MUNIT iteration, paper, TF32": ("steps.translation_iteration", "paper", "tf32", 3),
-    "U-Net training, paper": ("steps.segmentation_steps", "paper", "float32", 2),
-    "MUNIT iteration, demo": ("steps.translation_iteration", "demo", "float32", 15),
-    "U-Net training, paper, TF32": ("steps.segmentation_steps", "paper", "tf32", 2),
-    "U-Net training, demo": ("steps.segmentation_steps", "demo", "float32", 15),
-    "U-Net training, two members, demo": ("steps.members_side_by_side", "demo", "float32", 15),
-    "synthesis, demo": ("steps.synthesis", "demo", "float32", 15),
-    "inference, paper": ("volume_steps.inference", "paper", "float32", 2),
-    "inference, demo": ("volume_steps.inference", "demo", "float32", 7),
-    "CRF and morphology": ("volume_steps.postprocessing_of_a_volume", "paper", "float32", 7),
-    "evaluation": ("volume_steps.evaluation", "demo", "float32", 15),
+BOTH, GPU, CPU = ("cpu", "cuda"), ("cuda",), ("cpu",)
+
+
+class Row(NamedTuple):
+    """What is measured: what makes it (module and function), its size, precision, repeats, devices and threads.
+
+    For the precision see `cardioseg.core.precision`. Without a number of threads a step has all cores.
+    """
+
+    make: str
+    size: str
+    exactness: str = "float32"
+    repeats: int = 3
+    devices: tuple[str, ...] = BOTH
+    threads: int | None = None
+
+
+# What matters most comes first.
+STEPS = {
+    "MUNIT iteration, paper": Row("steps.translation_iteration", "paper"),
+    "MUNIT iteration, paper, bfloat16": Row("steps.translation_iteration", "paper", "bfloat16", devices=GPU),
+    "MUNIT iteration, paper, no CUDA graph": Row("steps.translation_iteration_without_graph", "paper", devices=GPU),
+    "U-Net training, recipe on a GPU, bfloat16": Row("steps.segmentation_steps", "gpu_recipe", "bfloat16", devices=GPU),
+    "U-Net training, paper, bfloat16": Row("steps.segmentation_steps", "paper", "bfloat16", 2, GPU),
+    "synthesis, paper": Row("steps.synthesis", "paper"),
+    "MUNIT iteration, paper, TF32": Row("steps.translation_iteration", "paper", "tf32", devices=GPU),
+    "U-Net training, recipe, one thread": Row("steps.segmentation_steps", "recipe", devices=CPU, threads=1),
+    "U-Net training, recipe, two threads": Row("steps.segmentation_steps", "recipe", devices=CPU, threads=2),
+    "U-Net training, recipe, bfloat16, one thread": Row(
+        "steps.segmentation_steps", "recipe", "bfloat16", devices=CPU, threads=1
+    ),
+    "U-Net training, recipe, bfloat16, two threads": Row(
+        "steps.segmentation_steps", "recipe", "bfloat16", devices=CPU, threads=2
+    ),
+    "augmentation, recipe, one thread": Row("steps.augmentation_alone", "recipe", repeats=7, devices=CPU, threads=1),
+    "augmentation, recipe, two threads": Row("steps.augmentation_alone", "recipe", repeats=7, devices=CPU, threads=2),
+    "MUNIT iteration, demo": Row("steps.translation_iteration", "demo", repeats=15),
+    "MUNIT iteration, demo, bfloat16": Row("steps.translation_iteration", "demo", "bfloat16", 15, CPU),
+    "Winograd alone, MUNIT iteration, paper": Row("steps.winograd_in_translation", "paper", devices=CPU),
+    "Winograd alone, U-Net training, paper": Row("steps.winograd_in_segmentation", "paper", repeats=2, devices=CPU),
+    "U-Net training, paper": Row("steps.segmentation_steps", "paper", repeats=2),
+    "U-Net training, paper, TF32": Row("steps.segmentation_steps", "paper", "tf32", 2, GPU),
+    "U-Net training, demo": Row("steps.segmentation_steps", "demo", repeats=15),
+    "U-Net training, two members, demo": Row("steps.members_side_by_side", "demo", repeats=15, devices=CPU),
+    "synthesis, demo": Row("steps.synthesis", "demo", repeats=15),
+    "inference, recipe": Row("volume_steps.inference", "recipe"),
+    "volume to pictures, recipe": Row("volume_steps.segmented_file", "recipe", devices=CPU),
+    "command on one volume, recipe": Row("volume_steps.command_on_one", "recipe", devices=CPU),
+    "command on ten volumes, recipe": Row("volume_steps.command_on_ten", "recipe", repeats=1, devices=CPU),
+    "start to first mask, recipe": Row("volume_steps.start_to_first_mask", "recipe", devices=CPU),
+    "inference, paper": Row("volume_steps.inference", "paper", repeats=2),
+    "inference, demo": Row("volume_steps.inference", "demo", repeats=7),
+    "CRF and morphology": Row("volume_steps.postprocessing_of_a_volume", "paper", repeats=7, devices=CPU),
+    "evaluation": Row("volume_steps.evaluation", "demo", repeats=15, devices=CPU),
 }
-CPU_ALONE = ("U-Net training, two members, demo", "CRF and morphology", "evaluation")
-GPU_ALONE = "no CUDA graph"
 TRAINING = "training"
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 PRODUCT = {"cpu": 3072, "cuda": 16384}
 SHORTEST_S = {"cpu": 0.5, "cuda": 0.2}
 MOST_REPEATS = {"cpu": 15, "cuda": 5}
@@ -73,6 +108,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="how long the call may take; the rest of it goes to a training")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the figures go")
     parser.add_argument("--size", default="paper", choices=["paper", "demo"], help="of the training")
+    parser.add_argument("--avx2", action="store_true", help="without AVX-512 and bfloat16, as on older processors")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -85,14 +121,19 @@ def main() -> None:
     if arguments.alone:
         json.dump(measure(arguments.names[0], torch.device(arguments.device)), sys.stdout)
         return
+    if arguments.avx2 and not set(AVX2) <= set(os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | AVX2)
     about = hardware(arguments.device)
     path = arguments.folder / (re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-") + ".json")
-    names = arguments.names or [*steps_on(arguments.device), *([TRAINING] if end else [])]
+    steps = steps_on(arguments.device, precision.cpu_has_bfloat16())
+    names = arguments.names or [*steps, *([TRAINING] if end else [])]
     failed = []
     for name in names:
         if name == TRAINING:
             continue
-        longest = LONGEST_S[arguments.device]
+        longest = (
+            LONGEST_S[arguments.device] if end is None else min(LONGEST_S[arguments.device], end - time.monotonic())
+        )
         if end and time.monotonic() > began + SHARE_OF_STEPS * (end - began):
             print(f"{name}: left out, since the time is over", flush=True)
             continue
@@ -152,29 +193,34 @@ def train_until(end: float, device: str, size: str) -> dict[str, Any] | None:
     return json.loads(out) if training.returncode == 0 else None
 
 
-def steps_on(device: str) -> list[str]:
-    """The steps that are of interest on a device: a GPU trains one network at a time, a CPU gains by float32 alone."""
-    if device == "cuda":
-        return [name for name in STEPS if name not in CPU_ALONE]
-    return [name for name, (_, _, exactness, _) in STEPS.items() if exactness == "float32" and GPU_ALONE not in name]
+def steps_on(device: str, has_bfloat16: bool = True) -> list[str]:
+    """The steps that are of interest on a device: a GPU trains one network at a time, a CPU has no TF32."""
+    return [
+        name
+        for name, row in STEPS.items()
+        if device in row.devices and (device == "cuda" or has_bfloat16 or row.exactness != "bfloat16")
+    ]
 
 
 def measure(name: str, device: torch.device) -> dict[str, Any]:
     """Alternate between ceiling, shipped and reference; times in s per call, work in floating-point operations."""
-    make, size, exactness, repeats = STEPS[name]
-    module, function = make.split(".")
-    step = getattr(importlib.import_module(module), function)(size, exactness, device)
+    row = STEPS[name]
+    if row.threads:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: row.threads])
+        torch.set_num_threads(row.threads)
+    module, function = row.make.split(".")
+    step = getattr(importlib.import_module(module), function)(row.size, row.exactness, device)
     operations, calls = {}, {}
     operations["shipped"], calls["shipped"] = warm_up(step.shipped, device, step.calls_before)
     peak = None if step.elsewhere else peak_memory(device)  # before the others take theirs
-    pieces = {"product": large_product(exactness, device), "shipped": step.shipped}
+    pieces = {"product": large_product(row.exactness, device), "shipped": step.shipped}
     if step.reference:
         pieces["reference"] = in_float32(step.reference)
     for piece, call in pieces.items():
         if piece != "shipped":
             operations[piece], calls[piece] = warm_up(call, device)
     times: dict[str, list[float]] = {piece: [] for piece in pieces}
-    for _ in range(min(repeats, MOST_REPEATS[device.type])):
+    for _ in range(min(row.repeats, MOST_REPEATS[device.type])):
         for piece, call in pieces.items():
             times[piece].append(timed(call, calls[piece], device))
     return {
@@ -252,8 +298,22 @@ def hardware(device: str) -> dict[str, Any]:
         name = torch.cuda.get_device_name()
     else:
         model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-        name = f"{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads"
-    return {"device": name, "versions": versions(), "python": platform.python_version()}
+        limit = ", limited to AVX2" if "ATEN_CPU_CAPABILITY" in os.environ else ""
+        name = f"{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads{limit}"
+    return {"device": name, "versions": versions(), "python": platform.python_version()} | instructions(device)
+
+
+def instructions(device: str) -> dict[str, Any]:
+    """What torch uses of a processor: the vectors' kind, and whether there are units for bfloat16."""
+    if device == "cuda":
+        return {}
+    units = {
+        "AVX-512 BF16": torch.cpu._is_avx512_bf16_supported(),
+        "AMX": torch.cpu._is_amx_tile_supported(),
+    }
+    limited = "ATEN_CPU_CAPABILITY" in os.environ
+    found = [name for name, there in units.items() if there and not limited]
+    return {"instructions": ", ".join([torch.backends.cpu.get_cpu_capability(), *found]), "bfloat16": bool(found)}
 
 
 def versions() -> dict[str, str]:

@@ -19,7 +19,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from cardioseg.core import winograd
-from cardioseg.segmentation import unet
+from cardioseg.segmentation import appearance, augmentation, unet
 
 Network = dict[str, Tensor]
 
@@ -188,22 +188,43 @@ def warp(image: np.ndarray, labels: np.ndarray, where: np.ndarray, gamma: float)
     return (2 * ((deformed + 1) / 2).clip(0, 1) ** gamma - 1).astype(np.float32), moved
 
 
-class Slices(torch.utils.data.IterableDataset):
-    """Endless augmented slices for loader workers; settings as the library's augmentation."""
+def contracted(
+    where: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any], generator: torch.Generator
+) -> np.ndarray:
+    """The library's contraction of indices (2, y, x) that a slice is sampled at."""
+    size = np.array(labels.shape).reshape(2, 1, 1)
+    grid = torch.from_numpy(((2 * where + 1) / size - 1)[::-1].transpose(1, 2, 0).astype(np.float32))
+    moved = augmentation.contract(grid[None], torch.from_numpy(labels)[None], settings, generator)[0].numpy()
+    return ((moved.transpose(2, 0, 1)[::-1] + 1) * size - 1) / 2
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, settings: Mapping[str, float]) -> None:
+
+class Slices(torch.utils.data.IterableDataset):
+    """Endless augmented slices for loader workers; settings as the library's segmentation.
+
+    Published code has neither contraction nor randomised appearance. Where the settings have them, the library's are
+    used, on each slice alone.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]) -> None:
         self.images, self.labels, self.settings = images, labels, settings
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         worker = torch.utils.data.get_worker_info()
-        draws = np.random.default_rng(worker.id if worker else 0)
+        seed = worker.id if worker else 0
+        draws, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         while True:
             index = draws.integers(len(self.images))
             where, gamma = self._draw(draws, self.images.shape[1:])
-            yield warp(self.images[index], self.labels[index], where, gamma)
+            if narrowing := self.settings.get("contraction"):
+                where = contracted(where, self.labels[index], narrowing, generator)
+            image, labels = warp(self.images[index], self.labels[index], where, gamma)
+            if looks := self.settings.get("appearance"):
+                alone = torch.from_numpy(image)[None, None], torch.from_numpy(labels)[None]
+                image = appearance.randomise(*alone, looks, generator)[0, 0].numpy()
+            yield image, labels
 
     def _draw(self, draws: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarray, float]:
-        settings = self.settings
+        settings = self.settings["augmentation"]
         angle = math.radians(draws.uniform(-1, 1) * settings["rotation_degrees"])
         scale = math.exp(draws.uniform(-1, 1) * math.log1p(settings["scale"]))
         centre = np.array(shape).reshape(2, 1, 1) / 2 - 0.5
@@ -274,7 +295,7 @@ class UnetTraining:
         self.optimiser = torch.optim.Adam(network.parameters(), learning_rate)
         self.class_weights = torch.tensor(settings["class_weights"], device=device)
         loader = torch.utils.data.DataLoader(
-            Slices(images, labels.astype(np.int64), settings["augmentation"]),
+            Slices(images, labels.astype(np.int64), settings),
             settings["batch_size"],
             num_workers=workers,
             pin_memory=device.type == "cuda",

@@ -17,17 +17,19 @@ NO_GPU = "No step has been measured on a GPU yet.\n"
 def main() -> None:
     """Write the page and one figure per device."""
     mpl.use("Agg")
-    measured = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
+    measured = {path: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
     scales = [json.loads(path.read_text()) for path in sorted((FOLDER / "scale").glob("*.json"))]
     parts = [(HERE / "introduction.md").read_text()]
-    for device in measured:
-        parts += [heading(device["hardware"]), table(device["steps"], steps_on("cuda" if is_gpu(device) else "cpu"))]
-        name = f"{'gpu' if is_gpu(device) else 'cpu'}.png"
-        draw(device, HERE / name)
-        parts.append(f"![Ratio to the published way, and share of the ceiling]({name})\n")
+    for path, device in measured.items():
+        hardware = device["hardware"]
+        names = steps_on("cuda" if is_gpu(device) else "cpu", hardware.get("bfloat16", False))
+        parts += [heading(hardware), table(device["steps"], names), *augmentation_shares(device["steps"])]
+        figure = path.with_suffix(".png")
+        draw(device, figure)
+        parts.append(f"![Ratio to the published way, and share of the ceiling]({figure.relative_to(HERE)})\n")
         if TRAINING in device:
             parts.append(course(device[TRAINING]))
-    if not any(map(is_gpu, measured)):
+    if not any(map(is_gpu, measured.values())):
         parts += ["## GPU\n", NO_GPU]
     for scale in scales:
         parts += [scaling(scale)]
@@ -40,7 +42,8 @@ def is_gpu(device: dict[str, Any]) -> bool:
 
 def heading(hardware: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in hardware["versions"].items())
-    return f"## {hardware['device']}\n\nPython {hardware['python']}, {versions}.\n"
+    instructions = f" Instructions used: {hardware['instructions']}." if "instructions" in hardware else ""
+    return f"## {hardware['device']}\n\nPython {hardware['python']}, {versions}.{instructions}\n"
 
 
 def table(figures: dict[str, Any], names: list[str]) -> str:
@@ -52,6 +55,17 @@ def table(figures: dict[str, Any], names: list[str]) -> str:
     lines += ["| " + " | ".join([name, *row(figures[name])]) + " |" for name in names if name in figures]
     missing = [name for name in names if name not in figures]
     return "\n".join([*lines, *(["", f"Not measured: {'; '.join(missing)}."] if missing else [])]) + "\n"
+
+
+def augmentation_shares(steps: dict[str, Any]) -> list[str]:
+    """A sentence on the share of a training step that augmentation takes, where both were measured."""
+    shares = []
+    for name, step in steps.items():
+        alone = steps.get(f"augmentation, recipe, {name.rpartition(', ')[2]}")
+        if name.startswith("U-Net training, recipe") and alone:
+            share = median(alone["shipped_s"]) / alone["amount"] / (median(step["shipped_s"]) / step["amount"])
+            shares.append(f'{share:.0%} of "{name}"')
+    return [f"Augmentation takes {', '.join(shares)}.\n"] if shares else []
 
 
 def row(step: dict[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """The networks' costly steps, shipped and as published, each ready to be called again and again.
 
-Sizes are those of `config.yaml` ("paper") or of it under overlays of demo/ ("demo", "recipe"); images are random, since
-no step's time depends on what they show.
+Sizes are those of `config.yaml` ("paper") or of it under overlays of demo/ ("demo", "recipe", "gpu_recipe"); images are
+random, since no step's time depends on what they show.
 """
 
 import multiprocessing
@@ -12,6 +12,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
@@ -19,17 +20,22 @@ import yaml
 from torch import Tensor
 
 import published
-from cardioseg.core import precision, training_loop
+from cardioseg.core import precision, training_loop, winograd
 from cardioseg.core.cuda_graphs import STEPS_BEFORE_CAPTURE, RepeatedStep
-from cardioseg.segmentation import cascade
+from cardioseg.segmentation import appearance, augmentation, cascade
 from cardioseg.segmentation import training as segmentation_training
 from cardioseg.translation import munit, munit_training
 
 ROOT = Path(__file__).parents[1]
 # Steps of an epoch: many where they are short, so that its start, its reports and the few batches that the reference's
 # loader has ready beforehand count little.
-BATCHES = {("cpu", "paper"): 4, ("cpu", "recipe"): 16, ("cpu", "demo"): 64, ("cuda", "paper"): 64}
-OVERLAYS = {"paper": [], "demo": ["config.yaml"], "recipe": ["mscmrseg.yaml", "mscmrseg_gpu.yaml"]}
+BATCHES = {("cpu", "paper"): 4, ("cpu", "recipe"): 8, ("cpu", "demo"): 64, ("cuda", "paper"): 64}
+OVERLAYS = {
+    "paper": [],
+    "demo": ["config.yaml"],
+    "recipe": ["mscmrseg.yaml"],
+    "gpu_recipe": ["mscmrseg.yaml", "mscmrseg_gpu.yaml"],
+}
 
 
 class Step(NamedTuple):
@@ -86,7 +92,8 @@ def translation_iteration(size: str, exactness: str, device: torch.device, cuda_
     def eager() -> None:
         reference.step((images[0], images[1]), (tuple(styles[:2]), tuple(styles[2:])), settings["weights"])
 
-    return Step(shipped, eager, 1, "iteration", calls_before=STEPS_BEFORE_CAPTURE + 1)
+    before = STEPS_BEFORE_CAPTURE + 1 if device.type == "cuda" else 0
+    return Step(shipped, eager, 1, "iteration", calls_before=before)
 
 
 def translation_iteration_without_graph(size: str, exactness: str, device: torch.device) -> Step:
@@ -95,13 +102,11 @@ def translation_iteration_without_graph(size: str, exactness: str, device: torch
 
 
 def segmentation_steps(size: str, exactness: str, device: torch.device) -> Step:
-    """Steps of a U-Net's training, augmentation included; the reference has a loader worker for each core.
+    """Steps of a U-Net's training, all augmentation included; the reference has a loader worker for each core.
 
     Weights are not averaged, whatever the configuration says: the reference does not do it.
     """
     settings, images, labels = _labelled_slices(size, exactness, device)
-    if settings["appearance"]:  # which published code does not have
-        return Step(_epoch(size, exactness, device), None, len(images), "slice")
     training = published.UnetTraining(
         cascade.first_network(settings, len(settings["class_weights"])),
         images,
@@ -130,7 +135,17 @@ def _labelled_slices(size: str, exactness: str, device: torch.device) -> tuple[d
     draws = np.random.default_rng(0)
     count = BATCHES.get((device.type, size), 64) * settings["batch_size"]
     images = draws.uniform(-1, 1, (count, side, side)).astype(np.float32)
-    return settings, images, draws.integers(0, len(settings["class_weights"]), images.shape, dtype=np.uint8)
+    return settings, images, np.broadcast_to(_discs(side), images.shape).copy()
+
+
+def _discs(side: int) -> np.ndarray:
+    """A cavity in its wall, with another cavity beside it: labels (y, x)."""
+    y, x = np.indices((side, side)) / side - 0.5
+    labels = np.zeros((side, side), np.uint8)
+    labels[np.hypot(y, x + 0.25) < 0.12] = 3
+    labels[np.hypot(y, x) < 0.18] = 2
+    labels[np.hypot(y, x) < 0.12] = 1
+    return labels
 
 
 def _epoch(size: str, exactness: str, device: torch.device) -> Callable[[], None]:
@@ -150,6 +165,47 @@ def _epoch(size: str, exactness: str, device: torch.device) -> Callable[[], None
             )
 
     return shipped
+
+
+def augmentation_alone(size: str, exactness: str, device: torch.device) -> Step:
+    """What a U-Net's training does to its batches before a network sees them; the reference takes slice by slice."""
+    settings, images, labels = _labelled_slices(size, exactness, device)
+    count = settings["batch_size"]
+    batch, truth = torch.from_numpy(images[:count])[:, None].to(device), torch.from_numpy(labels[:count]).to(device)
+    generator = torch.Generator().manual_seed(0)
+    slices = iter(published.Slices(images, labels, settings))
+
+    def shipped() -> None:
+        changed, moved = augmentation.augment(
+            batch, truth, settings["augmentation"], generator, settings["contraction"]
+        )
+        if settings["appearance"]:
+            appearance.randomise(changed, moved, settings["appearance"], generator)
+
+    def one_by_one() -> None:
+        for _ in range(count):
+            next(slices)
+
+    return Step(shipped, one_by_one, count, "slice")
+
+
+def winograd_in_translation(size: str, exactness: str, device: torch.device) -> Step:
+    """An iteration of MUNIT's training; the reference is the shipped code without minimal filtering."""
+    return _without_winograd(translation_iteration(size, exactness, device))
+
+
+def winograd_in_segmentation(size: str, exactness: str, device: torch.device) -> Step:
+    """Steps of a U-Net's training; the reference is the shipped code without minimal filtering."""
+    _, images, _ = _labelled_slices(size, exactness, device)
+    return _without_winograd(Step(_epoch(size, exactness, device), None, len(images), "slice"))
+
+
+def _without_winograd(step: Step) -> Step:
+    def without() -> None:
+        with mock.patch.object(winograd, "is_faster", lambda features, weight: False):
+            step.shipped()
+
+    return step._replace(reference=without)
 
 
 def members_side_by_side(size: str, exactness: str, device: torch.device) -> Step:

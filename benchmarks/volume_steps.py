@@ -1,5 +1,15 @@
 """The costly steps on whole volumes, shipped and as published, each ready to be called again and again."""
 
+import atexit
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -12,17 +22,17 @@ from cardioseg.core import volumes
 from cardioseg.core.configuration import IMAGE_SECTIONS
 from cardioseg.evaluation import metrics
 from cardioseg.inference import postprocessing
-from cardioseg.model import trained_model
+from cardioseg.model import batch, trained_model
 from cardioseg.phantoms import heart
 from cardioseg.preprocessing import cropping, localisation, resampling
-from cardioseg.segmentation import cascade
+from cardioseg.segmentation import cascade, unet
 from steps import Step, configuration
 
 
 def inference(size: str, _: str, device: torch.device) -> Step:
     """A raw phantom LGE volume to its mask, four members, with CRF and morphology, as `cardioseg segment` does it.
 
-    In the reference the networks are plain and predict slice by slice; all else is the same.
+    In the reference the networks are plain and predict slice by slice, one after the other; all else is the same.
     """
     model, reference = untrained(size), untrained(size)
     for network in (reference.localiser, *reference.members.values()):
@@ -31,10 +41,82 @@ def inference(size: str, _: str, device: torch.device) -> Step:
 
     def eager() -> None:
         predict = published.predict
-        with mock.patch.object(trained_model, "predict", predict), mock.patch.object(localisation, "predict", predict):
+        with mock.patch.object(unet, "predict", predict), mock.patch.object(localisation, "predict", predict):
             trained_model.segment(volume, reference, device)
 
     return Step(lambda: trained_model.segment(volume, model, device), eager, 1, "volume")
+
+
+def segmented_file(size: str, _: str, device: torch.device) -> Step:
+    """A raw LGE volume in a file to what `cardioseg segment` writes of it, by a process that has begun before."""
+    model, folder = untrained(size), _folder_of_volumes(1)
+    named = {path.name: path for path in folder.glob("*.nii.gz")}
+
+    def shipped() -> None:
+        with _new_folder(folder) as out, redirect_stdout(StringIO()):
+            batch.segment(named, model, device, out, {"model": "", "model_sha256": ""})
+
+    return Step(shipped, None, 1, "volume")
+
+
+def command_on_one(size: str, _: str, device: torch.device) -> Step:
+    """`cardioseg segment` on one raw LGE volume, from its start to its end."""
+    return _command(size, 1)
+
+
+def command_on_ten(size: str, _: str, device: torch.device) -> Step:
+    """`cardioseg segment` on ten raw LGE volumes, from its start to its end."""
+    return _command(size, 10)
+
+
+def _command(size: str, count: int) -> Step:
+    folder = _folder_of_volumes(count)
+    trained_model.save(folder / "ensemble.pt", untrained(size))
+
+    def shipped() -> None:
+        with _new_folder(folder) as out:
+            _start(folder, out).wait()
+
+    return Step(shipped, None, count, "volume", elsewhere=True)
+
+
+def start_to_first_mask(size: str, _: str, device: torch.device) -> Step:
+    """`cardioseg segment` from its start until the first mask is there."""
+    folder = _folder_of_volumes(2)
+    trained_model.save(folder / "ensemble.pt", untrained(size))
+
+    def shipped() -> None:
+        with _new_folder(folder) as out:
+            process = _start(folder, out)
+            while process.poll() is None and not list(out.glob("masks/*.nii.gz")):
+                time.sleep(0.02)
+            process.kill()
+            process.wait()
+
+    return Step(shipped, None, 1, "volume", elsewhere=True)
+
+
+def _start(folder: Path, out: Path) -> subprocess.Popen:
+    images = sorted(folder.glob("*.nii.gz"))
+    command = [sys.executable, "-c", "import sys; from cardioseg.command import main; sys.exit(main())", "segment"]
+    options = ["--model", folder / "ensemble.pt", "--out", out, "--device", "cpu"]
+    return subprocess.Popen([*command, *options, *images], stdout=subprocess.DEVNULL)
+
+
+def _folder_of_volumes(count: int) -> Path:
+    """Phantom LGE volumes in files of a folder that is there as long as this process."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    for index in range(count):
+        volumes.write(Path(folder.name) / f"{index}.nii.gz", _raw_volume().array, _raw_volume().affine)
+    return Path(folder.name)
+
+
+@contextmanager
+def _new_folder(parent: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    yield folder
+    shutil.rmtree(folder)
 
 
 def untrained(size: str) -> trained_model.TrainedModel:
@@ -55,7 +137,7 @@ def untrained(size: str) -> trained_model.TrainedModel:
             )
             for seed in range(1, 5)
         },
-        cohort={"directions": None},
+        cohort={"directions": None, "volumes_ml": {name: [0.0, 1e9] for name in structures}},
         versions={},
         sources={},
         licence="",

@@ -1,5 +1,6 @@
 """Measuring goes on where a step fails, and the training goes on where the last call ended."""
 
+import importlib
 import json
 import os
 import signal
@@ -39,11 +40,20 @@ def test_figures_join_those_measured_before(tmp_path):
     assert json.loads(path.read_text()) == expected
 
 
-def test_a_gpu_measures_the_translation_first_and_no_step_that_computes_on_a_cpu():
-    names = measure.steps_on("cuda")
-    assert names[:2] == ["MUNIT iteration, paper", "MUNIT iteration, paper, bfloat16"]
-    assert not set(names) & {"CRF and morphology", "evaluation"}
-    assert not any("CUDA" in name or "bfloat16" in name for name in measure.steps_on("cpu"))
+def test_a_device_measures_what_is_of_interest_there():
+    gpu, new, old = measure.steps_on("cuda"), measure.steps_on("cpu"), measure.steps_on("cpu", has_bfloat16=False)
+    assert gpu[:2] == ["MUNIT iteration, paper", "MUNIT iteration, paper, bfloat16"]
+    assert not {"CRF and morphology", "evaluation"} & set(gpu)
+    assert not any("CUDA" in name or "TF32" in name for name in new)
+    assert "U-Net training, recipe, bfloat16, one thread" in new
+    assert old == [name for name in new if "bfloat16" not in name]
+
+
+def test_every_step_is_made_by_a_function_that_exists():
+    for row in measure.STEPS.values():
+        module, function = row.make.split(".")
+        assert callable(getattr(importlib.import_module(module), function))
+        assert row.size in steps.OVERLAYS
 
 
 def test_training_goes_on_where_the_last_call_ended(tmp_path, monkeypatch, capsys):

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 
 import published
+import steps
+from cardioseg.core import configuration as names
 from cardioseg.core import winograd
 from cardioseg.segmentation import losses, unet
 from cardioseg.segmentation.augmentation import sampling_grid
@@ -90,6 +92,34 @@ def test_augmentation_of_a_slice():
     where = ((grid[0].numpy() + 1) * [40, 30] - 1).T.swapaxes(1, 2)[::-1] / 2
     warped, _ = published.warp(image, np.zeros(image.shape, np.uint8), where, 1.0)
     np.testing.assert_allclose(warped, expected[0, 0].numpy(), atol=1e-4)
+
+
+def test_contraction_of_a_slice():
+    """The places of the library's grid, as indices."""
+    y, x = np.indices((30, 40))
+    radius = np.hypot(y - 14, x - 20)
+    labels = (np.where(radius < 9, 2, 0) - (radius < 5)).astype(np.uint8)
+    settings = {"cavity": 1, "wall": 2, "narrowing": [0.5, 0.5]}
+    where = published.contracted(np.indices((30, 40)).astype(float), labels, settings, torch.Generator().manual_seed(1))
+    moved = np.hypot(*(where - np.array([14, 20]).reshape(2, 1, 1)))
+    assert moved[14, 22] == pytest.approx(3, abs=0.05)  # half as far again, within the narrowed cavity
+    np.testing.assert_allclose(where[:, radius > 11], np.indices((30, 40))[:, radius > 11], atol=1e-4)
+
+
+def test_slices_have_the_looks_that_the_settings_ask_for():
+    settings = steps.configuration("recipe")["segmentation"]
+    config = steps.configuration("recipe")
+    looks = {"appearance": names.appearance(config, "segmentation"), "contraction": names.contraction(config)}
+    labels = np.zeros((1, 32, 32), np.int64)
+    labels[0, 8:24, 8:24], labels[0, 12:20, 12:20] = 2, 1
+    image = labels.astype(np.float32) / 2
+    plain, changed = (
+        next(iter(published.Slices(image, labels, settings | given)))
+        for given in ({"appearance": None, "contraction": None}, looks)
+    )
+    assert plain[0].shape == changed[0].shape == changed[1].shape == (32, 32)
+    assert set(np.unique(changed[1])) == {0, 1, 2}
+    assert len(np.unique(changed[0])) > 2 * len(np.unique(plain[0].round(1)))  # noise, curves, bias
 
 
 def test_loader_feeds_a_training():

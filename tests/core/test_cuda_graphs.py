@@ -109,6 +109,37 @@ def test_captured_steps_are_the_plain_ones():
 
 
 @on_a_gpu
+def test_replayed_dropout_drops_what_the_plain_one_drops():
+    device = torch.device("cuda")
+    values = torch.rand(64, 64, device=device) + 1
+
+    def dropped(capture):
+        weight = torch.zeros(1, device=device, requires_grad=True)
+        optimiser = torch.optim.Adam([weight], fused=True)
+
+        def step(values):
+            optimiser.zero_grad(set_to_none=True)
+            kept = nn.functional.dropout(values, 0.5)
+            (weight + kept.sum()).sum().backward()
+            optimiser.step()
+            return {"place": (kept * places).sum(), "count": (kept > 0).float().sum()}
+
+        repeated = RepeatedStep(step, [optimiser], device, capture)
+        rows = []
+        for seed in (0, 1, 2, 3, 4, 5, 4, 3, 2, 1):
+            torch.manual_seed(seed)
+            rows.append({name: float(value) for name, value in repeated(0.1, values).items()})
+        assert (repeated._replay is not None) is capture
+        return rows
+
+    places = torch.arange(64 * 64, device=device, dtype=torch.float32).view(64, 64) / 64**2
+    found = dropped(True)
+    assert len({row["place"] for row in found}) == 6
+    for row, wanted in zip(found, dropped(False), strict=True):
+        assert row == pytest.approx(wanted, rel=1e-5)
+
+
+@on_a_gpu
 def test_branches_of_a_graph_have_the_gradients_of_calls_one_after_the_other():
     device = torch.device("cuda")
     weights = [torch.randn(300, 300, device=device, requires_grad=True) for _ in range(2)]
