@@ -111,22 +111,27 @@ HEADER = 352
     length=st.none() | st.integers(0, len(IMAGE)),
     compressed=st.booleans(),
     of_labels=st.booleans(),
+    of_stream=edits(10**9),
 )
-@example(changes=[(42, b"\xff\x7f\xff\x7f\x01\x00")], length=None, compressed=False, of_labels=False)
-@example(changes=[(40, b"\x07\x00")], length=None, compressed=True, of_labels=True)
-@example(changes=[(108, b"\0\0\x80\x7f")], length=None, compressed=True, of_labels=False)
-@example(changes=[(323, b"\x7f")], length=None, compressed=False, of_labels=False)
-@example(changes=[(283, b"\x7f")], length=None, compressed=True, of_labels=True)
-@example(changes=[(87, b"\x7f")], length=None, compressed=False, of_labels=False)
-@example(changes=[(286, b"\x80\x7f")], length=None, compressed=False, of_labels=False)
-@example(changes=[(70, b"\x00\x04")], length=None, compressed=False, of_labels=False)
-@example(changes=[(107, b"\0\0\0\xb8"), (348, b"\1")], length=None, compressed=False, of_labels=False)
+@example(changes=[], length=None, compressed=True, of_labels=False, of_stream=[(100, b"\xff" * 4)])
+@example(changes=[(42, b"\xff\x7f\xff\x7f\x01\x00")], length=None, compressed=False, of_labels=False, of_stream=[])
+@example(changes=[(40, b"\x07\x00")], length=None, compressed=True, of_labels=True, of_stream=[])
+@example(changes=[(108, b"\0\0\x80\x7f")], length=None, compressed=True, of_labels=False, of_stream=[])
+@example(changes=[(323, b"\x7f")], length=None, compressed=False, of_labels=False, of_stream=[])
+@example(changes=[(283, b"\x7f")], length=None, compressed=True, of_labels=True, of_stream=[])
+@example(changes=[(87, b"\x7f")], length=None, compressed=False, of_labels=False, of_stream=[])
+@example(changes=[(286, b"\x80\x7f")], length=None, compressed=False, of_labels=False, of_stream=[])
+@example(changes=[(70, b"\x00\x04")], length=None, compressed=False, of_labels=False, of_stream=[])
+@example(changes=[(107, b"\0\0\0\xb8"), (348, b"\1")], length=None, compressed=False, of_labels=False, of_stream=[])
 def test_damaged_nifti_is_read_or_refused(
-    changes: Edits, length: int | None, compressed: bool, of_labels: bool
+    changes: Edits, length: int | None, compressed: bool, of_labels: bool, of_stream: Edits
 ) -> None:
     content = edited(LABELS if of_labels else IMAGE, changes)[:length]
+    if compressed:
+        stream = gzip.compress(content, 1)
+        content = edited(stream, [(place % len(stream), new) for place, new in of_stream])
     with guarded():
-        path = in_folder(gzip.compress(content, 1) if compressed else content, "a.nii.gz" if compressed else "a.nii")
+        path = in_folder(content, "a.nii.gz" if compressed else "a.nii")
         volumes.stored_affine(path)
         if of_labels:
             volumes.read_labels(path, CODES)
@@ -260,12 +265,13 @@ TOKENS = [
     "<<: ",
     "1e999",
 ]
+MANY = st.builds(str.__mul__, st.text(min_size=1, max_size=3) | st.sampled_from(TOKENS), st.integers(2, 20_000))
 
 
 @fuzz
 @given(
     pieces=st.lists(
-        st.tuples(st.integers(0, len(CONFIGURATION)), st.text(max_size=6) | st.sampled_from(TOKENS)), max_size=6
+        st.tuples(st.integers(0, len(CONFIGURATION)), st.text(max_size=6) | st.sampled_from(TOKENS) | MANY), max_size=6
     ),
     encoding=st.sampled_from(["utf-8", "utf-16", "latin-1", "utf-8-sig"]),
 )
