@@ -32,6 +32,17 @@ clinical: null
 scar: null
 segments: null
 """
+# As with EMIDEC's labels of LGE: nobody has outlined the right ventricle.
+WITHOUT_RIGHT_VENTRICLE = """
+ensemble: [1]
+cohort:
+  source: {codes: {LV: 1, MYO: 2, RV: 3}}
+  target: {codes: {LV: 1, MYO: 2, RV: null, background: 3}}
+  splits: {labelled: ["6-7"], translation_source: ["6-7"], translation_target: ["6-7"], validation: [], test: ["6-7"]}
+translation: {iterations: 2}
+synthesis: {samples: 1}
+registration: {iterations: 5}
+"""
 TURNED, BARE = 6, 7
 
 
@@ -117,3 +128,17 @@ def test_command_segments_a_single_structure(cohort: Path, finished: tuple[Path,
     assert "turned by 180 degrees" in table["notes"][0]
     for image in images:
         assert set(np.unique(nib.load(tmp_path / "masks" / image.name).dataobj)) <= {0, 200}
+
+
+def test_structure_that_nobody_outlined_is_segmented_and_not_measured(cohort: Path, tmp_path: Path) -> None:
+    ended = snakemake(tmp_path / "work", data=cohort, overlay=WITHOUT_RIGHT_VENTRICLE)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "no RV" not in ended.stdout + ended.stderr
+    results = tmp_path / "work" / "results"
+    for name in ("metrics", "metrics_thirds"):
+        table = pd.read_csv(results / f"{name}.csv", dtype={"patient": str})
+        missing = table.set_index("structure")["dice"].isna().groupby("structure").all()
+        assert missing.to_dict() == {"LV": False, "MYO": False, "RV": True}
+    assert "RV: N/A, since no manual mask has it. AVG is without it." in (results / "table1.md").read_text("utf-8")
+    assert "RV_volume_ml" not in (results / "bland_altman.csv").read_text("utf-8")
+    assert pd.read_csv(results / "clinical.csv").groupby("method")["RV_volume_ml"].count()["manual"] == 0
