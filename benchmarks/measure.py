@@ -124,7 +124,7 @@ def main() -> None:
     if arguments.avx2 and not set(AVX2) <= set(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | AVX2)
     about = hardware(arguments.device)
-    path = arguments.folder / (re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-") + ".json")
+    path = arguments.folder / f"{file_name(about['device'])}.json"
     steps = steps_on(arguments.device, precision.cpu_has_bfloat16())
     names = arguments.names or [*steps, *([TRAINING] if end else [])]
     failed = []
@@ -154,6 +154,10 @@ def main() -> None:
             failed.append(TRAINING)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def file_name(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def keep(path: Path, about: dict[str, Any], name: str, figures: dict[str, Any]) -> None:
@@ -298,22 +302,17 @@ def hardware(device: str) -> dict[str, Any]:
         name = torch.cuda.get_device_name()
     else:
         model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-        limit = ", limited to AVX2" if "ATEN_CPU_CAPABILITY" in os.environ else ""
-        name = f"{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads{limit}"
-    return {"device": name, "versions": versions(), "python": platform.python_version()} | instructions(device)
+        name = f"{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads, {instructions()}"
+    return {"device": name, "versions": versions(), "python": platform.python_version()}
 
 
-def instructions(device: str) -> dict[str, Any]:
-    """What torch uses of a processor: the vectors' kind, and whether there are units for bfloat16."""
-    if device == "cuda":
-        return {}
-    units = {
-        "AVX-512 BF16": torch.cpu._is_avx512_bf16_supported(),
-        "AMX": torch.cpu._is_amx_tile_supported(),
-    }
-    limited = "ATEN_CPU_CAPABILITY" in os.environ
-    found = [name for name, there in units.items() if there and not limited]
-    return {"instructions": ", ".join([torch.backends.cpu.get_cpu_capability(), *found]), "bfloat16": bool(found)}
+def instructions() -> str:
+    """The most capable instructions that torch uses of the processor."""
+    if "ATEN_CPU_CAPABILITY" in os.environ:  # with --avx2
+        return "AVX2 alone"
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    return "AVX-512 BF16" if precision.cpu_has_bfloat16() else torch.backends.cpu.get_cpu_capability()
 
 
 def versions() -> dict[str, str]:

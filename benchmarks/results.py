@@ -8,10 +8,20 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from cost import RUNS
 from measure import FOLDER, STEPS, TRAINING, steps_on
 
 HERE = Path(__file__).parent
 NO_GPU = "No step has been measured on a GPU yet.\n"
+SHOWN_STEPS = 8
+# Processor cores and dollars an hour: list prices, Linux, on demand, of a region in the USA. They change: put in yours.
+MACHINES = {
+    "AWS c7a.large (AMD EPYC, 2 vCPUs of a core each)": (2, 0.1026),
+    "AWS c7i.large (Intel Xeon with AMX, 2 vCPUs of half a core each)": (1, 0.0893),
+    "Google c3d-standard-4 (AMD EPYC, 4 vCPUs of half a core each)": (2, 0.1816),
+}
+GPU_HOUR = (2.0, 5.0)  # dollars for an hour of an H100, the cheapest and the large providers
+PAPERS_ITERATIONS = 20_000
 
 
 def main() -> None:
@@ -22,7 +32,8 @@ def main() -> None:
     parts = [(HERE / "introduction.md").read_text()]
     for path, device in measured.items():
         hardware = device["hardware"]
-        names = steps_on("cuda" if is_gpu(device) else "cpu", hardware.get("bfloat16", False))
+        has_bfloat16 = hardware["device"].endswith(("AMX", "AVX-512 BF16"))
+        names = steps_on("cuda" if is_gpu(device) else "cpu", has_bfloat16)
         parts += [heading(hardware), table(device["steps"], names), *augmentation_shares(device["steps"])]
         figure = path.with_suffix(".png")
         draw(device, figure)
@@ -33,6 +44,8 @@ def main() -> None:
         parts += ["## GPU\n", NO_GPU]
     for scale in scales:
         parts += [scaling(scale)]
+    parts += [costs(json.loads(path.read_text())) for path in sorted(RUNS.glob("*.json"))]
+    parts += [translation_cost(device) for device in measured.values() if is_gpu(device)]
     (HERE / "RESULTS.md").write_text("\n".join(parts))
 
 
@@ -42,8 +55,7 @@ def is_gpu(device: dict[str, Any]) -> bool:
 
 def heading(hardware: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in hardware["versions"].items())
-    instructions = f" Instructions used: {hardware['instructions']}." if "instructions" in hardware else ""
-    return f"## {hardware['device']}\n\nPython {hardware['python']}, {versions}.{instructions}\n"
+    return f"## {hardware['device']}\n\nPython {hardware['python']}, {versions}.\n"
 
 
 def table(figures: dict[str, Any], names: list[str]) -> str:
@@ -147,6 +159,46 @@ def course(training: dict[str, Any]) -> str:
         *(f"| {row['iteration']} | " + " | ".join(f"{row[name]:.3g}" for name in losses) + " |" for row in shown),
     ]
     return "\n".join(lines) + "\n"
+
+
+def costs(run: dict[str, Any]) -> str:
+    """What a run took, and what it would cost on rented machines."""
+    hours = sum(step["cpu_s"] for step in run["steps"]) / 3600
+    longest = sorted(run["steps"], key=lambda step: -step["cpu_s"])
+    rest = longest[SHOWN_STEPS:]
+    rows = [
+        *((step["step"], step["jobs"], step["cpu_s"]) for step in longest[:SHOWN_STEPS]),
+        ("all others", sum(step["jobs"] for step in rest), sum(step["cpu_s"] for step in rest)),
+        ("together", sum(step["jobs"] for step in longest), 3600 * hours),
+    ]
+    lines = [
+        f"## Cost of a run: {run['name']}\n",
+        f"CPU time of its jobs on {run['processor']}, their starts included: {hours:.2f} core-hours.\n",
+        "| step | jobs | core-hours | share |",
+        "|---|---|---|---|",
+        *(f"| {step} | {jobs} | {seconds / 3600:.3f} | {seconds / 36 / hours:.0f}% |" for step, jobs, seconds in rows),
+        "\nOn a rented machine of that speed whose cores are all busy, core-hours / cores x price:\n",
+        *(
+            f"- {machine}: {hours:.2f} core-hours / {cores} x ${price} = ${hours / cores * price:.2f}"
+            f" in {hours / cores:.1f} h"
+            for machine, (cores, price) in MACHINES.items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def translation_cost(device: dict[str, Any]) -> str:
+    """What the paper's MUNIT would cost on a GPU."""
+    name = "MUNIT iteration, paper, bfloat16"
+    if name not in device["steps"]:
+        return ""
+    seconds = median(device["steps"][name]["shipped_s"])
+    hours = PAPERS_ITERATIONS * seconds / 3600
+    low, high = (f"${hours * price:.2f}" for price in GPU_HOUR)
+    return (
+        f"The paper's MUNIT in bfloat16 on {device['hardware']['device']}: {PAPERS_ITERATIONS} iterations x "
+        f"{duration(seconds)} = {hours:.2f} h; at ${GPU_HOUR[0]:.0f} to ${GPU_HOUR[1]:.0f} an hour, {low} to {high}.\n"
+    )
 
 
 def scaling(measured: dict[str, Any]) -> str:

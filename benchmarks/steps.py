@@ -29,7 +29,7 @@ from cardioseg.translation import munit, munit_training
 ROOT = Path(__file__).parents[1]
 # Steps of an epoch: many where they are short, so that its start, its reports and the few batches that the reference's
 # loader has ready beforehand count little.
-BATCHES = {("cpu", "paper"): 4, ("cpu", "recipe"): 8, ("cpu", "demo"): 64, ("cuda", "paper"): 64}
+BATCHES = {("cpu", "paper"): 4, ("cpu", "recipe"): 8, ("cuda", "paper"): 16, ("cuda", "gpu_recipe"): 16}
 OVERLAYS = {
     "paper": [],
     "demo": ["config.yaml"],
