@@ -131,10 +131,10 @@ def main() -> None:
     for name in names:
         if name == TRAINING:
             continue
-        longest = (
-            LONGEST_S[arguments.device] if end is None else min(LONGEST_S[arguments.device], end - time.monotonic())
-        )
-        if end and time.monotonic() > began + SHARE_OF_STEPS * (end - began):
+        longest = LONGEST_S[arguments.device]
+        if end:
+            longest = min(longest, end - (STARTING_S + SAVING_S) * (TRAINING in names) - time.monotonic())
+        if longest <= 0 or (end and time.monotonic() > began + SHARE_OF_STEPS * (end - began)):
             print(f"{name}: left out, since the time is over", flush=True)
             continue
         figures = in_its_own_process(name, arguments.device, longest)
@@ -215,7 +215,10 @@ def measure(name: str, device: torch.device) -> dict[str, Any]:
     module, function = row.make.split(".")
     step = getattr(importlib.import_module(module), function)(row.size, row.exactness, device)
     operations, calls = {}, {}
-    operations["shipped"], calls["shipped"] = warm_up(step.shipped, device, step.calls_before)
+    if step.elsewhere:  # where its operations are not seen
+        operations["shipped"], calls["shipped"] = 0, calls_to_be_timed(step.shipped, device)
+    else:
+        operations["shipped"], calls["shipped"] = warm_up(step.shipped, device, step.calls_before)
     peak = None if step.elsewhere else peak_memory(device)  # before the others take theirs
     pieces = {"product": large_product(row.exactness, device), "shipped": step.shipped}
     if step.reference:
@@ -263,7 +266,11 @@ def warm_up(call: Callable[[], Any], device: torch.device, calls_before: int = 0
     operations = count_operations(call)
     for _ in range(calls_before):
         call()
-    return operations, max(1, round(SHORTEST_S[device.type] / timed(call, 1, device)))
+    return operations, calls_to_be_timed(call, device)
+
+
+def calls_to_be_timed(call: Callable[[], Any], device: torch.device) -> int:
+    return max(1, round(SHORTEST_S[device.type] / timed(call, 1, device)))
 
 
 def count_operations(call: Callable[[], Any]) -> int:

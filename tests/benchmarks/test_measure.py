@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 
 import pytest
 
@@ -47,6 +48,20 @@ def test_a_device_measures_what_is_of_interest_there():
     assert not any("CUDA" in name or "TF32" in name for name in new)
     assert "U-Net training, recipe, bfloat16, one thread" in new
     assert old == [name for name in new if "bfloat16" not in name]
+
+
+def test_no_step_takes_the_time_that_the_training_needs(tmp_path, monkeypatch):
+    given, trained = [], []
+    monkeypatch.setattr(measure, "in_its_own_process", lambda name, device, longest: given.append(longest) or {})
+    monkeypatch.setattr(measure, "train_until", lambda end, device, size: trained.append(end))
+    monkeypatch.setattr(measure, "hardware", lambda device: {"device": "GPU"})
+    call = ["--device", "cuda", "--minutes", "1", "--folder", str(tmp_path), "synthesis, paper", measure.TRAINING]
+    monkeypatch.setattr(sys, "argv", ["measure.py", *call])
+    began = time.monotonic()
+    with pytest.raises(SystemExit, match="failed: synthesis, paper, training"):
+        measure.main()
+    assert given == [pytest.approx(60 - measure.STARTING_S - measure.SAVING_S, abs=2)]
+    assert trained == [pytest.approx(began + 60 - measure.SAVING_S, abs=2)]
 
 
 def test_every_step_is_made_by_a_function_that_exists():
