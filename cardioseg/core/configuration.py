@@ -167,12 +167,17 @@ def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any]
     if settings is None:
         return None
     classes = [BACKGROUND, *structures(configuration)]
-    scar = settings["scar"] and {
-        key: classes.index(value) if key in ("structure", "blood") else value for key, value in settings["scar"].items()
+    numbered = {
+        name: settings[name]
+        and {
+            key: classes.index(value) if key in ("structure", "blood") else value
+            for key, value in settings[name].items()
+        }
+        for name in ("nulled", "scar")
     }
     downward = [settings["downward"].get(name, 0) for name in classes]
     percentiles = configuration["cropping" if section == "segmentation" else section]["percentiles"]
-    return {**settings, "scar": scar, "downward": downward, "percentiles": percentiles}
+    return {**settings, **numbered, "downward": downward, "percentiles": percentiles}
 
 
 def contraction(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -400,15 +405,16 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         for name in looks.get("downward", {}):
             if name not in (BACKGROUND, *codes):
                 yield f"{section}.appearance.downward: {name} is neither {BACKGROUND} nor in {known}."
-        scar = looks.get("scar") or {}
-        for key in ("structure", "blood"):
-            if scar and scar[key] not in codes:
-                yield f"{section}.appearance.scar.{key}: {scar[key]} is not in {known}; or `scar: null`."
-        if scar and scar["structure"] == scar["blood"]:
-            yield f"{section}.appearance.scar: structure and blood are one; expected two structures."
-        for key in ("half_width_degrees", "transmurality", "brightness"):
-            if scar and scar[key][0] > scar[key][1]:
-                yield f"{section}.appearance.scar.{key}: {scar[key]}; expected the least first, then the most."
+        for part in ("nulled", "scar"):
+            wall = looks.get(part) or {}
+            for key in ("structure", "blood"):
+                if wall and wall[key] not in codes:
+                    yield f"{section}.appearance.{part}.{key}: {wall[key]} is not in {known}; or `{part}: null`."
+            if wall and wall["structure"] == wall["blood"]:
+                yield f"{section}.appearance.{part}: structure and blood are one; expected two structures."
+            for key in ("share", "half_width_degrees", "transmurality", "brightness"):
+                if key in wall and wall[key][0] > wall[key][1]:
+                    yield f"{section}.appearance.{part}.{key}: {wall[key]}; expected the least first, then the most."
     contracted = configuration["segmentation"]["contraction"] or {}
     for key in ("cavity", "wall"):
         if contracted and contracted[key] not in codes:

@@ -61,7 +61,10 @@ def randomise(
     """
     masks = soft_masks(labels, len(settings["downward"]))
     curves = send(draw_curves(len(images), settings, generator), images.device)
-    shown = (masks * apply_curves(((images + 1) / 2).clamp(0, 1), curves)).sum(dim=1, keepdim=True)
+    mapped = apply_curves(((images + 1) / 2).clamp(0, 1), curves)
+    if settings["nulled"]:
+        mapped = null(mapped, masks, settings["nulled"], generator)
+    shown = (masks * mapped).sum(dim=1, keepdim=True)
     if settings["scar"]:
         shown = paint_scars(shown, labels, masks, settings["scar"], generator)
     shown = shown * bias_field(len(images), images.shape[-2:], settings["bias"], generator, images.device)
@@ -143,6 +146,40 @@ def apply_curves(images: Tensor, curves: Tensor) -> Tensor:
     knot = knot[:, None].expand(-1, curves.shape[1], -1)
     low, high = curves.gather(2, knot), curves.gather(2, knot + 1)
     return torch.lerp(low, high, rest).view(len(images), -1, *images.shape[-2:])
+
+
+def null(mapped: Tensor, masks: Tensor, settings: Mapping[str, Any], generator: torch.Generator) -> Tensor:
+    """Darken healthy myocardium to a share of the blood's intensity, as late enhancement nulls it.
+
+    Parameters
+    ----------
+    mapped : Tensor of shape (n, classes, y, x)
+        The slices as the curve of each class shows them.
+    masks : Tensor of shape (n, classes, y, x)
+        As from `soft_masks`.
+    settings : mapping
+        - `structure`, `blood`: classes of the wall and of the cavity in it.
+        - `share`: least and greatest mean intensity of the wall, relative to the blood's. A wall that is darker than
+          the drawn share stays as it is, as does a slice without either.
+    generator : torch.Generator
+        A generator on the CPU.
+
+    Returns
+    -------
+    Tensor of shape (n, classes, y, x)
+        The slices with a darker wall.
+    """
+    wall, blood = (_mean(mapped, masks, settings[key]) for key in ("structure", "blood"))
+    share = send(_between(torch.rand(len(mapped), generator=generator), settings["share"]), mapped.device)
+    brighter = (wall > share * blood) & (blood > 0)  # never where one of them is missing, whose mean is not a number
+    factor = torch.where(brighter, share * blood / wall, torch.ones_like(wall))
+    darkened = mapped.clone()
+    darkened[:, settings["structure"]] *= factor.view(-1, 1, 1)
+    return darkened
+
+
+def _mean(mapped: Tensor, masks: Tensor, number: int) -> Tensor:
+    return (masks[:, number] * mapped[:, number]).sum(dim=(1, 2)) / masks[:, number].sum(dim=(1, 2))
 
 
 def paint_scars(
