@@ -18,6 +18,7 @@ GPU = torch.device("meta")
 APPEARANCE = {
     "own_curves": 0.7,
     "downward": [0.3, 0, 0.3],
+    "nulled": {"structure": 2, "blood": 1, "share": [0.1, 0.8]},
     "scar": {
         "structure": 2,
         "blood": 1,

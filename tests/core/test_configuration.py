@@ -378,11 +378,12 @@ def test_keys_given_once_are_accepted(tmp_path, text):
 
 
 def test_appearance_has_classes_in_place_of_names():
-    looks = yaml.safe_load((ROOT / "demo" / "mscmrseg.yaml").read_text())["segmentation"]["appearance"]
+    looks = yaml.safe_load((ROOT / "demo" / "config.yaml").read_text())["segmentation"]["appearance"]
     configured = PAPER | {"segmentation": PAPER["segmentation"] | {"appearance": looks}}
     found = configuration.appearance(configured, "segmentation")
     assert found["downward"] == [0.3, 0, 0.3, 0]
     assert (found["scar"]["structure"], found["scar"]["blood"]) == (2, 1)
+    assert (found["nulled"]["structure"], found["nulled"]["blood"]) == (2, 1)
     assert found["percentiles"] == PAPER["cropping"]["percentiles"]
     assert configuration.appearance(configured, "localisation") is None
 

@@ -19,9 +19,11 @@ SCAR = {
     "brightness": [0.8, 1.5],
     "dark_core": 0.5,
 }
+NULLED = {"structure": WALL, "blood": CAVITY, "share": [0.1, 0.8]}
 EVERYTHING = {
     "own_curves": 0.7,
     "downward": [0.3, 0, 0.3, 0],
+    "nulled": NULLED,
     "scar": SCAR,
     "bias": 0.25,
     "noise": 0.08,
@@ -30,6 +32,7 @@ EVERYTHING = {
 }
 ONE_CURVE = EVERYTHING | {
     "own_curves": 0,
+    "nulled": None,
     "scar": None,
     "bias": 0,
     "noise": 0,
@@ -115,6 +118,47 @@ def test_depth_runs_from_the_inner_border_to_the_outer():
     assert depth[wall].min() >= 0 and depth[wall].max() <= 1
     assert radius[0, 22, 25] < 0.1
     assert angle[0, 22, 40] == pytest.approx(0, abs=0.01) and angle[0, 40, 25] == pytest.approx(math.pi / 2, abs=0.01)
+
+
+def shown_in_class(images):
+    """Slices as four curves that leave them as they are show them."""
+    return ((images + 1) / 2).expand(-1, 4, -1, -1)
+
+
+def test_a_nulled_wall_has_the_drawn_share_of_the_blood():
+    images, labels = rings()
+    mapped, masks = shown_in_class(-images), appearance.soft_masks(labels, 4)  # a bright wall around dark blood
+    nulled = appearance.null(mapped, masks, NULLED | {"share": [0.4, 0.4]}, random())
+    wall, blood = ((masks[:, k] * nulled[:, k]).sum(dim=(1, 2)) / masks[:, k].sum(dim=(1, 2)) for k in (WALL, CAVITY))
+    torch.testing.assert_close(wall, 0.4 * blood)
+    others = [0, CAVITY, OTHER]
+    assert torch.equal(nulled[:, others], mapped[:, others])
+
+
+def test_a_wall_that_is_dark_enough_stays_as_it_is():
+    images, labels = rings()
+    mapped = shown_in_class(images)
+    nulled = appearance.null(mapped, appearance.soft_masks(labels, 4), NULLED | {"share": [0.9, 0.9]}, random())
+    assert torch.equal(nulled, mapped)
+
+
+@pytest.mark.parametrize("missing", [WALL, CAVITY])
+def test_a_slice_without_wall_or_blood_is_not_nulled(missing):
+    images, labels = rings()
+    labels[1][labels[1] == missing] = 0
+    mapped, masks = shown_in_class(-images), appearance.soft_masks(labels, 4)
+    nulled = appearance.null(mapped, masks, NULLED, random())
+    assert torch.equal(nulled[1], mapped[1]) and not torch.equal(nulled[0], mapped[0])
+
+
+@given(st.integers(0, 10000))
+def test_healthy_walls_are_darker_than_blood_where_they_are_nulled(seed):
+    images, labels = rings()
+    plain = EVERYTHING | {"scar": None, "bias": 0, "noise": 0, "blur_pixels": 0, "percentiles": [0, 100]}
+    shown = appearance.randomise(images, labels, plain, random(seed))[:, 0]
+    assert all(
+        slice_[of == WALL].mean() < slice_[of == CAVITY].mean() for slice_, of in zip(shown, labels, strict=True)
+    )
 
 
 def test_a_slice_without_a_wall_has_no_scar():

@@ -28,6 +28,7 @@ def unet(make=first_network, seed=1):
 APPEARANCE = {
     "own_curves": 0.7,
     "downward": [0.3, 0, 0.3],
+    "nulled": {"structure": 2, "blood": 1, "share": [0.1, 0.8]},
     "scar": None,
     "bias": 0.2,
     "noise": 0.1,

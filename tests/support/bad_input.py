@@ -745,6 +745,11 @@ def looks(**scar: Any) -> dict[str, Any]:
     return settings | {"scar": settings["scar"] | scar}
 
 
+def nulled(**changes: Any) -> dict[str, Any]:
+    """A valid `appearance`, with changes of how it nulls the wall."""
+    return looks() | {"nulled": {"structure": "MYO", "blood": "LV", "share": [0.1, 0.8]} | changes}
+
+
 def fusion(**changes: Any) -> dict[str, Any]:
     """A sound `fusion` but for changes."""
     return {"labels": ["predicted"], "stage": "affine", "weight": 0.3, "blur_mm": 2, "least_agreement": 0} | changes
@@ -820,6 +825,11 @@ CONFIGURATIONS = [
     contradiction(
         "unknown structure to turn dark", "segmentation.appearance", looks() | {"downward": {"LVM": 0.3}}, "neither"
     ),
+    contradiction(
+        "a wall nulled by an unknown cavity", "segmentation.appearance", nulled(blood="LVC"), "not in cohort.structures"
+    ),
+    contradiction("a wall nulled by itself", "segmentation.appearance", nulled(blood="MYO"), "are one; expected two"),
+    contradiction("nulled from bright to dark", "localisation.appearance", nulled(share=[0.8, 0.1]), "the least first"),
     contradiction(
         "unknown cavity to narrow", "segmentation.contraction", contraction(cavity="LVC"), "not in cohort.str"
     ),
