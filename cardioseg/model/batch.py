@@ -4,11 +4,12 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import matplotlib.image
 import numpy as np
@@ -21,7 +22,7 @@ from cardioseg.core import files
 from cardioseg.core.errors import InputError
 from cardioseg.figures import bulls_eye, scar_slices, sheet, style, uncertainty
 from cardioseg.model import assessment, label_files, page, results, trained_model
-from cardioseg.model.trained_model import TrainedModel
+from cardioseg.model.trained_model import Segmentation, TrainedModel
 
 BAR = 24
 
@@ -36,9 +37,9 @@ def segment(
 ) -> list[str]:
     """Segment images and write what `command.WRITTEN` lists.
 
-    An image that fails does not stop the others. The tables are written again after every image, the page at the end.
-    Results of other
-    images in the folder remain (see `results.Results.name`).
+    While the networks see an image, the next one is read, and the results of the one before are drawn and written. An
+    image that fails does not stop the others. The tables are written again after every image, the page at the end.
+    Results of other images in the folder remain (see `results.Results.name`).
 
     Parameters
     ----------
@@ -69,44 +70,101 @@ def segment(
     shared = {**about, "structures": model.structures, "trained_with": model.versions}
     made_with = {"cardioseg": version("cardioseg"), "torch": str(torch.__version__), "device": str(device)}
     statuses: list[str] = []
-    with results.opened(out, shared) as kept:
+    with results.opened(out, shared) as kept, ThreadPoolExecutor(1) as beside:
         label_files.write(out, "structures", model.structures)
         if model.settings["scar"]:
             label_files.write(out, "scar", scar.CODES)
         began = time.monotonic()
         _bar(0, len(named), 0)
-        for wanted, path in named.items():
-            start = time.monotonic()
-            name, row = _try_one(wanted, path, model, device, kept, (sources or {}).get(wanted))
-            row = {"image": str(path), "seconds": round(time.monotonic() - start, 2), **row, "made_with": made_with}
-            kept.add(name, row)
+
+        def read(wanted: str, path: Path) -> Future:
+            return beside.submit(_tried, _read, path, (sources or {}).get(wanted))
+
+        def keep(written: Future) -> None:
+            name, row = written.result()
+            kept.add(name, {**row, "made_with": made_with})
             _tell(kept.entries[name], list(model.structures))
             statuses.append(row["status"])
             _bar(len(statuses), len(named), time.monotonic() - began)
+
+        images = list(named.items())
+        following = [read(*image) for image in images[:1]]
+        writing: list[Future] = []
+        try:
+            for index, (wanted, path) in enumerate(images):
+                start = time.monotonic()
+                given = following.pop().result()
+                following = [read(*image) for image in images[index + 1 : index + 2]]
+                found = given if isinstance(given, Exception) else _tried(_see, given, model, device)
+                while writing:
+                    keep(writing.pop())
+                writing = [beside.submit(_try_to_write, wanted, path, given, found, model, kept, start)]
+        finally:  # also where the user interrupts what comes after it
+            while writing:
+                keep(writing.pop())
         page.write(out, shared, list(kept.entries.values()))
     return statuses
 
 
-def _try_one(
-    wanted: str, path: Path, model: TrainedModel, device: torch.device, kept: results.Results, source: Path | None
+class _Read(NamedTuple):
+    """An image, a checksum of its voxels, and its patient's source image, if there is one, or why it cannot be read."""
+
+    image: inputs.Image
+    voxels: str
+    source: inputs.Image | Exception | None
+
+
+def _tried(step: Callable[..., Any], *arguments: Any) -> Any:
+    """What a step returns, or the error that it raises."""
+    try:
+        return step(*arguments)
+    except Exception as error:
+        return error
+
+
+def _read(path: Path, source: Path | None) -> _Read:
+    image = inputs.read(path)
+    voxels = results.checksum(image.volume.array, image.volume.affine)
+    return _Read(image, voxels, _tried(inputs.read, source) if source else None)
+
+
+def _see(given: _Read, model: TrainedModel, device: torch.device) -> Segmentation:
+    if isinstance(given.source, Exception):
+        raise given.source
+    source = given.source.volume if given.source else None
+    return trained_model.segment(given.image.volume, model, device, source)
+
+
+def _try_to_write(
+    wanted: str,
+    path: Path,
+    given: _Read | Exception,
+    found: Segmentation | Exception,
+    model: TrainedModel,
+    kept: results.Results,
+    start: float,
 ) -> tuple[str, dict[str, Any]]:
-    """Segment an image; returns the name of its files and its entry, also after an error, unless there is no room."""
+    """Write what is found in an image; returns the name of its files and its entry.
+
+    That is so after an error as well, in an earlier step or here, unless there is no room.
+    """
     name = ""
     try:
-        image = inputs.read(path)
-        voxels = results.checksum(image.volume.array, image.volume.affine)
-        name = kept.name(wanted, path, voxels)
-        of_source = inputs.read(source) if source else None
-        row = {**_segment_one(name, image, model, device, kept, of_source), "voxels_sha256": voxels}
+        if isinstance(given, Exception):
+            raise given
+        name = kept.name(wanted, path, given.voxels)
+        if isinstance(found, Exception):
+            raise found
+        row = {**_write(name, given, found, model, kept), "voxels_sha256": given.voxels}
         if name != wanted:
             row["notes"].append(f"its files are called {name}")
-        return name, row
     except Exception as error:
         if isinstance(error, OSError) and error.errno in files.NO_ROOM:
             raise OSError(error.errno, error.strerror, str(kept.folder)) from error
         name = name or kept.name(wanted, path, None)
         kept.remove(name)
-        return name, {"status": "failed", "reasons": [_explained(error, name, kept)]}
+        row = {"status": "failed", "reasons": [_explained(error, name, kept)]}
+    return name, {"image": str(path), "seconds": round(time.monotonic() - start, 2), **row}
 
 
 def _explained(error: Exception, name: str, kept: results.Results) -> str:
@@ -119,20 +177,13 @@ def _explained(error: Exception, name: str, kept: results.Results) -> str:
     return f"an unexpected error ({reason}); details are in {details}"
 
 
-def _segment_one(
-    name: str,
-    image: inputs.Image,
-    model: TrainedModel,
-    device: torch.device,
-    kept: results.Results,
-    source: inputs.Image | None,
-) -> dict[str, Any]:
+def _write(name: str, given: _Read, found: Segmentation, model: TrainedModel, kept: results.Results) -> dict[str, Any]:
+    image, source = given.image, given.source
     structures, volume = list(model.structures), image.volume
-    found = trained_model.segment(volume, model, device, source.volume if source else None)
     judged = assessment.assess(volume, found, model)
-    of_source = (
-        {"source": str(source.path), "source_agreement": found.witness.agreement} if source and found.witness else {}
-    )
+    of_source = {}
+    if isinstance(source, inputs.Image) and found.witness:
+        of_source = {"source": str(source.path), "source_agreement": found.witness.agreement}
     with kept.replacing(name) as aside:
         inputs.write_map(aside / "uncertainty" / name, found.entropy, image)
         uncertain = aside / "uncertainty" / f"{name}.png"

@@ -1,6 +1,7 @@
 """The trained model: gathered from its networks, kept in one file, applied to a new image."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -334,9 +335,21 @@ def _crop(image: Volume, model: TrainedModel, device: torch.device) -> tuple[ori
 def _predict(
     networks: Mapping[int, nn.Module], crop: Volume, settings: Mapping[str, Any], device: torch.device
 ) -> list[np.ndarray]:
-    """Class probabilities (classes, z, y, x) of a crop by each network."""
-    of_views = settings["segmentation"]["views"]
-    return [views.predict(network, crop.array, device, of_views) for network in networks.values()]
+    """Class probabilities (classes, z, y, x) of a crop by each network.
+
+    A CPU's threads do more for several networks at a time than for the layers of one.
+    """
+    predict = partial(views.predict, images=crop.array, device=device, views=settings["segmentation"]["views"])
+    threads = torch.get_num_threads()
+    at_a_time = min(threads, len(networks))
+    if device.type != "cpu" or at_a_time == 1:
+        return [predict(network) for network in networks.values()]
+    torch.set_num_threads(threads // at_a_time)
+    try:
+        with ThreadPoolExecutor(at_a_time) as pool:
+            return list(pool.map(predict, networks.values()))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _with_source(

@@ -1,6 +1,8 @@
 """Scar and segments as `cardioseg segment` writes them, with masks that are known."""
 
 import json
+import shutil
+import threading
 
 import nibabel as nib
 import numpy as np
@@ -126,3 +128,56 @@ def test_bad_images_among_good_ones_get_a_sentence(labels, image, tmp_path, caps
     assert rows["scar_fwhm_mass_g"]["z_good"] > 0
     assert "Traceback" not in "".join(capsys.readouterr())
     assert not (out / "errors").exists()
+
+
+def test_an_image_is_read_and_another_written_while_the_networks_work(image, tmp_path, monkeypatch):
+    """The networks take the second image only once the third is read and the first one's slices are drawn."""
+    found, read, draw = trained_model.segment(), batch.inputs.read, batch.sheet.figure
+    third_is_read, first_is_drawn, calls = threading.Event(), threading.Event(), []
+
+    def reading(path):
+        volume = read(path)
+        if path.name == "2.nii.gz":
+            third_is_read.set()
+        return volume
+
+    def drawing(*arguments, **options):
+        figure = draw(*arguments, **options)
+        first_is_drawn.set()
+        return figure
+
+    def networks(*_):
+        calls.append(third_is_read.is_set())
+        if len(calls) == 2:
+            assert third_is_read.wait(60)
+            assert first_is_drawn.wait(60)
+        return found
+
+    monkeypatch.setattr(trained_model, "segment", networks)
+    monkeypatch.setattr(batch.inputs, "read", reading)
+    monkeypatch.setattr(batch.sheet, "figure", drawing)
+    named = {name: image.with_name(f"{name}.nii.gz") for name in "012"}
+    for path in named.values():
+        shutil.copy(image, path)
+    about = {"model": "m", "model_sha256": "0"}
+    assert batch.segment(named, model(), torch.device("cpu"), tmp_path / "out", about) == ["ok"] * 3
+    assert calls[0] is False
+    assert list(pd.read_csv(tmp_path / "out" / "results.csv")["name"].astype(str)) == ["0", "1", "2"]
+    assert len(list((tmp_path / "out" / "slices").iterdir())) == 3
+
+
+def test_results_of_an_image_are_kept_where_the_user_interrupts_the_next(image, tmp_path, monkeypatch):
+    found, calls = trained_model.segment(), []
+
+    def networks(*_):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(trained_model, "segment", networks)
+    named = {"a": image, "b": shutil.copy(image, tmp_path / "b.nii.gz")}
+    about = {"model": "m", "model_sha256": "0"}
+    with pytest.raises(KeyboardInterrupt):
+        batch.segment(named, model(), torch.device("cpu"), tmp_path / "out", about)
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["images"][0]["status"] == "ok"
