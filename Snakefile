@@ -36,6 +36,7 @@ include: "rules/figures.smk"
 include: "rules/overview.smk"
 include: "rules/model.smk"
 include: "rules/provenance.smk"
+include: "rules/batches.smk"
 
 
 onstart:
@@ -55,6 +56,7 @@ onsuccess:
     others = leftover_files()
     if "tidy" in {job.rule.name for job in workflow.dag.jobs}:
         leftovers.remove(others)
+        kept.forget_removed()
         print(f"{len(others)} files removed, logs and timings among them:" if others else "Nothing to be removed.")
         print(leftovers.told(others), flush=True)
     elif others:

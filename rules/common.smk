@@ -1,4 +1,5 @@
 import os
+import re
 import sys
 from dataclasses import astuple
 
@@ -14,7 +15,7 @@ from cardioseg.cohort import plan as cohorts
 from cardioseg.core import configuration
 from cardioseg.core.errors import InputError
 from cardioseg.evaluation import methods
-from workflow_scripts.support import command_line, leftovers, origin, raw_files, slurm, status
+from workflow_scripts.support import batches, command_line, kept, leftovers, origin, raw_files, slurm, status
 from workflow_scripts.support.fingerprints import code
 from workflow_scripts.support.planning import (
     check_interpreter,

@@ -5,6 +5,11 @@ if config["self_training"]:
     # Patients whose registered manual source labels are fused with the predictions.
     WITNESSES = [name for name in UNLABELLED if config["self_training"]["fused"] and name in SPLITS["labelled"]]
 
+    PSEUDO = {
+        kind: expand(f"results/self_training/seed{{{{seed}}}}/{kind}/{{patient}}.nii.gz", patient=UNLABELLED)
+        for kind in ("labels", "trust")
+    }
+
     rule pseudo_label:
         input:
             images=crops(TARGET, UNLABELLED),
@@ -13,8 +18,7 @@ if config["self_training"]:
             witnesses=expand(f"results/masks/{WITNESS}/{{patient}}.nii.gz", patient=WITNESSES),
             raw=target_files("image", WITNESSES),
         output:
-            labels=expand("results/self_training/seed{{seed}}/labels/{patient}.nii.gz", patient=UNLABELLED),
-            trust=expand("results/self_training/seed{{seed}}/trust/{patient}.nii.gz", patient=UNLABELLED),
+            **PSEUDO,
         log:
             "results/logs/self_training/seed{seed}/pseudo_label.log",
         benchmark:
@@ -41,9 +45,9 @@ if config["self_training"]:
         input:
             images=SOURCE_IMAGES,
             labels=SOURCE_LABELS,
-            pseudo_images=rules.pseudo_label.input.images,
-            pseudo_labels=rules.pseudo_label.output.labels,
-            pseudo_trust=rules.pseudo_label.output.trust,
+            pseudo_images=crops(TARGET, UNLABELLED),
+            pseudo_labels=PSEUDO["labels"],
+            pseudo_trust=PSEUDO["trust"],
             start="results/segmentation/seed{seed}/unet_finetuned.pt",
         output:
             weights="results/self_training/seed{seed}/unet_self_trained.pt",
@@ -62,9 +66,9 @@ if config["self_training"]:
         input:
             images=SOURCE_IMAGES,
             labels=SOURCE_LABELS,
-            pseudo_images=rules.pseudo_label.input.images,
-            pseudo_labels=rules.pseudo_label.output.labels,
-            pseudo_trust=rules.pseudo_label.output.trust,
+            pseudo_images=crops(TARGET, UNLABELLED),
+            pseudo_labels=PSEUDO["labels"],
+            pseudo_trust=PSEUDO["trust"],
             start="results/segmentation/seed{seed}/cascade_finetuned.pt",
             first="results/self_training/seed{seed}/unet_self_trained.pt",
         output:

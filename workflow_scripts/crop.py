@@ -3,16 +3,19 @@ import logging
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cardioseg.cohort import orientation
 from cardioseg.core import volumes
 from cardioseg.preprocessing import cropping, localisation, resampling
 from support.computing import compute
-from support.job import job, naming
+from support.job import naming
+from support.patients import each_patient
 
 MOST_LEFT_OUT = 0.02  # of the labelled voxels
 
-with job(snakemake):
+
+def crop(snakemake: Any) -> None:
     given, made, params = snakemake.input, snakemake.output, snakemake.params
     localiser = localisation.load(params.localisation, params.classes, given.weights)
     device = compute(snakemake, "prediction")
@@ -50,3 +53,6 @@ with job(snakemake):
         volumes.write(resampled_path, volume.array, volume.affine)
         Path(location_path).write_text(json.dumps(asdict(location) | {"doubt": "; ".join(doubts)}), "utf-8")
         volumes.write(image_path, cropped.array, cropped.affine)
+
+
+each_patient(snakemake, crop)

@@ -1,10 +1,12 @@
 from itertools import chain
+from typing import Any
 
 from cardioseg.core import volumes
 from cardioseg.evaluation import patient
-from support.job import job
+from support.patients import each_patient
 
-with job(snakemake):
+
+def evaluate(snakemake: Any) -> None:
     params = snakemake.params
     raw = volumes.read_image(snakemake.input.raw)
     truth = volumes.read_labels(snakemake.input.labels, params.codes, raw)
@@ -23,3 +25,6 @@ with job(snakemake):
     ).named(params.split, snakemake.wildcards.patient)
     found.whole.to_csv(snakemake.output.whole, index=False, float_format="%.6f", na_rep="N/A")
     found.thirds.to_csv(snakemake.output.thirds, index=False, float_format="%.6f", na_rep="N/A")
+
+
+each_patient(snakemake, evaluate)

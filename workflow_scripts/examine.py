@@ -4,9 +4,10 @@ from typing import Any
 from cardioseg.clinical import examination, scar
 from cardioseg.core import files, volumes
 from cardioseg.figures import bulls_eye, scar_slices, style
-from support.job import job
+from support.patients import each_patient
 
-with job(snakemake):
+
+def examine(snakemake: Any) -> None:
     given, made, params, patient = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards.patient
     image = volumes.read_image(given.raw)
     masks = {params.method: volumes.read_labels(given.mask, params.structures, image).array}
@@ -28,3 +29,6 @@ with job(snakemake):
         style.save(scar_slices.figure(image, labels, marked, title), [made.scar_picture])
     if params.settings["segments"]:
         style.save(bulls_eye.figure(found.segments, f"patient {patient}"), [made.bulls_eye, made.bulls_eye_svg])
+
+
+each_patient(snakemake, examine)

@@ -1,10 +1,12 @@
 import logging
+from typing import Any
 
 from cardioseg.core import volumes
 from cardioseg.inference import fusion, postprocessing
-from support.job import job
+from support.patients import each_patient
 
-with job(snakemake):
+
+def fuse(snakemake: Any) -> None:
     given, params, structures = snakemake.input, snakemake.params, snakemake.params.structures
     probabilities, raw = volumes.read(given.probabilities), volumes.read_image(given.raw)
     witness = volumes.read_labels(given.labels, structures, raw)
@@ -17,3 +19,6 @@ with job(snakemake):
     settings = postprocessing.Settings.of(params.postprocessing, list(structures))
     labels = postprocessing.postprocess(grid, volumes.read(given.image), raw, settings, ["both"])["both"]
     volumes.write_labels_like(snakemake.output.mask, labels, structures, given.raw)
+
+
+each_patient(snakemake, fuse)

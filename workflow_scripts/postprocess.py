@@ -1,8 +1,11 @@
+from typing import Any
+
 from cardioseg.core import volumes
 from cardioseg.inference import postprocessing
-from support.job import job
+from support.patients import each_patient
 
-with job(snakemake):
+
+def postprocess(snakemake: Any) -> None:
     given, made, structures = snakemake.input, snakemake.output, snakemake.params.structures
     image, raw = volumes.read(given.image), volumes.read_image(given.raw)
     settings = postprocessing.Settings.of(snakemake.params.settings, list(structures))
@@ -17,3 +20,6 @@ with job(snakemake):
         labels = postprocessing.postprocess(volumes.read(path), image, raw, settings, parts)
         for part, mask in parts.items():
             volumes.write_labels_like(mask, labels[part], structures, given.raw)
+
+
+each_patient(snakemake, postprocess)

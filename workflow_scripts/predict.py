@@ -1,12 +1,15 @@
+from typing import Any
+
 from torch import nn
 
 from cardioseg.core import volumes
 from cardioseg.inference import raw_labels, uncertainty, views
 from cardioseg.segmentation import cascade
 from support.computing import compute
-from support.job import job
+from support.patients import each_patient
 
-with job(snakemake):
+
+def predict(snakemake: Any) -> None:
     given, made = snakemake.input, snakemake.output
     settings, structures = snakemake.params.settings, snakemake.params.structures
     device, classes = compute(snakemake, "prediction"), 1 + len(snakemake.params.structures)
@@ -31,3 +34,6 @@ with job(snakemake):
         volumes.write(made.mean, mean.array, image.affine)
         write_mask(made.mask, mean)
         volumes.write(made.uncertainty, uncertainty.maps(members), image.affine)
+
+
+each_patient(snakemake, predict)

@@ -1,4 +1,5 @@
 import logging
+from typing import Any
 
 import numpy as np
 
@@ -7,9 +8,10 @@ from cardioseg.core.errors import InputError
 from cardioseg.inference import fusion, postprocessing, views
 from cardioseg.segmentation import cascade
 from support.computing import compute
-from support.job import job
+from support.patients import each_patient
 
-with job(snakemake):
+
+def predict_source(snakemake: Any) -> None:
     given, params, structures = snakemake.input, snakemake.params, snakemake.params.structures
     device = compute(snakemake, "prediction")
     source, target, crop = volumes.read_image(given.source), volumes.read_image(given.target), volumes.read(given.image)
@@ -25,3 +27,6 @@ with job(snakemake):
         logging.warning("%s is not used: %s", given.source, error)
         carried = np.zeros(target.array.shape, np.uint8)
     volumes.write_labels_like(snakemake.output.target, carried, structures, given.target)
+
+
+each_patient(snakemake, predict_source)

@@ -1,8 +1,12 @@
+from typing import Any
+
 from cardioseg.core import randomness, volumes
 from cardioseg.registration import elastix
-from support.job import job, naming
+from support.job import naming
+from support.patients import each_patient
 
-with job(snakemake):
+
+def register(snakemake: Any) -> None:
     structures = snakemake.params.structures
     target, source = volumes.read_image(snakemake.input.target), volumes.read_image(snakemake.input.source)
     labels = volumes.read_labels(snakemake.input.labels, snakemake.params.codes, source)
@@ -11,3 +15,6 @@ with job(snakemake):
         carried = elastix.propagate(target, source, labels, snakemake.params.settings, seed)
     for mask, path in zip(carried.values(), snakemake.output.masks, strict=True):
         volumes.write_labels_like(path, mask, structures, snakemake.input.target)
+
+
+each_patient(snakemake, register)

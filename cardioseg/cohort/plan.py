@@ -258,7 +258,7 @@ def check_pair(source: Files, target: Files, codes: volumes.Codes) -> list[str]:
     InputError
         No voxel of the target image lies in the labels, or in the source image.
     """
-    image, labels = volumes.read_image(target.image), volumes.read_image(source.image)
+    image, labels = volumes.read_grid(target.image), volumes.read_grid(source.image)
     if source.labels is not None:
         labels = volumes.read_labels(source.labels, codes, labels)
     else:
@@ -384,7 +384,7 @@ def check_sides(labelled: Iterable[Files], codes: volumes.Codes, wall: Mapping[s
     sides: dict[Path, complex] = {}
     for files in labelled:
         assert files.labels is not None
-        stored = volumes.read_labels(files.labels, codes, volumes.read_image(files.image))
+        stored = volumes.read_labels(files.labels, codes, volumes.read_grid(files.image))
         labels = (turned[files.image] or orientation.AS_STORED).apply(stored)
         beside, inside = np.isin(labels.array, others), labels.array == cavity
         if beside.any() and inside.any():
@@ -550,6 +550,9 @@ def identity(what: str, paths: Iterable[Path | None]) -> str:
 def _most_enclosed(labels: np.ndarray, names: Sequence[str], wall: Mapping[str, str]) -> str:
     """Return the structure whose outline in the slices has most myocardium on it; of equal ones the cavity."""
     neighbours = scipy.ndimage.generate_binary_structure(2, 1)[np.newaxis]
+    # Most of a volume is background, in which there is no outline.
+    (foreground,) = scipy.ndimage.find_objects(labels.astype(bool).view(np.uint8))
+    labels = np.pad(labels[foreground], ((0, 0), (1, 1), (1, 1)))
     myocardium = labels == 1 + names.index(wall["myocardium"])
     shares = {}
     for name in sorted(set(names) - {wall["myocardium"]}, key=lambda name: name != wall["cavity"]):

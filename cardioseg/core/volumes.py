@@ -284,6 +284,26 @@ def stored_affine(path: Path | str) -> np.ndarray | None:
     return image.affine[:, _columns(image.shape[2::-1])]
 
 
+def read_grid(path: Path | str) -> Volume:
+    """Read the grid of an image, without its voxels.
+
+    Parameters
+    ----------
+    path : Path or str
+        The NIfTI file of an image that can be read, see `read_image`.
+
+    Returns
+    -------
+    Volume
+        Zeros on the grid of the image, which take no memory.
+    """
+    path = Path(path)
+    image = _open(path)
+    zeros = np.broadcast_to(np.uint8(0), _trimmed(image.shape)).T
+    axis = _slice_axis(zeros.shape)
+    return Volume(np.moveaxis(zeros, axis, 0), _affine(path, image)[:, _columns(zeros.shape)])
+
+
 def read(path: Path | str) -> Volume:
     """Read a volume that this package wrote.
 

@@ -720,3 +720,16 @@ def test_nibabel_tells_the_terminal_nothing_of_a_damaged_header(tmp_path, name, 
     assert caplog.text == ""
     nib.load(tmp_path / name)
     assert "qform_code" in caplog.text
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_grid_of_an_image_is_that_of_its_volume(tmp_path, axis):
+    path = tmp_path / "image.nii.gz"
+    values = np.moveaxis(np.arange(3 * 33 * 34).reshape(3, 33, 34).astype(np.float32), 0, axis)
+    affine = np.diag([-2, 2, 2, 1.0])
+    affine[:3, 3] = 4, 5, 6
+    nib.save(nib.Nifti1Image(values.T, affine), path)
+    grid, image = volumes.read_grid(path), volumes.read_image(path)
+    assert grid.array.shape == image.array.shape
+    np.testing.assert_array_equal(grid.affine, image.affine)
+    assert not grid.array.any()

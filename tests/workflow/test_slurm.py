@@ -52,6 +52,17 @@ def test_whole_workflow_gives_what_it_gives_locally(finished: Path, run: Path) -
         assert (finished / "results" / name).read_bytes() == (run / "results" / name).read_bytes(), name
 
 
+def test_jobs_for_several_patients_make_the_same(slurm: Slurm, run: Path, tmp_path: Path) -> None:
+    masks = [f"results/masks/registration/{patient}.nii.gz" for patient in (1, 6)]
+    folder = tmp_path / "work"
+    folder.mkdir()
+    ended = slurm.run(command(folder, *masks, overlay="compute: {jobs_per_step: 1}"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (folder / "results" / "logs" / "register" / "1..6.log").exists()
+    for mask in masks:
+        assert (folder / mask).read_bytes() == (run / mask).read_bytes()
+
+
 def test_every_job_asks_for_what_it_needs(finished: Path, slurm: Slurm) -> None:
     jobs = slurm.jobs(finished)
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}

@@ -47,17 +47,21 @@ def job(snakemake: Any) -> Iterator[None]:
             force=True,
         )
         yield
-    except (InputError, FloatingPointError) as error:
-        logging.error("Error: %s", raw_files.in_users_terms(str(error), getattr(snakemake, "input", ())))
-        sys.exit(1)
     except Exception as error:
-        explanation = _explanation(error, snakemake)
-        if explanation:
-            explanation = raw_files.in_users_terms(explanation, getattr(snakemake, "input", ()))
-            logging.error("Error: %s: %s", snakemake.rule, explanation)
-        else:
-            logging.exception("%s failed", snakemake.rule)
+        tell(error, snakemake)
         sys.exit(1)
+
+
+def tell(error: Exception, snakemake: Any, of: str = "") -> None:
+    """Log an error: of faults that are not the code's the message only. of: what it concerns, before the message."""
+    if isinstance(error, InputError | FloatingPointError):
+        explanation = str(error)
+    elif explanation := _explanation(error, snakemake):
+        explanation = f"{snakemake.rule}: {explanation}"
+    if explanation:
+        logging.error("Error: %s%s", of, raw_files.in_users_terms(explanation, getattr(snakemake, "input", ())))
+    else:
+        logging.error("%s%s failed", of, snakemake.rule, exc_info=error)
 
 
 @contextmanager
