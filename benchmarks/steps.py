@@ -45,7 +45,7 @@ class Step(NamedTuple):
     reference: Callable[[], Any] | None
     amount: float
     unit: str
-    # Whether the shipped call works in processes of its own, where its operations and memory are not seen.
+    # Whether the shipped call works in processes or threads of its own, where its operations and memory are not seen.
     elsewhere: bool = False
     # How often the shipped call must be made before it is as fast as it will be.
     calls_before: int = 0

@@ -44,7 +44,9 @@ def inference(size: str, _: str, device: torch.device) -> Step:
         with mock.patch.object(unet, "predict", predict), mock.patch.object(localisation, "predict", predict):
             trained_model.segment(volume, reference, device)
 
-    return Step(lambda: trained_model.segment(volume, model, device), eager, 1, "volume")
+    return Step(
+        lambda: trained_model.segment(volume, model, device), eager, 1, "volume", elsewhere=device.type == "cpu"
+    )
 
 
 def segmented_file(size: str, _: str, device: torch.device) -> Step:
@@ -56,7 +58,7 @@ def segmented_file(size: str, _: str, device: torch.device) -> Step:
         with _new_folder(folder) as out, redirect_stdout(StringIO()):
             batch.segment(named, model, device, out, {"model": "", "model_sha256": ""})
 
-    return Step(shipped, None, 1, "volume")
+    return Step(shipped, None, 1, "volume", elsewhere=True)
 
 
 def command_on_one(size: str, _: str, device: torch.device) -> Step:
