@@ -1,21 +1,5 @@
 # In a large cohort a job does several patients, see workflow_scripts/support/batches.py. No job mixes patients that a
 # training learns from with others, so that a change of the others repeats no training.
-PATIENTS = list(dict.fromkeys(patient for _, patient in COHORT.volumes))
-BLOCKS = batches.blocks(PATIENTS, config["compute"]["jobs_per_step"])
-
-
-def in_batches(rule, patients, learnt_from=(), **wildcards):
-    """Let each job of a rule do the patients of a block, of these patients."""
-    try:
-        batches.make(
-            workflow.get_rule(rule),
-            [wildcards | {"patient": patient} for patient in PATIENTS if patient in patients],
-            lambda member: (BLOCKS[member["patient"]], member["patient"] in learnt_from),
-        )
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-
-
 if len(PATIENTS) > config["compute"]["jobs_per_step"]:
     for modality, learnt_from in (
         (SOURCE, SPLITS["translation_source"]),

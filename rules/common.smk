@@ -79,6 +79,9 @@ STRUCTURES = configuration.structures(config)
 CODES = {config["cohort"][role]["name"]: configuration.label_codes(config, role) for role in ("source", "target")}
 SEEDS = config["ensemble"]
 SPLITS = COHORT.splits
+PATIENTS = list(dict.fromkeys(patient for _, patient in COHORT.volumes))
+# The block of each patient, whose batches a job of each step does.
+BLOCKS = batches.blocks(PATIENTS, config["compute"]["jobs_per_step"])
 SEGMENTED = [*SPLITS["validation"], *SPLITS["test"]]
 EVALUATED = [patient for patient in SEGMENTED if COHORT.volumes[TARGET, patient].labels]
 # Segmented patients whose own manual source labels can be registered to the target image.
@@ -208,6 +211,18 @@ def crop_labels(patients):
 
 def target_files(kind, patients):
     return [getattr(COHORT.volumes[TARGET, patient], kind) for patient in patients]
+
+
+def in_batches(rule, patients, learnt_from=(), **wildcards):
+    """Let each job of a rule do the patients of a block, of these patients."""
+    try:
+        batches.make(
+            workflow.get_rule(rule),
+            [wildcards | {"patient": patient} for patient in PATIENTS if patient in patients],
+            lambda member: (BLOCKS[member["patient"]], member["patient"] in learnt_from),
+        )
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def leftover_files():
