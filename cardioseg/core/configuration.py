@@ -4,7 +4,7 @@ import datetime
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -168,12 +168,7 @@ def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any]
         return None
     classes = [BACKGROUND, *structures(configuration)]
     numbered = {
-        name: settings[name]
-        and {
-            key: classes.index(value) if key in ("structure", "blood") else value
-            for key, value in settings[name].items()
-        }
-        for name in ("nulled", "scar")
+        name: settings[name] and _numbered(settings[name], classes, "structure", "blood") for name in ("nulled", "scar")
     }
     downward = [settings["downward"].get(name, 0) for name in classes]
     percentiles = configuration["cropping" if section == "segmentation" else section]["percentiles"]
@@ -197,7 +192,12 @@ def contraction(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
     if settings is None:
         return None
     classes = [BACKGROUND, *structures(configuration)]
-    return {**settings, **{key: classes.index(settings[key]) for key in ("cavity", "wall")}}
+    return _numbered(settings, classes, "cavity", "wall")
+
+
+def _numbered(settings: Mapping[str, Any], classes: Sequence[str], *keys: str) -> dict[str, Any]:
+    """Settings with the number of its class in place of the name that each of the keys has."""
+    return {**settings, **{key: classes.index(settings[key]) for key in keys}}
 
 
 def check_file(path: Path | str) -> None:

@@ -169,17 +169,13 @@ def null(mapped: Tensor, masks: Tensor, settings: Mapping[str, Any], generator: 
     Tensor of shape (n, classes, y, x)
         The slices with a darker wall.
     """
-    wall, blood = (_mean(mapped, masks, settings[key]) for key in ("structure", "blood"))
+    wall, blood = (_mean(mapped[:, settings[key]], masks[:, settings[key]]) for key in ("structure", "blood"))
     share = send(_between(torch.rand(len(mapped), generator=generator), settings["share"]), mapped.device)
-    brighter = (wall > share * blood) & (blood > 0)  # never where one of them is missing, whose mean is not a number
+    brighter = (wall > share * blood) & (blood > 0)  # never where one of them is missing
     factor = torch.where(brighter, share * blood / wall, torch.ones_like(wall))
     darkened = mapped.clone()
     darkened[:, settings["structure"]] *= factor.view(-1, 1, 1)
     return darkened
-
-
-def _mean(mapped: Tensor, masks: Tensor, number: int) -> Tensor:
-    return (masks[:, number] * mapped[:, number]).sum(dim=(1, 2)) / masks[:, number].sum(dim=(1, 2))
 
 
 def paint_scars(
@@ -218,9 +214,9 @@ def paint_scars(
     depth = depth + 0.15 * field[:, 0]
     texture = send(torch.randn((count, 1, 24, 24), generator=generator), device)
     texture = F.interpolate(texture, size=shown.shape[-2:], mode="bilinear", align_corners=True)
-    inside = (masks[:, settings["blood"]] * shown[:, 0]).sum(dim=(1, 2))
-    pixels = masks[:, settings["blood"]].sum(dim=(1, 2))
-    bright = torch.where(pixels > 4, inside / pixels.clamp(min=1), torch.full_like(inside, 0.8))
+    inside = _mean(shown[:, 0], masks[:, settings["blood"]])
+    enough = masks[:, settings["blood"]].sum(dim=(1, 2)) > 4  # pixels
+    bright = torch.where(enough, inside, torch.full_like(inside, 0.8))
     limits = masks[:, settings["structure"]]
     diseased = send(torch.rand(count, generator=generator) < settings["probability"], device)
     for number in range(2):
@@ -322,6 +318,11 @@ def normalise(images: Tensor, percentiles: Sequence[float]) -> Tensor:
     ordered = images[..., ::2, ::2].flatten(1).sort(dim=1).values
     low, high = (ordered[:, round(share / 100 * (ordered.shape[1] - 1))].view(-1, 1, 1, 1) for share in percentiles)
     return (2 * (images - low) / (high - low).clamp(min=1e-3) - 1).clamp(-1, 1)
+
+
+def _mean(images: Tensor, masks: Tensor) -> Tensor:
+    """Mean intensity (n,) of images (n, y, x) in soft masks (n, y, x); not a number in those that are empty."""
+    return (masks * images).sum(dim=(1, 2)) / masks.sum(dim=(1, 2))
 
 
 def _blurred(images: Tensor, largest: float, generator: torch.Generator) -> Tensor:
