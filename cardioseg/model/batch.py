@@ -230,7 +230,7 @@ def _tell(row: Mapping[str, Any], structures: Sequence[str]) -> None:
     _say(f"{row['name']}  {'  '.join(numbers)}  ({row['seconds']:.1f} s)", sys.stdout)
     for reason in row["reasons"]:
         _say(f"  to be checked: {reason}", sys.stdout)
-    for note in row.get("scar_notes", []):
+    for note in results.further_scar_notes(row):
         _say(f"  {'scar' if 'scar_method' in row else 'no scar measured'}: {note}", sys.stdout)
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from cardioseg.core import files, templates
 from cardioseg.figures import embedding
+from cardioseg.model import results
 
 # What is shown of an image, in this order, by its folder and suffix.
 PICTURES = (
@@ -59,7 +60,7 @@ def write(folder: Path, about: Mapping[str, Any], entries: Sequence[Mapping[str,
             "image": entry["image"],
             "status": entry["status"],
             "reasons": entry["reasons"],
-            "scar_notes": entry.get("scar_notes") or [],
+            "scar_notes": results.further_scar_notes(entry),
             "notes": entry.get("notes") or [],
             "cells": [_cell(_numbers(entry).get(column)) for column in columns],
             "thumbnail": embedding.address(folder / "slices" / f"{entry['name']}.png", THUMBNAIL),

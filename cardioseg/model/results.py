@@ -195,6 +195,25 @@ def checksum(array: Any, affine: Any) -> str:
     return digest.hexdigest()
 
 
+def further_scar_notes(entry: Mapping[str, Any]) -> list[str]:
+    """Return what is noted of an image's scar and not said before as a reason why a person should look at it.
+
+    The note why no scar is measured stays in any case, since a reason alone does not say so.
+
+    Parameters
+    ----------
+    entry : mapping
+        The image's entry, as in `results.json`.
+
+    Returns
+    -------
+    list of str
+        The notes.
+    """
+    measured = "scar_method" in entry
+    return [note for note in entry.get("scar_notes") or [] if not (measured and note in entry["reasons"])]
+
+
 def readable(text: str) -> str:
     """Escape bytes that are no characters, as there are in file names that are not UTF-8.
 

@@ -99,7 +99,9 @@ def test_scar_at_the_base_alone_is_for_a_person_to_look_at(image, tmp_path, caps
     assert row["reasons"] == row["scar_notes"]
     assert row["reasons"].endswith("are in slice 10 alone, at the base: they may be blood that the mask takes for wall")
     assert row["scar_fwhm_mass_g"] > 0
-    assert "at the base" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("at the base") == 1
+    page = (out / "report.html").read_text("utf-8")
+    assert "scar:" not in page and "at the base" in page
 
 
 def test_bad_images_among_good_ones_get_a_sentence(labels, image, tmp_path, capsys):
