@@ -1,4 +1,4 @@
-"""Norms and an enlarging convolution in forms that are fast on images with channels last, for the translation network.
+"""Norms and convolutions in forms that are fast on images with channels last, for the translation network.
 
 They compute what the plain definitions say, up to rounding. On a CPU they save arithmetic and memory traffic. A GPU
 gets the forms with the fewest kernels, and cuDNN's own convolutions, which are faster there than fewer multiplications.
@@ -98,6 +98,67 @@ def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
         outermost = F.conv2d(F.pad(strips, margins, mode="reflect"), weight, bias).squeeze(axis)
         convolved.movedim(axis, 0)[:: convolved.shape[axis] - 1] = outermost.unflatten(0, (2, -1))
     return convolved
+
+
+def convolve_to_one(features: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Convolve features to a single channel, with reflection padding.
+
+    A CPU computes 8 or 16 channels of a result at a time, so that a single one costs as much. Here the kernel's columns
+    are channels of a convolution by columns alone, whose results are then added, each shifted by its place.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, inputs, y, x)
+        The features.
+    convolution : nn.Conv2d
+        A square convolution of odd size to one channel, with bias.
+
+    Returns
+    -------
+    Tensor of shape (n, 1, y, x)
+        The result.
+    """
+    weight, bias = convolution.weight, convolution.bias
+    assert bias is not None
+    padded = _reflected(features, weight)
+    if features.device.type != "cpu":
+        return F.conv2d(padded, weight, bias)
+    columns = at_least_float32(F.conv2d(padded, weight.permute(3, 1, 2, 0).contiguous()))
+    width = features.shape[-1]
+    shifted = (columns[:, at : at + 1, :, at : at + width] for at in range(weight.shape[-1]))
+    return sum(shifted, start=bias.view(1, 1, 1, 1))
+
+
+def convolve_from_one(images: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Convolve images of a single channel, with reflection padding.
+
+    The images' gradient is a convolution to a single channel: see `convolve_to_one`. Where it is wanted, the kernel's
+    columns see shifted copies of the images as channels.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, 1, y, x)
+        The images.
+    convolution : nn.Conv2d
+        A square convolution of odd size from one channel, with bias.
+
+    Returns
+    -------
+    Tensor of shape (n, outputs, y, x)
+        The result.
+    """
+    weight, bias = convolution.weight, convolution.bias
+    padded = _reflected(images, weight)
+    if images.device.type != "cpu" or not images.requires_grad:
+        return F.conv2d(padded, weight, bias)
+    width = images.shape[-1]
+    columns = torch.cat([padded[..., at : at + width] for at in range(weight.shape[-1])], dim=1)
+    return F.conv2d(columns.contiguous(memory_format=torch.channels_last), weight.permute(0, 3, 2, 1).contiguous(), bias)
+
+
+def _reflected(images: Tensor, weight: Tensor) -> Tensor:
+    """Images with a margin by reflection that keeps their size in a convolution by this weight."""
+    return F.pad(images, [weight.shape[-1] // 2] * 4, mode="reflect")
 
 
 def _convolve_plainly(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

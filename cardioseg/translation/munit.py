@@ -21,7 +21,13 @@ from torch import Tensor, nn
 from cardioseg.core import winograd
 from cardioseg.core.cuda_graphs import side_by_side
 from cardioseg.core.precision import at_least_float32, forward_pass
-from cardioseg.translation.kernels import convolve_enlarged, instance_norm, layer_norm
+from cardioseg.translation.kernels import (
+    convolve_enlarged,
+    convolve_from_one,
+    convolve_to_one,
+    instance_norm,
+    layer_norm,
+)
 
 
 class LayerNorm(nn.Module):
@@ -96,7 +102,7 @@ class ContentEncoder(nn.Module):
         self.residual = nn.ModuleList(Residual(widths[-1]) for _ in range(residual_blocks))
 
     def forward(self, image: Tensor) -> Tensor:
-        features = F.relu(instance_norm(self.stem(image)))
+        features = F.relu(instance_norm(convolve_from_one(image, self.stem)))
         for convolution in self.down:
             features = F.relu(instance_norm(convolution(features)))
         for block in self.residual:
@@ -123,7 +129,7 @@ class StyleEncoder(nn.Module):
         self.head = nn.Conv2d(widths[-1], style_size, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        features = F.relu(self.stem(image))
+        features = F.relu(convolve_from_one(image, self.stem))
         for convolution in self.down:
             features = F.relu(convolution(features))
         return at_least_float32(self.head(features.mean(dim=(2, 3), keepdim=True)).flatten(1))
@@ -164,7 +170,7 @@ class Decoder(nn.Module):
             features = block(features, parameters[:, index])
         for convolution, norm in zip(self.up, self.norm, strict=True):
             features = F.relu(norm(convolve_enlarged(features, cast(nn.Conv2d, convolution))))
-        return torch.tanh(at_least_float32(self.head(features)))
+        return torch.tanh(at_least_float32(convolve_to_one(features, self.head)))
 
 
 class Generator(nn.Module):

@@ -314,3 +314,22 @@ def test_convolving_the_enlargement_equals_enlarging_first(shape):
         strict=True,
     ):
         same(a, b)
+
+
+@pytest.mark.parametrize("size", [3, 7])
+@pytest.mark.parametrize("kernel", ["convolve_to_one", "convolve_from_one"])
+def test_convolving_to_or_from_one_channel_equals_the_plain_convolution(kernel, size):
+    """The gradients are equal, too."""
+    generator = torch.Generator().manual_seed(0)
+    inputs, outputs = (5, 1) if kernel == "convolve_to_one" else (1, 5)
+    convolution = nn.Conv2d(inputs, outputs, size, padding=size // 2, padding_mode="reflect", dtype=torch.float64)
+    features = torch.randn((2, inputs, 9, 8), generator=generator, dtype=torch.float64, requires_grad=True)
+    plain, clever = convolution(features), getattr(kernels, kernel)(features, convolution)
+    same(clever, plain)
+    direction = torch.randn(plain.shape, generator=generator, dtype=torch.float64)
+    for a, b in zip(
+        *(torch.autograd.grad(result, (features, *convolution.parameters()), direction) for result in (clever, plain)),
+        strict=True,
+    ):
+        same(a, b)
+    same(getattr(kernels, kernel)(features.detach(), convolution), plain)
