@@ -73,6 +73,10 @@ STEPS = {
     "augmentation, recipe, two threads": Row("steps.augmentation_alone", "recipe", repeats=7, devices=CPU, threads=2),
     "MUNIT iteration, demo": Row("steps.translation_iteration", "demo", repeats=15),
     "MUNIT iteration, demo, bfloat16": Row("steps.translation_iteration", "demo", "bfloat16", 15, CPU),
+    "MUNIT iteration, demo, one thread": Row("steps.translation_iteration", "demo", repeats=15, devices=CPU, threads=1),
+    "MUNIT iteration, demo, bfloat16, one thread": Row(
+        "steps.translation_iteration", "demo", "bfloat16", 15, CPU, threads=1
+    ),
     "Winograd alone, MUNIT iteration, paper": Row("steps.winograd_in_translation", "paper", devices=CPU),
     "Winograd alone, U-Net training, paper": Row("steps.winograd_in_segmentation", "paper", repeats=2, devices=CPU),
     "U-Net training, paper": Row("steps.segmentation_steps", "paper", repeats=2),
