@@ -152,8 +152,9 @@ def convolve_from_one(images: Tensor, convolution: nn.Conv2d) -> Tensor:
     if images.device.type != "cpu" or not images.requires_grad:
         return F.conv2d(padded, weight, bias)
     width = images.shape[-1]
-    columns = torch.cat([padded[..., at : at + width] for at in range(weight.shape[-1])], dim=1)
-    return F.conv2d(columns.contiguous(memory_format=torch.channels_last), weight.permute(0, 3, 2, 1).contiguous(), bias)
+    shifted = torch.cat([padded[..., at : at + width] for at in range(weight.shape[-1])], dim=1)
+    columns = weight.permute(0, 3, 2, 1).contiguous()
+    return F.conv2d(shifted.contiguous(memory_format=torch.channels_last), columns, bias)
 
 
 def _reflected(images: Tensor, weight: Tensor) -> Tensor:
