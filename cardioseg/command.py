@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from cardioseg.core import checksums, files
+from cardioseg.core import checksums, files, imports
 from cardioseg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -188,11 +188,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _segment(given: argparse.Namespace) -> int:
-    import torch
+    with imports.uncollected():
+        import torch
 
-    from cardioseg.cohort import inputs
-    from cardioseg.core import devices
-    from cardioseg.model import batch, trained_model
+        from cardioseg.cohort import inputs
+        from cardioseg.core import devices
+        from cardioseg.model import batch, trained_model
 
     if given.model is None:
         raise InputError(NO_MODEL)

@@ -1,5 +1,6 @@
-"""Imports that hide an optional dependency of what is imported, and imports that wait until they are needed."""
+"""Imports that hide an optional dependency, that wait until they are needed, and that the collector leaves alone."""
 
+import gc
 import importlib
 import sys
 import threading
@@ -53,6 +54,28 @@ def hidden(package: str) -> Iterator[None]:
     finally:
         with _CHANGING:
             sys.meta_path = [finder for finder in sys.meta_path if finder is not hiding]
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector away from what a block imports.
+
+    Modules stay as long as the process. The collector would go through them again and again during the imports, and
+    once more when the process ends. For torch and matplotlib that takes the better part of a second.
+
+    Yields
+    ------
+    None
+        While nothing is collected.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 class Late:

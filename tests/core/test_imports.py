@@ -1,3 +1,4 @@
+import gc
 import importlib
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cardioseg.core.imports import Late, hidden
+from cardioseg.core.imports import Late, hidden, uncollected
 
 
 @pytest.fixture
@@ -82,3 +83,20 @@ assert "nibabel" in sys.modules and "pydicom" not in sys.modules
 import pydicom
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "volume.nii")], check=True)
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_collector_leaves_alone_what_a_block_imports(was_enabled):
+    (gc.enable if was_enabled else gc.disable)()
+    try:
+        with uncollected():
+            assert not gc.isenabled()
+            imported = [[]]
+        assert gc.isenabled() is was_enabled
+        # It is among those that a collection goes through again once nothing is frozen.
+        assert not any(each is imported for each in gc.get_objects())
+        gc.unfreeze()
+        assert any(each is imported for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
+        gc.enable()

@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import gc
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,19 @@ def test_an_error_of_the_code_is_told_with_a_traceback(tmp_path: Path) -> None:
     text = said(tmp_path, KeyError("x"))
     assert "pretrain_unet failed" in text
     assert "Traceback" in text
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_the_end_of_the_process_need_not_collect_what_a_job_leaves(tmp_path: Path, failing: bool) -> None:
+    gc.unfreeze()
+    try:
+        with contextlib.suppress(SystemExit), job(SimpleNamespace(log=[str(tmp_path / "log")], rule="crop")):
+            assert gc.get_freeze_count() == 0
+            if failing:
+                raise InputError("a.nii.gz: cannot be read.")
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What every script does around its work: it logs, and it explains errors to the user."""
 
 import errno
+import gc
 import logging
 import re
 import sys
@@ -50,6 +51,8 @@ def job(snakemake: Any) -> Iterator[None]:
     except Exception as error:
         tell(error, snakemake)
         sys.exit(1)
+    finally:
+        gc.freeze()  # otherwise the process's end goes through all that was imported, half a second for torch
 
 
 def tell(error: Exception, snakemake: Any, of: str = "") -> None:
