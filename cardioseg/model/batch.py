@@ -11,17 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-import matplotlib.image
-import numpy as np
 import torch
 
-from cardioseg.clinical import scar
-from cardioseg.clinical.examination import Examination
-from cardioseg.cohort import inputs, orientation
-from cardioseg.core import files
+from cardioseg.cohort import inputs
+from cardioseg.core import files, imports
 from cardioseg.core.errors import InputError
-from cardioseg.figures import bulls_eye, scar_slices, sheet, style, uncertainty
-from cardioseg.model import assessment, label_files, page, results, trained_model
+from cardioseg.model import results, trained_model
 from cardioseg.model.trained_model import Segmentation, TrainedModel
 
 BAR = 24
@@ -37,9 +32,10 @@ def segment(
 ) -> list[str]:
     """Segment images and write what `command.WRITTEN` lists.
 
-    While the networks see an image, the next one is read, and the results of the one before are drawn and written. An
-    image that fails does not stop the others. The tables are written again after every image, the page at the end.
-    Results of other images in the folder remain (see `results.Results.name`).
+    While the networks see an image, the next one is read, and the results of the one before are drawn and written.
+    What draws is loaded beside the networks of the first. An image that fails does not stop the others. The tables
+    are written again after every image, the page at the end. Results of other images in the folder remain (see
+    `results.Results.name`).
 
     Parameters
     ----------
@@ -71,9 +67,6 @@ def segment(
     made_with = {"cardioseg": version("cardioseg"), "torch": str(torch.__version__), "device": str(device)}
     statuses: list[str] = []
     with results.opened(out, shared) as kept, ThreadPoolExecutor(1) as beside:
-        label_files.write(out, "structures", model.structures)
-        if model.settings["scar"]:
-            label_files.write(out, "scar", scar.CODES)
         began = time.monotonic()
         _bar(0, len(named), 0)
 
@@ -89,6 +82,7 @@ def segment(
 
         images = list(named.items())
         following = [read(*image) for image in images[:1]]
+        begun = beside.submit(_begin_to_write, out, model)
         writing: list[Future] = []
         try:
             for index, (wanted, path) in enumerate(images):
@@ -96,12 +90,15 @@ def segment(
                 given = following.pop().result()
                 following = [read(*image) for image in images[index + 1 : index + 2]]
                 found = given if isinstance(given, Exception) else _tried(_see, given, model, device)
+                begun.result()
                 while writing:
                     keep(writing.pop())
                 writing = [beside.submit(_try_to_write, wanted, path, given, found, model, kept, start)]
         finally:  # also where the user interrupts what comes after it
             while writing:
                 keep(writing.pop())
+        from cardioseg.model import page
+
         page.write(out, shared, list(kept.entries.values()))
     return statuses
 
@@ -135,6 +132,13 @@ def _see(given: _Read, model: TrainedModel, device: torch.device) -> Segmentatio
     return trained_model.segment(given.image.volume, model, device, source)
 
 
+def _begin_to_write(out: Path, model: TrainedModel) -> None:
+    """Load what assesses and draws, which takes a while and is not needed before, and write what the codes mean."""
+    with imports.uncollected():
+        from cardioseg.model import image_files, page  # noqa: F401
+    image_files.write_codes(out, model)
+
+
 def _try_to_write(
     wanted: str,
     path: Path,
@@ -148,6 +152,8 @@ def _try_to_write(
 
     That is so after an error as well, in an earlier step or here, unless there is no room.
     """
+    from cardioseg.model import image_files
+
     name = ""
     try:
         if isinstance(given, Exception):
@@ -155,7 +161,8 @@ def _try_to_write(
         name = kept.name(wanted, path, given.voxels)
         if isinstance(found, Exception):
             raise found
-        row = {**_write(name, given, found, model, kept), "voxels_sha256": given.voxels}
+        source = given.source if isinstance(given.source, inputs.Image) else None
+        row = {**image_files.write(name, given.image, source, found, model, kept), "voxels_sha256": given.voxels}
         if name != wanted:
             row["notes"].append(f"its files are called {name}")
     except Exception as error:
@@ -175,48 +182,6 @@ def _explained(error: Exception, name: str, kept: results.Results) -> str:
     files.write_text(details, results.readable("".join(traceback.format_exception(error))))
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return f"an unexpected error ({reason}); details are in {details}"
-
-
-def _write(name: str, given: _Read, found: Segmentation, model: TrainedModel, kept: results.Results) -> dict[str, Any]:
-    image, source = given.image, given.source
-    structures, volume = list(model.structures), image.volume
-    judged = assessment.assess(volume, found, model)
-    of_source = {}
-    if isinstance(source, inputs.Image) and found.witness:
-        of_source = {"source": str(source.path), "source_agreement": found.witness.agreement}
-    with kept.replacing(name) as aside:
-        inputs.write_map(aside / "uncertainty" / name, found.entropy, image)
-        uncertain = aside / "uncertainty" / f"{name}.png"
-        matplotlib.image.imsave(uncertain, uncertainty.slices(found.entropy, found.labels, volume.spacing))
-        picture = aside / "slices" / f"{name}.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        style.save(sheet.figure(volume, found.labels, "\n".join([name, *judged.reasons]), structures), [picture])
-        _write_examination(aside, name, judged.examined, found.labels, image)
-        colours = {structure: style.rgb(index) for index, structure in enumerate(structures)}
-        without = inputs.write_for_archive(aside, name, found.labels, colours, image)
-        mask = inputs.write_labels(aside / "masks" / name, found.labels, model.structures, image)
-    return {
-        **judged.entry(),
-        "mask": str(kept.folder / mask.relative_to(aside)),
-        **of_source,
-        "notes": [*volume.notes, *_turning(found.orientation.turn), *without],
-    }
-
-
-def _turning(turn: orientation.Turn) -> list[str]:
-    return [] if turn == orientation.AS_STORED else [f"{turn} for the networks, to the training cohort's orientation"]
-
-
-def _write_examination(folder: Path, name: str, examined: Examination, labels: np.ndarray, image: inputs.Image) -> None:
-    """Write the mask and the slices of the scar, and the bull's-eye of the segments, as far as there are any."""
-    if examined.scar:
-        inputs.write_labels(folder / "scar" / name, examined.scar.labels, scar.CODES, image)
-        drawn = scar_slices.figure(image.volume, labels, examined.scar.labels, "\n".join([name, *examined.scar_notes]))
-        style.save(drawn, [folder / "scar" / f"{name}.png"])
-    if examined.segments:
-        pictures = [folder / "segments" / f"{name}{suffix}" for suffix in (".png", ".svg")]
-        pictures[0].parent.mkdir(parents=True, exist_ok=True)
-        style.save(bulls_eye.figure(examined.segments, name), pictures)
 
 
 def _tell(row: Mapping[str, Any], structures: Sequence[str]) -> None:

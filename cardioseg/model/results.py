@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
 
@@ -290,6 +288,8 @@ def _segments(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    import pandas as pd  # not before there is a row: loading it takes a while
+
     rows = list(rows)
     return pd.DataFrame(rows).to_csv(index=False, float_format="%.3f", na_rep="N/A") if rows else ""
 

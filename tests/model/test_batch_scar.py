@@ -13,7 +13,7 @@ import torch
 import rings
 from cardioseg.cohort.orientation import AS_STORED, Decision
 from cardioseg.core import volumes
-from cardioseg.model import batch, trained_model
+from cardioseg.model import batch, image_files, trained_model
 from cardioseg.model.trained_model import Segmentation, TrainedModel
 from cardioseg.preprocessing.localisation import Location
 
@@ -134,7 +134,7 @@ def test_bad_images_among_good_ones_get_a_sentence(labels, image, tmp_path, caps
 
 def test_an_image_is_read_and_another_written_while_the_networks_work(image, tmp_path, monkeypatch):
     """The networks take the second image only once the third is read and the first one's slices are drawn."""
-    found, read, draw = trained_model.segment(), batch.inputs.read, batch.sheet.figure
+    found, read, draw = trained_model.segment(), batch.inputs.read, image_files.sheet.figure
     third_is_read, first_is_drawn, calls = threading.Event(), threading.Event(), []
 
     def reading(path):
@@ -157,7 +157,7 @@ def test_an_image_is_read_and_another_written_while_the_networks_work(image, tmp
 
     monkeypatch.setattr(trained_model, "segment", networks)
     monkeypatch.setattr(batch.inputs, "read", reading)
-    monkeypatch.setattr(batch.sheet, "figure", drawing)
+    monkeypatch.setattr(image_files.sheet, "figure", drawing)
     named = {name: image.with_name(f"{name}.nii.gz") for name in "012"}
     for path in named.values():
         shutil.copy(image, path)
