@@ -162,7 +162,7 @@ def network_settings():
 
 def prediction_settings():
     """What a segmentation network is built from, and how it predicts."""
-    return network_settings() | {"views": config["segmentation"]["views"]}
+    return network_settings() | {key: config["segmentation"][key] for key in ("precision", "views")}
 
 
 def others(pattern, seed):

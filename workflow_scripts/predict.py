@@ -25,7 +25,8 @@ def predict(snakemake: Any) -> None:
         if given.get("unet"):
             networks = [cascade.load_first(settings, classes, given.unet[seed]), both.first, both]
         for network in networks:
-            predicted = volumes.Volume(views.predict(network, image.array, device, settings["views"]), image.affine)
+            maps = views.predict(network, image.array, device, settings["views"], settings["precision"])
+            predicted = volumes.Volume(maps, image.affine)
             write_mask(next(masks), predicted)
         volumes.write(path, predicted.array, image.affine)
         members.append(predicted.array)

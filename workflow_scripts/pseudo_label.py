@@ -23,7 +23,9 @@ with job(snakemake):
         parameters.patients, snakemake.input.images, snakemake.output.labels, snakemake.output.trust, strict=True
     ):
         image = volumes.read(image_path)
-        members = [views.predict(network, image.array, device, settings["views"]) for network in others]
+        members = [
+            views.predict(network, image.array, device, settings["views"], settings["precision"]) for network in others
+        ]
         seen = volumes.Volume(raw_labels.mean_probabilities(members), image.affine)
         if patient in witnesses:
             path, raw = witnesses[patient]

@@ -12,7 +12,11 @@ from cardioseg.segmentation import unet
 
 
 def predict(
-    network: nn.Module, images: np.ndarray, device: torch.device, views: Sequence[Mapping[str, float]] | None
+    network: nn.Module,
+    images: np.ndarray,
+    device: torch.device,
+    views: Sequence[Mapping[str, float]] | None,
+    exactness: str = "float32",
 ) -> np.ndarray:
     """Predict class probabilities of slices as they are and in other views, and average them.
 
@@ -27,6 +31,8 @@ def predict(
     views : sequence of mapping, or None
         Each view has `rotation_degrees` about the slice's centre, `scale` (above 1 enlarges) and `gamma`, the power to
         which intensities from 0 to 1 are raised. Without views the slices are used only as they are.
+    exactness : one of 'float32', 'tf32', 'bfloat16'
+        As in `unet.predict`.
 
     Returns
     -------
@@ -40,7 +46,7 @@ def predict(
     ]
     # All in one call, in which the network is made ready once.
     together = np.concatenate([images, *(slices[:, 0].numpy() for slices in seen)])
-    mean, *of_views = np.split(unet.predict(network, together, device), 1 + len(seen), axis=1)
+    mean, *of_views = np.split(unet.predict(network, together, device, exactness), 1 + len(seen), axis=1)
     if not seen:
         return mean
     for probabilities, matrix in zip(of_views, matrices, strict=True):

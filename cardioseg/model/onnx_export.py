@@ -67,7 +67,7 @@ def write(model: TrainedModel, folder: Path) -> TrainedModel:
 
 
 def check(model: TrainedModel, computed: TrainedModel, images: Sequence[Volume]) -> tuple[int, int]:
-    """Segment images with two models and compare the masks.
+    """Segment images with two models, in float32, and compare the masks.
 
     Parameters
     ----------
@@ -89,6 +89,8 @@ def check(model: TrainedModel, computed: TrainedModel, images: Sequence[Volume])
         More than `TOLERANCE` of the structures' voxels differ.
     """
     differing = voxels = 0
+    exact = model.settings | {"segmentation": model.settings["segmentation"] | {"precision": "float32"}}
+    model, computed = replace(model, settings=exact), replace(computed, settings=exact)
     for image in images:
         expected, found = (trained_model.segment(image, one, torch.device("cpu")).labels for one in (model, computed))
         differing += int(np.count_nonzero(expected != found))

@@ -339,7 +339,13 @@ def _predict(
 
     A CPU's threads do more for several networks at a time than for the layers of one.
     """
-    predict = partial(views.predict, images=crop.array, device=device, views=settings["segmentation"]["views"])
+    predict = partial(
+        views.predict,
+        images=crop.array,
+        device=device,
+        views=settings["segmentation"]["views"],
+        exactness=settings["segmentation"].get("precision", "float32"),
+    )
     threads = torch.get_num_threads()
     at_a_time = min(threads, len(networks))
     if device.type != "cpu" or at_a_time == 1:

@@ -12,8 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from cardioseg.core import precision
 from cardioseg.core.winograd import Convolution
 
-# Number of slices predicted at a time: enough to make up for laying out the weights, few enough to need little memory.
-SLICES_AT_A_TIME = 4
+# How much is predicted at a time: slices enough to make up for laying out the weights, and of small slices so many that
+# they have this number of pixels. More would need much memory.
+SLICES_AT_A_TIME, PIXELS_AT_A_TIME = 4, 8 * 96 * 96
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
     # One group per channel equals InstanceNorm2d, but keeps the channels-last layout on a CPU.
@@ -115,7 +116,7 @@ def image_alone(image: Tensor) -> Tensor:
 
 @torch.no_grad()
 @precision.products("float32")
-def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
+def predict(network: nn.Module, images: np.ndarray, device: torch.device, exactness: str = "float32") -> np.ndarray:
     """Predict class probabilities.
 
     Parameters
@@ -126,6 +127,9 @@ def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.
         Slices in [-1, 1].
     device : torch.device
         Where the network computes.
+    exactness : one of 'float32', 'tf32', 'bfloat16'
+        With 'bfloat16' the factors of products are rounded to it, see `precision.forward_pass`; otherwise they are
+        float32.
 
     Returns
     -------
@@ -135,10 +139,12 @@ def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.
     network.to(device).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ready = fold_batch_norms(network)
-    maps = [
-        ready(batch.contiguous(memory_format=torch.channels_last)).float().softmax(dim=1).cpu()
-        for batch in torch.from_numpy(images)[:, None].to(device).split(SLICES_AT_A_TIME)
-    ]
+    at_a_time = max(SLICES_AT_A_TIME, PIXELS_AT_A_TIME // (images.shape[1] * images.shape[2]))
+    with precision.forward_pass(exactness, device):
+        maps = [
+            ready(batch.contiguous(memory_format=torch.channels_last)).float().softmax(dim=1).cpu()
+            for batch in torch.from_numpy(images)[:, None].to(device).split(at_a_time)
+        ]
     return torch.cat(maps).movedim(1, 0).contiguous().numpy()
 
 

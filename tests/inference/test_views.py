@@ -46,7 +46,7 @@ def test_predictions_of_a_view_are_turned_back(view):
 def test_a_view_sees_the_slices_enlarged_turned_and_darkened(monkeypatch):
     seen = []
 
-    def network(_, images, device):
+    def network(_, images, device, exactness):
         seen.append(images)
         return np.full((2, *images.shape), 0.5, np.float32)
 

@@ -42,6 +42,25 @@ def test_segmentation_lies_on_the_images_grid(model, patient):
     assert 0 < found.entropy.max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [({"precision": "bfloat16"}, "bfloat16"), ({"precision": "float32"}, "float32"), ({}, "float32")],
+)
+def test_networks_predict_in_the_precision_of_their_training(model, patient, monkeypatch, told, expected):
+    used, predict = [], trained_model.views.predict
+
+    def recording(*arguments, exactness, **others):
+        used.append(exactness)
+        return predict(*arguments, **others)
+
+    monkeypatch.setattr(trained_model.views, "predict", recording)
+    settings = {key: value for key, value in model.settings["segmentation"].items() if key != "precision"} | told
+    trained_model.segment(
+        patient, dataclasses.replace(model, settings=model.settings | {"segmentation": settings}), CPU
+    )
+    assert used == [expected] * len(model.members)
+
+
 @pytest.mark.parametrize("turn", [Turn(True, True, False), Turn(False, False, True)])
 def test_image_stored_another_way_round(model, patient, turn):
     expected = trained_model.segment(patient, model, CPU)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from cardioseg.core import precision
 from cardioseg.core.configuration import SCHEMA
 from cardioseg.core.errors import InputError
 from cardioseg.segmentation.cascade import NETWORKS, Cascade, first_network, second_network, with_shape_prior
@@ -68,6 +69,31 @@ def test_prediction_leaves_the_network_unchanged_and_slices_independent():
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert np.array_equal(predict(network, slices, CPU), together)
     np.testing.assert_allclose(predict(network, slices[17:18], CPU), together[:, 17:18], atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(32, [19]), (96, [8, 8, 3]), (192, [4, 4, 4, 4, 3])])
+def test_the_smaller_slices_are_the_more_are_predicted_at_a_time(size, expected):
+    counts = []
+
+    class Counting(nn.Module):
+        def forward(self, image):
+            counts.append(len(image))
+            return torch.cat([image, -image], dim=1)
+
+    predict(Counting(), np.zeros((19, size, size), np.float32), CPU)
+    assert counts == expected
+
+
+@pytest.mark.parametrize("has_units", [True, False])
+def test_predictions_are_in_bfloat16_where_asked_for_and_the_processor_can(monkeypatch, has_units):
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: has_units)
+    network, slices = Cascade(unet(first_network), unet(second_network, 1)), images(5)
+    exact, rounded = predict(network, slices, CPU), predict(network, slices, CPU, "bfloat16")
+    assert rounded.dtype == np.float32
+    np.testing.assert_allclose(rounded.sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_allclose(rounded, exact, atol=0.05)  # bfloat16 has 8 bits
+    assert np.array_equal(rounded, exact) is not has_units
+    assert np.array_equal(predict(network, slices, CPU, "tf32"), exact)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
