@@ -193,7 +193,17 @@ def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any], pr
     return Cohort({key: files for key, files in found.items() if key in used}, splits, partners, notes)
 
 
-def check_volume(files: Files, codes: volumes.Codes, wall: Mapping[str, str] | None = None) -> list[str]:
+class Grids(dict[Path, Volume]):
+    """The grid of each image by its file, read when it is asked for first (see `volumes.read_grid`)."""
+
+    def __missing__(self, path: Path) -> Volume:
+        self[path] = volumes.read_grid(path)
+        return self[path]
+
+
+def check_volume(
+    files: Files, codes: volumes.Codes, wall: Mapping[str, str] | None = None, grids: Grids | None = None
+) -> list[str]:
     """Read the image and labels of a volume and check that they can be used.
 
     Parameters
@@ -204,6 +214,8 @@ def check_volume(files: Files, codes: volumes.Codes, wall: Mapping[str, str] | N
         The value of each structure in the labels' file.
     wall : mapping of str to str, optional
         The names of the `cavity` and of the `myocardium` around it.
+    grids : Grids, optional
+        Gets the grid of the image.
 
     Returns
     -------
@@ -216,6 +228,8 @@ def check_volume(files: Files, codes: volumes.Codes, wall: Mapping[str, str] | N
         A file cannot be used.
     """
     image = volumes.read_image(files.image)
+    if grids is not None:
+        grids[files.image] = volumes.grid_of(image)
     notes = [f"{files.image}: {note}" for note in image.notes]
     if files.labels is not None:
         labels = volumes.read_labels(files.labels, codes, image)
@@ -238,7 +252,7 @@ def check_volume(files: Files, codes: volumes.Codes, wall: Mapping[str, str] | N
     return notes
 
 
-def check_pair(source: Files, target: Files, codes: volumes.Codes) -> list[str]:
+def check_pair(source: Files, target: Files, codes: volumes.Codes, grids: Grids) -> list[str]:
     """Check that a patient's source labels, or image without labels, overlap the target image in scanner coordinates.
 
     Parameters
@@ -247,6 +261,8 @@ def check_pair(source: Files, target: Files, codes: volumes.Codes) -> list[str]:
         The patient's files.
     codes : mapping of str to int or sequence of int
         The value of each structure in the labels' file.
+    grids : Grids
+        The images' grids.
 
     Returns
     -------
@@ -258,18 +274,24 @@ def check_pair(source: Files, target: Files, codes: volumes.Codes) -> list[str]:
     InputError
         No voxel of the target image lies in the labels, or in the source image.
     """
-    image, labels = volumes.read_grid(target.image), volumes.read_grid(source.image)
+    image, labels = grids[target.image], grids[source.image]
     if source.labels is not None:
         labels = volumes.read_labels(source.labels, codes, labels)
     else:
-        labels = Volume(np.ones(labels.array.shape, np.uint8), labels.affine)
+        labels = Volume(np.broadcast_to(np.uint8(1), labels.array.shape), labels.affine)
+    to_source = np.linalg.inv(labels.affine) @ image.affine
     slices, rows, columns = image.array.shape
     # A heart is larger than four pixels, so every fourth pixel is enough.
-    voxels = np.mgrid[:slices, :rows:4, :columns:4].reshape(3, -1).T[:, ::-1]
-    to_source = np.linalg.inv(labels.affine) @ image.affine
-    index = np.rint(voxels @ to_source[:3, :3].T + to_source[:3, 3]).astype(int)[:, ::-1]
-    inside = ((index >= 0) & (index < labels.array.shape)).all(axis=1)
-    if not labels.array[tuple(index[inside].T)].any():
+    voxels = np.mgrid[:1, :rows:4, :columns:4].reshape(3, -1).T[:, ::-1].copy()
+
+    def overlaps(number: int) -> bool:
+        voxels[:, 2] = number
+        index = np.rint(voxels @ to_source[:3, :3].T + to_source[:3, 3]).astype(int)[:, ::-1]
+        inside = ((index >= 0) & (index < labels.array.shape)).all(axis=1)
+        return bool(labels.array[tuple(index[inside].T)].any())
+
+    # The heart mostly lies in the middle.
+    if not any(map(overlaps, sorted(range(slices), key=lambda number: abs(number - slices // 2)))):
         raise InputError(
             f"{source.labels or source.image}: lies entirely outside of {target.image} in scanner coordinates; "
             "expected images of one examination. Correct the headers, or remove the "
@@ -311,20 +333,23 @@ def check_repetitions(images: Iterable[Path]) -> list[str]:
     return []
 
 
-def turns(images: Iterable[Path]) -> dict[Path, orientation.Turn | None]:
+def turns(images: Iterable[Path], grids: Grids | None = None) -> dict[Path, orientation.Turn | None]:
     """Find how each image is to be turned in-plane so that all are stored as most are: networks see the stored pixels.
 
     Parameters
     ----------
     images : iterable of Path
         The images' files.
+    grids : Grids, optional
+        The images' grids, as far as they are known.
 
     Returns
     -------
     dict of Path to Turn or None
         See `orientation.by_header`; None where the header does not tell.
     """
-    affines = {path: volumes.stored_affine(path) for path in images}
+    grids = Grids() if grids is None else grids
+    affines = {path: None if volumes.NO_GEOMETRY in grids[path].notes else grids[path].affine for path in images}
     wanted = orientation.usual([affine for affine in affines.values() if affine is not None])
     return {
         path: orientation.AS_STORED if wanted is None else orientation.by_header(affine, wanted)
@@ -332,13 +357,15 @@ def turns(images: Iterable[Path]) -> dict[Path, orientation.Turn | None]:
     }
 
 
-def check_orientation(images: Iterable[Path]) -> list[str]:
+def check_orientation(images: Iterable[Path], grids: Grids | None = None) -> list[str]:
     """Find images that are stored another way round than most, or whose headers do not tell.
 
     Parameters
     ----------
     images : iterable of Path
         The images' files.
+    grids : Grids, optional
+        The images' grids, as far as they are known.
 
     Returns
     -------
@@ -346,7 +373,7 @@ def check_orientation(images: Iterable[Path]) -> list[str]:
         A remark for each of them.
     """
     notes = []
-    for path, turn in turns(images).items():
+    for path, turn in turns(images, grids).items():
         if turn is None:
             notes.append(
                 f"{path}: {orientation.UNTOLD}: it is taken as stored. Make sure that it lies as the others do"
@@ -356,7 +383,9 @@ def check_orientation(images: Iterable[Path]) -> list[str]:
     return notes
 
 
-def check_sides(labelled: Iterable[Files], codes: volumes.Codes, wall: Mapping[str, str]) -> list[str]:
+def check_sides(
+    labelled: Iterable[Files], codes: volumes.Codes, wall: Mapping[str, str], grids: Grids | None = None
+) -> list[str]:
     """Find labelled images in which the heart lies turned against most others, whatever their headers say.
 
     Images are turned as their headers ask. What is compared then is the direction, in the plane of the pixels, from the
@@ -370,6 +399,8 @@ def check_sides(labelled: Iterable[Files], codes: volumes.Codes, wall: Mapping[s
         See `volumes.read_labels`.
     wall : mapping of str to str
         The names of the `myocardium` and of the `cavity` in it.
+    grids : Grids, optional
+        The images' grids, as far as they are known.
 
     Returns
     -------
@@ -380,11 +411,12 @@ def check_sides(labelled: Iterable[Files], codes: volumes.Codes, wall: Mapping[s
     others = [index for index, name in enumerate(volumes.structures(codes), start=1) if name not in wall.values()]
     cavity = 1 + volumes.structures(codes).index(wall["cavity"])
     labelled = list(labelled)
-    turned = turns(files.image for files in labelled)
+    grids = Grids() if grids is None else grids
+    turned = turns((files.image for files in labelled), grids)
     sides: dict[Path, complex] = {}
     for files in labelled:
         assert files.labels is not None
-        stored = volumes.read_labels(files.labels, codes, volumes.read_grid(files.image))
+        stored = volumes.read_labels(files.labels, codes, grids[files.image])
         labels = (turned[files.image] or orientation.AS_STORED).apply(stored)
         beside, inside = np.isin(labels.array, others), labels.array == cavity
         if beside.any() and inside.any():
@@ -409,6 +441,7 @@ def check_volumes(
     settings: Mapping[str, Any],
     remembered: Mapping[str, list[str]],
     wall: Mapping[str, str] | None = None,
+    grids: Grids | None = None,
 ) -> dict[str, list[str]]:
     """Check all volumes of a cohort, each alone and then together.
 
@@ -422,6 +455,8 @@ def check_volumes(
         Results of earlier checks by `identity`. These checks are not repeated.
     wall : mapping of str to str, optional
         The names of the `cavity` and of the `myocardium` around it.
+    grids : Grids, optional
+        Gets the grids of the images that are read.
 
     Returns
     -------
@@ -437,28 +472,29 @@ def check_volumes(
         settings[role]["name"]: configuration.label_codes({"cohort": settings}, role) for role in ("source", "target")
     }
     codes = codes_of[settings["source"]["name"]]
+    grids = Grids() if grids is None else grids
     alone = [
         Check(
             f"volume {codes_of[modality]} {wall}",
             (files.image, files.labels),
-            partial(check_volume, files, codes_of[modality], wall),
+            partial(check_volume, files, codes_of[modality], wall, grids),
         )
         for (modality, _), files in cohort.volumes.items()
     ]
     images = [files.image for files in cohort.volumes.values()]
     together = [
         Check("repetitions", images, partial(check_repetitions, images)),
-        Check("orientation", images, partial(check_orientation, images)),
+        Check("orientation", images, partial(check_orientation, images, grids)),
     ]
     source_name = settings["source"]["name"]
     labelled = [cohort.volumes[source_name, patient] for patient in cohort.splits.get("labelled", [])]
     if wall and labelled:
         paths_of = [path for files in labelled for path in (files.image, files.labels)]
-        together.append(Check(f"sides {codes} {wall}", paths_of, partial(check_sides, labelled, codes, wall)))
+        together.append(Check(f"sides {codes} {wall}", paths_of, partial(check_sides, labelled, codes, wall, grids)))
     for patient in cohort.partners:
         source, target = (cohort.volumes[settings[role]["name"], patient] for role in ("source", "target"))
         paths = (source.image, source.labels, target.image)
-        together.append(Check(f"pair {codes}", paths, partial(check_pair, source, target, codes)))
+        together.append(Check(f"pair {codes}", paths, partial(check_pair, source, target, codes, grids)))
     # Files are compared only after each of them has passed its own check.
     return _run(alone, remembered) | _run(together, remembered)
 

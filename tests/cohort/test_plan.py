@@ -6,6 +6,7 @@ import pytest
 
 from cardioseg.cohort import orientation, plan
 from cardioseg.cohort.plan import Files
+from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 
@@ -423,6 +424,36 @@ def test_what_was_checked_is_remembered(files, monkeypatch):
     assert list(changed) != list(memory)
     with pytest.raises(InputError, match="label value 600"):
         plan.check_volumes(cohort_of(files), configured() | {"structures": {"LV": 500, "MYO": 200}}, changed)
+
+
+def test_each_image_is_opened_once(tmp_path, files, monkeypatch):
+    """Though orientation, sides and pairs ask for its place, too."""
+    target = Files(write(tmp_path / "patient6_LGE.nii.gz", image(1)), None)
+    volumes_of = {("bSSFP", "6"): files, ("LGE", "6"): target}
+    cohort = plan.Cohort(volumes_of, {"labelled": ["6"], "test": ["6"]}, partners=["6"])
+    opened = []
+    opening = volumes._open
+    monkeypatch.setattr(volumes, "_open", lambda path, *more: opened.append(path) or opening(path, *more))
+    grids = plan.Grids()
+    memory = plan.check_volumes(cohort, configured(), {}, WALL, grids)
+    assert len(memory) == 6  # two volumes, repetitions, orientation, sides and the pair
+    plan.turns([files.image, target.image], grids)
+    assert sorted(path for path in opened if path != files.labels) == [files.image, target.image]
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize(("slices_away", "apart"), [(0, False), (2, False), (3, True), (-2, False), (-3, True)])
+def test_pair_overlaps_in_one_slice_at_least(tmp_path, files, slices_away, apart, labelled):
+    moved = AFFINE.copy()
+    moved[2, 3] = slices_away * AFFINE[2, 2]
+    source = files if labelled else Files(files.image, None)
+    target = Files(write(tmp_path / "patient6_LGE.nii.gz", image(1), moved), None)
+    cohort = plan.Cohort({("bSSFP", "6"): source, ("LGE", "6"): target}, {}, partners=["6"])
+    if apart:
+        with pytest.raises(InputError, match="lies entirely outside of"):
+            plan.check_volumes(cohort, configured(), {})
+    else:
+        plan.check_volumes(cohort, configured(), {})
 
 
 def test_remembered_file_that_is_gone(files):

@@ -207,6 +207,38 @@ def test_damaged_stream_is_refused(path):
     assert "damaged" in failure(volumes.read_image, path)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 5])
+@pytest.mark.parametrize("end", [b"", bytes(700)])
+def test_any_form_of_compression_is_read(path, parts, end):
+    """A gzip file may be several joined, as bgzip writes it, with zeros at the end, and with a name inside."""
+    expected = volumes.read(save(path, intensities())).array
+    content = gzip.decompress(path.read_bytes())
+    size = -(-len(content) // parts)
+    pieces = [gzip.compress(content[start : start + size], 3) for start in range(0, len(content), size)]
+    assert len(pieces) == parts
+    path.write_bytes(b"".join(pieces) + end)
+    np.testing.assert_array_equal(volumes.read(path).array, expected)
+
+
+@pytest.mark.parametrize("rest", [1000, volumes.MAXIMAL_REST + 1, 50 * volumes.MAXIMAL_REST])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_file_may_go_on_a_little_after_its_voxels(path, rest, compressed):
+    content = gzip.decompress(save(path, intensities()).read_bytes())
+    path.write_bytes(gzip.compress(content + bytes(rest), 9 if compressed else 0))
+    if rest > volumes.MAXIMAL_REST:
+        assert "more data than its header tells of" in failure(volumes.read_image, path)
+    else:
+        np.testing.assert_array_equal(volumes.read_image(path).array, intensities())
+
+
+@pytest.mark.parametrize("place", [-8, -1])
+def test_checksum_and_length_at_the_end_are_compared(path, place):
+    content = bytearray(save(path, intensities()).read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert "voxels cannot be read, the file is truncated or damaged" in failure(volumes.read_image, path)
+
+
 @pytest.mark.parametrize("content", [b"<html>404 Not Found</html>" * 40, bytes(1000)])
 @pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
 def test_file_that_is_not_nifti_is_refused(tmp_path, content, suffix):
@@ -733,3 +765,24 @@ def test_grid_of_an_image_is_that_of_its_volume(tmp_path, axis):
     assert grid.array.shape == image.array.shape
     np.testing.assert_array_equal(grid.affine, image.affine)
     assert not grid.array.any()
+    own = volumes.grid_of(image)
+    assert own.array.shape == grid.array.shape and own.array.strides == (0, 0, 0)
+    np.testing.assert_array_equal(own.affine, grid.affine)
+    assert own.notes == grid.notes == ()
+
+
+def test_grid_tells_whether_the_header_has_a_geometry(path):
+    unplaced = nib.Nifti1Image(intensities().T, None)
+    unplaced.header["pixdim"][1:4] = SPACING[::-1]
+    nib.save(unplaced, path)
+    image = volumes.read_image(path)
+    assert volumes.read_grid(path).notes == volumes.grid_of(image).notes == (volumes.NO_GEOMETRY,)
+    odd = Volume(image.array, image.affine, ("3 voxels NaN", volumes.FORMS_DISAGREE))
+    assert volumes.grid_of(odd).notes == ()
+
+
+def test_grey_values_are_counted_over_all_slices(path):
+    """No slice alone has enough of them."""
+    array = np.repeat(np.arange(5), 36 * 40).reshape(SHAPE) * 4 + intensities() % 4
+    assert volumes.read_image(save(path, array.astype(np.int16))).array.max() == 19
+    assert "has 15 different values" in failure(volumes.read_image, save(path, np.minimum(array, 14).astype(np.int16)))

@@ -132,7 +132,7 @@ def test_damaged_nifti_is_read_or_refused(
         content = edited(stream, [(place % len(stream), new) for place, new in of_stream])
     with guarded():
         path = in_folder(content, "a.nii.gz" if compressed else "a.nii")
-        volumes.stored_affine(path)
+        volumes.read_grid(path)
         if of_labels:
             volumes.read_labels(path, CODES)
             return

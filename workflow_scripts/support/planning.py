@@ -116,7 +116,8 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
     if check:
         remembered, before = _remembered(code)
         codes = {"structures": configuration.structures(config)}
-        checked = cohort_plan.check_volumes(found, settings | codes, remembered, config["clinical"])
+        grids = cohort_plan.Grids()
+        checked = cohort_plan.check_volumes(found, settings | codes, remembered, config["clinical"], grids)
         if checked != remembered:
             now = checksums.sha256(map(os.path.realpath, _files(found)))
             _check_times(before, now)
@@ -125,7 +126,7 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
                 path: seen[path] if seen[path].content == content else Seen(content, time.time())
                 for path, content in now.items()
             }
-            turned = _turns(found)
+            turned = _turns(found, grids)
             # The folder of results may be read-only.
             with suppress(OSError):
                 _remember(code, checked, known, turned)
@@ -213,9 +214,9 @@ def _check_times(before: Mapping[str, Seen], now: Mapping[str, str]) -> None:
 Turns = dict[tuple[str, str], Turn]
 
 
-def _turns(found: cohort_plan.Cohort) -> Turns:
+def _turns(found: cohort_plan.Cohort, grids: cohort_plan.Grids) -> Turns:
     """The images that are turned, by modality and patient."""
-    turns = cohort_plan.turns(volume.image for volume in found.volumes.values())
+    turns = cohort_plan.turns((volume.image for volume in found.volumes.values()), grids)
     of_volumes = {key: turns[volume.image] for key, volume in found.volumes.items()}
     return {key: turn for key, turn in of_volumes.items() if turn and turn != AS_STORED}
 
