@@ -39,6 +39,9 @@ include: "rules/provenance.smk"
 include: "rules/batches.smk"
 
 
+fingerprints.remember()
+
+
 onstart:
     # Snakemake 9.27's rate limiter leaves one more timer ticking with every job, which after some hundred jobs keep a core busy.
     workflow.scheduler.job_rate_limiter = None

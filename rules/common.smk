@@ -15,7 +15,17 @@ from cardioseg.cohort import plan as cohorts
 from cardioseg.core import configuration
 from cardioseg.core.errors import InputError
 from cardioseg.evaluation import methods
-from workflow_scripts.support import batches, command_line, kept, leftovers, origin, raw_files, slurm, status
+from workflow_scripts.support import (
+    batches,
+    command_line,
+    fingerprints,
+    kept,
+    leftovers,
+    origin,
+    raw_files,
+    slurm,
+    status,
+)
 from workflow_scripts.support.fingerprints import code
 from workflow_scripts.support.planning import (
     check_interpreter,

@@ -1,5 +1,9 @@
 import ast
+import errno
+import hashlib
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -67,21 +71,28 @@ def tree(tmp_path, monkeypatch):
         path.write_text("\n".join(line[margin:] for line in lines))
     monkeypatch.setattr(fingerprints, "SCRIPTS", tmp_path / "workflow_scripts")
     monkeypatch.setattr(fingerprints, "LIBRARY", tmp_path / "cardioseg")
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def hashes():
-    """The fingerprints of both scripts, as a new process would compute them."""
-    for function in (fingerprints.code, fingerprints._module):
+def forget():
+    for function in (fingerprints.code, fingerprints._module, fingerprints._remembered, fingerprints._reader):
         function.cache_clear()
-    return fingerprints.code("train.py"), fingerprints.code("evaluate.py")
+
+
+def hashes():
+    """The fingerprints of both scripts, as a new process would compute them that knows what earlier ones remembered."""
+    forget()
+    found = fingerprints.code("train.py"), fingerprints.code("evaluate.py")
+    fingerprints.remember()
+    return found
 
 
 @pytest.fixture(autouse=True)
-def forget():
+def forgotten():
+    forget()
     yield
-    for function in (fingerprints.code, fingerprints._module):
-        function.cache_clear()
+    forget()
 
 
 def edit(tree, name, old, new):
@@ -141,6 +152,95 @@ def test_new_module_counts_once_it_is_imported(tree):
     assert after[0] == before[0]
     edit(tree, "cardioseg/new.py", "x = 1", "x = 2")
     assert hashes()[1] != after[1] != before[1]
+
+
+def test_module_that_appears_where_an_import_looked_for_it_counts(tree):
+    edit(tree, "cardioseg/third.py", "def evaluate", "from cardioseg import late\n\ndef evaluate")
+    before = hashes()
+    (tree / "cardioseg/late.py").write_text("x = 1\n")
+    after = hashes()
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The texts of modules that are parsed."""
+    texts = []
+    monkeypatch.setattr(fingerprints, "_read", lambda text, read=fingerprints._read: texts.append(text) or read(text))
+    return texts
+
+
+def test_a_module_is_parsed_once_for_all_calls(tree, read):
+    before = hashes()
+    assert len(read) == 7
+    record = fingerprints.MEMORY.stat()
+    assert hashes() == before
+    assert len(read) == 7
+    assert fingerprints.MEMORY.stat() == record  # nor is it written again
+    edit(tree, "cardioseg/deep.py", "value = 3", "value = 4")
+    hashes()
+    assert len(read) == 8
+
+
+def test_edit_that_changes_neither_size_nor_time_is_seen(tree):
+    before, _ = hashes()
+    path = tree / "cardioseg/first.py"
+    state = path.stat()
+    edit(tree, "cardioseg/first.py", "value + 1", "value + 2")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
+    assert hashes()[0] != before
+
+
+@pytest.mark.parametrize("other", ["Python", "reader"])
+def test_what_another_version_read_does_not_count(tree, read, monkeypatch, tmp_path, other):
+    hashes()
+    if other == "Python":
+        monkeypatch.setattr(fingerprints.sys, "version", "4.0")
+    else:
+        (tmp_path / "reader.py").write_text("x = 1\n")
+        monkeypatch.setattr(fingerprints, "__file__", str(tmp_path / "reader.py"))
+    hashes()
+    assert len(read) == 14
+
+
+def signed(record):
+    return hashlib.sha256(record).hexdigest().encode() + b"\n" + record
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:-20],
+        lambda content: content.replace(b"second", b"secund"),
+        lambda content: content[65:],
+        lambda content: b"\xff" + content,
+        lambda content: signed(b"{"),
+        lambda content: signed(b"[1]"),
+        lambda content: signed(b'{"cardioseg/first.py": 1}'),
+        lambda content: signed(b'{"cardioseg/first.py": [1]}'),
+    ],
+)
+def test_damaged_record_is_replaced(tree, damage):
+    before = hashes()
+    record = fingerprints.MEMORY.read_bytes()
+    assert damage(record) != record
+    fingerprints.MEMORY.write_bytes(damage(record))
+    assert hashes() == before
+    assert fingerprints.MEMORY.read_bytes() == record
+
+
+def test_folder_may_be_read_only(tree, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    before = hashes()
+    fingerprints.MEMORY.unlink()
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert hashes() == before
+    assert not fingerprints.MEMORY.exists()
 
 
 def test_place_of_the_tree_does_not_matter(tree, tmp_path, monkeypatch):
