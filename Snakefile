@@ -43,6 +43,8 @@ fingerprints.remember()
 
 
 onstart:
+    gc.freeze()
+    gc.set_threshold(*COLLECTING)  # as before planning: jobs may run for days
     # Snakemake 9.27's rate limiter leaves one more timer ticking with every job, which after some hundred jobs keep a core busy.
     workflow.scheduler.job_rate_limiter = None
     slurm.adapt(workflow.scheduler._executor)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -240,6 +241,36 @@ def test_folder_that_may_not_be_written_to_is_named(folder, tmp_path, monkeypatc
 
 def test_results_to_come_can_be_written():
     planning.check_writable(Path("results"))
+
+
+DRY_RUN = """
+import gc, sys
+import snakemake.cli
+
+collected, before = [], gc.get_threshold()
+def count(phase, _):
+    if phase == "start" and gc.get_threshold() != before:
+        collected.append(phase)
+gc.callbacks.append(count)
+code = 0
+try:
+    snakemake.cli.main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+print("end", code, len(collected), gc.get_threshold() != before, gc.get_freeze_count() > 0)
+"""
+
+
+def test_collector_does_not_go_through_what_planning_makes(tmp_path):
+    root = Path(__file__).parents[2]
+    call = ["-n", "--quiet", "all", "--snakefile", root / "Snakefile", "--configfile", root / "demo" / "config.yaml"]
+    done = subprocess.run(
+        [sys.executable, "-c", DRY_RUN, *map(str, call), "--directory", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "end 0 0 True True"
 
 
 def test_what_was_checked_need_not_be_remembered(data, monkeypatch):
