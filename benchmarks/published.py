@@ -271,8 +271,8 @@ def plain(network: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
-    """Class probabilities (classes, z, y, x) of slices (z, y, x), slice by slice."""
+def predict(network: nn.Module, images: np.ndarray, device: torch.device, exactness: str = "float32") -> np.ndarray:
+    """Class probabilities (classes, z, y, x) of slices (z, y, x), slice by slice, in float32 whatever is asked for."""
     network.to(device).eval()
     slices = torch.from_numpy(images)[:, None].to(device)
     return np.stack([network(image[None]).softmax(dim=1)[0].cpu().numpy() for image in slices], axis=1)

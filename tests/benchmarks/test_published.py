@@ -1,6 +1,7 @@
 """The references that the benchmarks compare with compute what the shipped code computes."""
 
 import copy
+import inspect
 
 import numpy as np
 import pytest
@@ -55,6 +56,11 @@ def test_iteration_of_munit_with_convolutions_filtered_minimally():
         for name, parameter in module.named_parameters():
             if parameter.dim() > 1:  # a bias before a norm has a gradient of rounding alone
                 assert (parameter.grad - values[name].grad).norm() < 1e-2 * values[name].grad.norm(), name
+
+
+def test_plain_prediction_can_stand_in_for_the_shipped_one():
+    plain, shipped = (inspect.signature(function).parameters.values() for function in (published.predict, unet.predict))
+    assert list(plain) == list(shipped)
 
 
 def test_plain_network_predicts_the_same():
