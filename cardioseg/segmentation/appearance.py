@@ -25,6 +25,7 @@ KNOTS = 6  # knots of an intensity curve
 EDGE_PIXELS = 0.7  # blur of the borders between structures of different curves
 BIAS_POINTS = 4  # control points of the bias field along each axis
 SECTORS = 48  # sectors in which the wall's inner and outer radius are measured
+PARTIAL_VOLUME = 0.05  # share of the wall in a soft mask at which a pixel beside the wall counts as darkened by it
 BLUR_REACH = 3  # pixels to either side
 
 
@@ -64,9 +65,9 @@ def randomise(
     mapped = apply_curves(((images + 1) / 2).clamp(0, 1), curves)
     if settings["nulled"]:
         mapped = null(mapped, masks, settings["nulled"], generator)
-    shown = (masks * mapped).sum(dim=1, keepdim=True)
     if settings["scar"]:
-        shown = paint_scars(shown, labels, masks, settings["scar"], generator)
+        mapped = paint_scars(mapped, labels, masks, settings["scar"], generator)
+    shown = (masks * mapped).sum(dim=1, keepdim=True)
     shown = shown * bias_field(len(images), images.shape[-2:], settings["bias"], generator, images.device)
     shown = _blurred(shown, settings["blur_pixels"], generator)
     level = torch.rand((len(images), 1, 1, 1), generator=generator) * settings["noise"]
@@ -179,14 +180,18 @@ def null(mapped: Tensor, masks: Tensor, settings: Mapping[str, Any], generator: 
 
 
 def paint_scars(
-    shown: Tensor, labels: Tensor, masks: Tensor, settings: Mapping[str, Any], generator: torch.Generator
+    mapped: Tensor, labels: Tensor, masks: Tensor, settings: Mapping[str, Any], generator: torch.Generator
 ) -> Tensor:
     """Paint one or two scars into the wall of some slices. Slices without a wall stay as they are.
 
+    Where a scar as bright as blood meets blood, nothing may show the wall's border. So scars are painted into the map of
+    the wall, before the maps are blended, and beside a scar the other structures lose the darkening that partial volume
+    with the wall has left in them.
+
     Parameters
     ----------
-    shown : Tensor of shape (n, 1, y, x)
-        Slices in [0, 1].
+    mapped : Tensor of shape (n, classes, y, x)
+        The slices as the curve of each class shows them.
     labels : Tensor of int, shape (n, y, x)
         Their labels.
     masks : Tensor of shape (n, classes, y, x)
@@ -202,22 +207,22 @@ def paint_scars(
 
     Returns
     -------
-    Tensor of shape (n, 1, y, x)
+    Tensor of shape (n, classes, y, x)
         The slices with scars.
     """
-    count, device = len(shown), shown.device
+    count, device, shape = len(mapped), mapped.device, mapped.shape[-2:]
     wall, blood = labels == settings["structure"], labels == settings["blood"]
     depth, angle, radius = wall_coordinates(wall, wall | blood)
     # A smooth field shifts depth and angle, so that the borders are irregular.
     field = send(torch.randn((count, 2, 9, 9), generator=generator), device)
-    field = F.interpolate(field, size=shown.shape[-2:], mode="bilinear", align_corners=True)
+    field = F.interpolate(field, size=shape, mode="bilinear", align_corners=True)
     depth = depth + 0.15 * field[:, 0]
     texture = send(torch.randn((count, 1, 24, 24), generator=generator), device)
-    texture = F.interpolate(texture, size=shown.shape[-2:], mode="bilinear", align_corners=True)
-    inside = _mean(shown[:, 0], masks[:, settings["blood"]])
+    texture = F.interpolate(texture, size=shape, mode="bilinear", align_corners=True)
+    inside = _mean(mapped[:, settings["blood"]], masks[:, settings["blood"]])
     enough = masks[:, settings["blood"]].sum(dim=(1, 2)) > 4  # pixels
     bright = torch.where(enough, inside, torch.full_like(inside, 0.8))
-    limits = masks[:, settings["structure"]]
+    scarred, covered = mapped[:, settings["structure"]], torch.zeros_like(depth)
     diseased = send(torch.rand(count, generator=generator) < settings["probability"], device)
     for number in range(2):
         draws = send(torch.rand((8, count), generator=generator), device)
@@ -234,9 +239,19 @@ def paint_scars(
         ).clamp(0, 1)
         core = core * (draws[6] < settings["dark_core"]).view(-1, 1, 1) * (0.4 + 0.5 * draws[7].view(-1, 1, 1))
         painted = level * (1 + 0.15 * texture[:, 0]) * (1 - core)
-        share = scar * limits * there.view(-1, 1, 1)
-        shown = torch.lerp(shown, painted[:, None], share[:, None])
+        share = scar * there.view(-1, 1, 1)
+        scarred, covered = torch.lerp(scarred, painted, share), covered + share
+    beside = (masks[:, settings["structure"]] / PARTIAL_VOLUME).clamp(max=1) * covered.clamp(max=1)
+    shown = _brightened(mapped, masks, beside)
+    shown[:, settings["structure"]] = scarred
     return shown
+
+
+def _brightened(mapped: Tensor, masks: Tensor, where: Tensor) -> Tensor:
+    """Raise the structures' maps (n, classes, y, x), where weights (n, y, x) say so, to their mean if they are darker."""
+    mean = (masks * mapped).sum(dim=(2, 3), keepdim=True) / masks.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    brightened = torch.lerp(mapped, torch.maximum(mapped, mean), where[:, None])
+    return torch.cat([mapped[:, :1], brightened[:, 1:]], dim=1)
 
 
 def wall_coordinates(wall: Tensor, whole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
