@@ -184,9 +184,9 @@ def paint_scars(
 ) -> Tensor:
     """Paint one or two scars into the wall of some slices. Slices without a wall stay as they are.
 
-    Where a scar as bright as blood meets blood, nothing may show the wall's border. So scars are painted into the map of
-    the wall, before the maps are blended, and beside a scar the other structures lose the darkening that partial volume
-    with the wall has left in them.
+    Where a scar as bright as blood meets blood, nothing may show the wall's border. So scars are painted into the map
+    of the wall, before the maps are blended, and beside a scar the other structures lose the darkening that partial
+    volume with the wall has left in them.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def paint_scars(
 
 
 def _brightened(mapped: Tensor, masks: Tensor, where: Tensor) -> Tensor:
-    """Raise the structures' maps (n, classes, y, x), where weights (n, y, x) say so, to their mean if they are darker."""
+    """Raise the structures' maps (n, classes, y, x) to their mean where they are darker, by weights (n, y, x)."""
     mean = (masks * mapped).sum(dim=(2, 3), keepdim=True) / masks.sum(dim=(2, 3), keepdim=True).clamp(min=1)
     brightened = torch.lerp(mapped, torch.maximum(mapped, mean), where[:, None])
     return torch.cat([mapped[:, :1], brightened[:, 1:]], dim=1)

@@ -161,45 +161,59 @@ def test_healthy_walls_are_darker_than_blood_where_they_are_nulled(seed):
     )
 
 
+def painted(images, labels, **changed):
+    """Slices with scars, blended, in [0, 1]."""
+    masks = appearance.soft_masks(labels, 4)
+    scarred = appearance.paint_scars(shown_in_class(images), labels, masks, SCAR | changed, random())
+    return (masks * scarred).sum(dim=1)
+
+
+WHOLE_WALL = {"half_width_degrees": [180, 180], "transmurality": [2, 2], "brightness": [1, 1], "dark_core": 0}
+
+
 def test_a_slice_without_a_wall_has_no_scar():
     images, labels = rings()
     labels[1] = 0
-    masks = appearance.soft_masks(labels, 4)
-    painted = appearance.paint_scars(images, labels, masks, SCAR, random())
-    assert painted.isfinite().all()
-    assert torch.equal(painted[1], images[1])
-    assert not torch.equal(painted[0], images[0])
+    shown = painted(images, labels)
+    assert shown.isfinite().all()
+    torch.testing.assert_close(shown[1], (images[1, 0] + 1) / 2)
+    assert not torch.allclose(shown[0], (images[0, 0] + 1) / 2)
 
 
 def test_scars_lie_in_the_wall():
     images, labels = rings()
-    painted = appearance.paint_scars(images, labels, appearance.soft_masks(labels, 4), SCAR, random())
-    far = torch.nn.functional.max_pool2d((labels == WALL).float()[:, None], 5, 1, 2) == 0
-    assert torch.equal(painted[far], images[far])
+    far = torch.nn.functional.max_pool2d((labels == WALL).float()[:, None], 5, 1, 2)[:, 0] == 0
+    torch.testing.assert_close(painted(images, labels)[far], ((images + 1) / 2)[:, 0][far])
 
 
 def test_a_scar_of_the_whole_wall_is_as_bright_as_the_blood():
     images, labels = rings()
-    whole = {"half_width_degrees": [180, 180], "transmurality": [2, 2], "brightness": [1, 1], "dark_core": 0}
+    wall = appearance.soft_masks(labels, 4)[:, WALL] > 0.95
+    blood = ((images + 1) / 2)[:, 0][labels == CAVITY].mean()
+    assert painted(images, labels, **WHOLE_WALL)[wall].mean() == pytest.approx(float(blood), abs=0.05)
+
+
+def test_no_dark_line_separates_blood_from_a_scar_as_bright():
+    _, labels = rings()
+    # Partial volume: what a scanner shows of a dark wall around bright blood has a soft border.
+    images = 2 * (0.8 - 0.7 * appearance.soft_masks(labels, 4)[:, [WALL]]) - 1
+    shown = painted(images, labels, **WHOLE_WALL)
     masks = appearance.soft_masks(labels, 4)
-    painted = appearance.paint_scars(images, labels, masks, SCAR | whole, random())
-    wall = masks[:, WALL] > 0.95
-    assert painted[:, 0][wall].mean() == pytest.approx(float(images[:, 0][labels == CAVITY].mean()), abs=0.1)
+    border, scar = (masks[:, CAVITY] > 0.2) & (masks[:, CAVITY] < 0.8), masks[:, WALL] > 0.95
+    before = ((images[:, 0] + 1) / 2)[border].mean()
+    assert before < 0.5 and shown[border].mean() == pytest.approx(float(shown[scar].mean()), abs=0.05)
 
 
 def test_dark_cores_are_darker():
     images, labels = rings(8)
-    masks = appearance.soft_masks(labels, 4)
-    without, with_cores = (
-        appearance.paint_scars(images, labels, masks, SCAR | {"dark_core": share}, random()) for share in (0, 1)
-    )
+    without, with_cores = (painted(images, labels, dark_core=share) for share in (0, 1))
     assert (with_cores <= without + 1e-6).all() and (with_cores < without - 0.1).any()
 
 
 def test_no_scar_where_its_probability_is_0():
     images, labels = rings()
-    masks = appearance.soft_masks(labels, 4)
-    assert torch.equal(appearance.paint_scars(images, labels, masks, SCAR | {"probability": 0}, random()), images)
+    mapped, masks = shown_in_class(images), appearance.soft_masks(labels, 4)
+    assert torch.equal(appearance.paint_scars(mapped, labels, masks, SCAR | {"probability": 0}, random()), mapped)
 
 
 def test_normalisation_sets_the_percentiles():
