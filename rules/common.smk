@@ -163,10 +163,14 @@ def translation_settings():
     return {"method": "histogram"} if settings["method"] == "histogram" else settings
 
 
+# Keys of the segmentation that no training reads.
+PREDICTION = ("views", "slice_smoothing_mm")
+
+
 def segmentation_settings(phase):
     """What a phase of the segmentation's training is run with; phase: a section with its length and step size."""
     settings = section("segmentation")
-    shared = {key: value for key, value in settings.items() if key not in ("pretraining", "finetuning", "views")}
+    shared = {key: value for key, value in settings.items() if key not in ("pretraining", "finetuning", *PREDICTION)}
     looks = {
         "appearance": ordered(configuration.appearance(config, "segmentation")),
         "contraction": ordered(configuration.contraction(config)),
@@ -181,7 +185,7 @@ def network_settings():
 
 def prediction_settings():
     """What a segmentation network is built from, and how it predicts."""
-    return network_settings() | {key: config["segmentation"][key] for key in ("precision", "views")}
+    return network_settings() | {key: config["segmentation"][key] for key in ("precision", *PREDICTION)}
 
 
 def others(pattern, seed):

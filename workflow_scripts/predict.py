@@ -3,7 +3,7 @@ from typing import Any
 from torch import nn
 
 from cardioseg.core import volumes
-from cardioseg.inference import raw_labels, uncertainty, views
+from cardioseg.inference import prediction, raw_labels, uncertainty
 from cardioseg.segmentation import cascade
 from support.computing import compute
 from support.patients import each_patient
@@ -25,8 +25,7 @@ def predict(snakemake: Any) -> None:
         if given.get("unet"):
             networks = [cascade.load_first(settings, classes, given.unet[seed]), both.first, both]
         for network in networks:
-            maps = views.predict(network, image.array, device, settings["views"], settings["precision"])
-            predicted = volumes.Volume(maps, image.affine)
+            predicted = volumes.Volume(prediction.predict(network, image, settings, device), image.affine)
             write_mask(next(masks), predicted)
         volumes.write(path, predicted.array, image.affine)
         members.append(predicted.array)

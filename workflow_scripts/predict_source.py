@@ -5,7 +5,7 @@ import numpy as np
 
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
-from cardioseg.inference import fusion, postprocessing, views
+from cardioseg.inference import fusion, postprocessing, prediction
 from cardioseg.segmentation import cascade
 from support.computing import compute
 from support.patients import each_patient
@@ -15,11 +15,8 @@ def predict_source(snakemake: Any) -> None:
     given, params, structures = snakemake.input, snakemake.params, snakemake.params.structures
     device = compute(snakemake, "prediction")
     source, target, crop = volumes.read_image(given.source), volumes.read_image(given.target), volumes.read(given.image)
-    prediction = params.prediction
-    networks = [cascade.load_first(prediction, 1 + len(structures), path) for path in given.networks]
-    members = [
-        views.predict(network, crop.array, device, prediction["views"], prediction["precision"]) for network in networks
-    ]
+    networks = [cascade.load_first(params.prediction, 1 + len(structures), path) for path in given.networks]
+    members = [prediction.predict(network, crop, params.prediction, device) for network in networks]
     settings = postprocessing.Settings.of(params.postprocessing, list(structures))
     labels = fusion.predicted_labels(members, crop, source, settings)
     volumes.write_labels_like(snakemake.output.source, labels, structures, given.source)

@@ -3,7 +3,7 @@ import logging
 import numpy as np
 
 from cardioseg.core import volumes
-from cardioseg.inference import fusion, pseudo_labels, raw_labels, views
+from cardioseg.inference import fusion, prediction, pseudo_labels, raw_labels
 from cardioseg.segmentation import cascade
 from support.computing import compute
 from support.job import job
@@ -23,9 +23,7 @@ with job(snakemake):
         parameters.patients, snakemake.input.images, snakemake.output.labels, snakemake.output.trust, strict=True
     ):
         image = volumes.read(image_path)
-        members = [
-            views.predict(network, image.array, device, settings["views"], settings["precision"]) for network in others
-        ]
+        members = [prediction.predict(network, image, settings, device) for network in others]
         seen = volumes.Volume(raw_labels.mean_probabilities(members), image.affine)
         if patient in witnesses:
             path, raw = witnesses[patient]

@@ -16,7 +16,7 @@ from cardioseg.core import checkpoints, checksums, volumes
 from cardioseg.core.configuration import IMAGE_SECTIONS
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
-from cardioseg.inference import fusion, postprocessing, raw_labels, uncertainty, views
+from cardioseg.inference import fusion, postprocessing, prediction, raw_labels, uncertainty
 from cardioseg.model import model_file
 from cardioseg.preprocessing import localisation, resampling
 from cardioseg.preprocessing.localisation import Location
@@ -27,6 +27,8 @@ FORMAT = "cardioseg ensemble 5"
 FILE = Path("model", "ensemble.pt")
 # What is kept beside `IMAGE_SECTIONS` for source images of new patients.
 OF_SOURCE = ("registration", "fusion", "seed")
+# How networks predict whose file does not say so.
+NOT_TOLD = {"precision": "float32", "slice_smoothing_mm": 0}
 # Contents of the file other than weights.
 ABOUT = ("settings", "structures", "translation", "cohort", "versions", "sources", "licence")
 LICENCE = (
@@ -339,13 +341,7 @@ def _predict(
 
     A CPU's threads do more for several networks at a time than for the layers of one.
     """
-    predict = partial(
-        views.predict,
-        images=crop.array,
-        device=device,
-        views=settings["segmentation"]["views"],
-        exactness=settings["segmentation"].get("precision", "float32"),
-    )
+    predict = partial(prediction.predict, image=crop, settings=NOT_TOLD | settings["segmentation"], device=device)
     threads = torch.get_num_threads()
     at_a_time = min(threads, len(networks))
     if device.type != "cpu" or at_a_time == 1:

@@ -47,13 +47,13 @@ def test_segmentation_lies_on_the_images_grid(model, patient):
     [({"precision": "bfloat16"}, "bfloat16"), ({"precision": "float32"}, "float32"), ({}, "float32")],
 )
 def test_networks_predict_in_the_precision_of_their_training(model, patient, monkeypatch, told, expected):
-    used, predict = [], trained_model.views.predict
+    used, predict = [], trained_model.prediction.predict
 
-    def recording(*arguments, exactness, **others):
-        used.append(exactness)
-        return predict(*arguments, **others)
+    def recording(*arguments, settings, **others):
+        used.append(settings["precision"])
+        return predict(*arguments, settings=settings | {"precision": "float32"}, **others)
 
-    monkeypatch.setattr(trained_model.views, "predict", recording)
+    monkeypatch.setattr(trained_model.prediction, "predict", recording)
     settings = {key: value for key, value in model.settings["segmentation"].items() if key != "precision"} | told
     trained_model.segment(
         patient, dataclasses.replace(model, settings=model.settings | {"segmentation": settings}), CPU
