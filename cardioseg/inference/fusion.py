@@ -108,7 +108,7 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
         Labels of the same slices; the in-plane grid may differ. Slices without a structure are left out, because the
         other examination may not reach there.
     settings : mapping
-        `weight` of the witness, from 0 to 1, `blur_mm`, the in-plane standard deviation of the blur in mm, and
+        `weight` of the witness, from 0 to 1, `blur_mm`, the standard deviations (z, y, x) of the blur in mm, and
         `least_agreement`.
 
     Returns
@@ -128,12 +128,23 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
     agreement = _agreement(structures[:, reached] > 0.5, probabilities.array[:, reached].argmax(axis=0))
     if agreement < settings["least_agreement"]:
         return Fused(probabilities.array, agreement, used=False)
-    blur = [settings["blur_mm"] / size for size in probabilities.spacing[-2:]]
-    structures = ndimage.gaussian_filter(structures, (0, 0, *blur))
+    structures = _blurred(structures, reached, np.divide(settings["blur_mm"], probabilities.spacing))
     seen = np.concatenate([1 - structures.sum(axis=0, keepdims=True), structures])
     weight = settings["weight"] * reached.reshape(1, -1, 1, 1)
     fused: np.ndarray = ((1 - weight) * probabilities.array + weight * seen).astype(np.float32)
     return Fused(fused, agreement, used=True)
+
+
+def _blurred(maps: np.ndarray, reached: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Blur maps (structures, z, y, x) by deviations (z, y, x) in voxels; slices that are not reached do not count."""
+    across, *within = deviation
+    counted = reached.astype(np.float32)
+    blurred = ndimage.gaussian_filter(
+        ndimage.gaussian_filter(maps, (0, 0, *within)), (0, across, 0, 0), mode="constant"
+    )
+    share = ndimage.gaussian_filter(counted, across, mode="constant")
+    normalised: np.ndarray = blurred / np.where(reached, share, 1)[:, None, None]
+    return normalised
 
 
 def _agreement(masks: np.ndarray, labels: np.ndarray) -> float:

@@ -57,5 +57,5 @@ def smooth_across_slices(probabilities: np.ndarray, spacing_mm: float, deviation
     """
     if deviation_mm == 0:
         return probabilities
-    smooth: np.ndarray = ndimage.gaussian_filter1d(probabilities, deviation_mm / spacing_mm, axis=1, mode="nearest")
+    smooth: np.ndarray = ndimage.gaussian_filter(probabilities, (0, deviation_mm / spacing_mm, 0, 0), mode="nearest")
     return smooth / smooth.sum(axis=0)

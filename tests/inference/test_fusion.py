@@ -9,7 +9,7 @@ from cardioseg.inference import postprocessing
 from cardioseg.inference.fusion import carry, fuse, predicted_labels
 
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
-SHARP = {"weight": 0.25, "blur_mm": 0, "least_agreement": 0}
+SHARP = {"weight": 0.25, "blur_mm": (0, 0, 0), "least_agreement": 0}
 
 
 def probabilities(seed=0, classes=3, shape=(3, 12, 14)):
@@ -36,21 +36,32 @@ def test_slices_without_source_labels_keep_the_networks_probabilities():
     np.testing.assert_array_equal(fuse(networks, witness(), SHARP | {"weight": 1})[0][:, 2], networks.array[:, 2])
 
 
-@given(st.floats(0, 1), st.floats(0, 6), st.integers(0, 100))
+@given(st.floats(0, 1), st.tuples(*[st.floats(0, 12)] * 3), st.integers(0, 100))
 def test_fused_probabilities_sum_to_1(weight, blur_mm, seed):
     fused, *_ = fuse(probabilities(seed), witness(), SHARP | {"weight": weight, "blur_mm": blur_mm})
     assert fused.dtype == np.float32 and fused.min() >= -1e-6
     np.testing.assert_allclose(fused.sum(axis=0), 1, atol=1e-5)
 
 
-def test_the_blur_is_in_mm_and_within_slices():
+def test_a_blur_within_slices_is_in_mm():
     labels = Volume(np.zeros((3, 41, 41), np.uint8), AFFINE)
     labels.array[1, :, 20:] = 1
     labels.array[0, 0, 0] = 1
-    fused, *_ = fuse(probabilities(shape=(3, 41, 41)), labels, SHARP | {"weight": 1, "blur_mm": 3})
+    fused, *_ = fuse(probabilities(shape=(3, 41, 41)), labels, SHARP | {"weight": 1, "blur_mm": (0, 3, 3)})
     # A step blurred by 3 mm, which are two pixels: half a pixel inside of it, and two and a half.
     np.testing.assert_allclose(fused[1, 1, 20, [20, 22]], [0.5987, 0.8944], atol=0.01)
     assert fused[1, 0, 20].max() == 0
+
+
+def test_a_blur_across_slices_leaves_out_those_that_the_labels_do_not_reach():
+    labels = witness()
+    fused, *_ = fuse(probabilities(), labels, SHARP | {"weight": 1, "blur_mm": (8, 0, 0)})
+    # Slices 0 and 1 are reached, 8 mm apart; structure 2 is in slice 1 alone.
+    neighbour = np.exp(-0.5)
+    share = neighbour / (1 + neighbour)
+    np.testing.assert_allclose(fused[1, :2, 5, 5], 1, atol=1e-5)
+    np.testing.assert_allclose(fused[2, :2, 9, 5], [share, 1 - share], atol=1e-3)
+    np.testing.assert_array_equal(fused[:, 2], probabilities().array[:, 2])
 
 
 def test_labels_of_another_resolution_are_taken_in_their_place():

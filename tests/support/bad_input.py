@@ -752,7 +752,13 @@ def nulled(**changes: Any) -> dict[str, Any]:
 
 def fusion(**changes: Any) -> dict[str, Any]:
     """A sound `fusion` but for changes."""
-    return {"labels": ["predicted"], "stage": "affine", "weight": 0.3, "blur_mm": 2, "least_agreement": 0} | changes
+    return {
+        "labels": ["predicted"],
+        "stage": "affine",
+        "weight": 0.3,
+        "blur_mm": [0, 2, 2],
+        "least_agreement": 0,
+    } | changes
 
 
 def contraction(**changes: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def write_results(folder: Path, affine: np.ndarray, with_source: bool = False) -
             "labels": ["predicted"],
             "stage": "rigid",
             "weight": 0.6,
-            "blur_mm": 2,
+            "blur_mm": [0, 2, 2],
             "least_agreement": 0,
         }
     torch.manual_seed(0)
