@@ -1,14 +1,9 @@
-# Per seed: labels that the cascades of the other seeds predict for unlabelled target images, and both U-Nets, trained
-# further on them.
+# Per seed: what the cascades of the other seeds see in unlabelled target images, and both U-Nets, trained further on it.
 if config["self_training"]:
     UNLABELLED = SPLITS["translation_target"]
     # Patients whose registered manual source labels are fused with the predictions.
     WITNESSES = [name for name in UNLABELLED if config["self_training"]["fused"] and name in SPLITS["labelled"]]
-
-    PSEUDO = {
-        kind: expand(f"results/self_training/seed{{{{seed}}}}/{kind}/{{patient}}.nii.gz", patient=UNLABELLED)
-        for kind in ("labels", "trust")
-    }
+    PSEUDO_LABELS = expand("results/self_training/seed{{seed}}/pseudo_labels/{patient}.nii.gz", patient=UNLABELLED)
 
     rule pseudo_label:
         input:
@@ -18,7 +13,7 @@ if config["self_training"]:
             witnesses=expand(f"results/masks/{WITNESS}/{{patient}}.nii.gz", patient=WITNESSES),
             raw=target_files("image", WITNESSES),
         output:
-            **PSEUDO,
+            pseudo_labels=PSEUDO_LABELS,
         log:
             "results/logs/self_training/seed{seed}/pseudo_label.log",
         benchmark:
@@ -30,7 +25,6 @@ if config["self_training"]:
             gpu=1,
         params:
             settings=prediction_settings(),
-            least_confidence=config["self_training"]["least_confidence"],
             fusion=(
                 {key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "weight")} if WITNESSES else None
             ),
@@ -46,8 +40,7 @@ if config["self_training"]:
             images=SOURCE_IMAGES,
             labels=SOURCE_LABELS,
             pseudo_images=crops(TARGET, UNLABELLED),
-            pseudo_labels=PSEUDO["labels"],
-            pseudo_trust=PSEUDO["trust"],
+            pseudo_labels=PSEUDO_LABELS,
             start="results/segmentation/seed{seed}/unet_finetuned.pt",
         output:
             weights="results/self_training/seed{seed}/unet_self_trained.pt",
@@ -67,8 +60,7 @@ if config["self_training"]:
             images=SOURCE_IMAGES,
             labels=SOURCE_LABELS,
             pseudo_images=crops(TARGET, UNLABELLED),
-            pseudo_labels=PSEUDO["labels"],
-            pseudo_trust=PSEUDO["trust"],
+            pseudo_labels=PSEUDO_LABELS,
             start="results/segmentation/seed{seed}/cascade_finetuned.pt",
             first="results/self_training/seed{seed}/unet_self_trained.pt",
         output:

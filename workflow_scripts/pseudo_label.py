@@ -19,8 +19,8 @@ with job(snakemake):
         patient: (path, raw)
         for patient, path, raw in zip(parameters.witnessed, snakemake.input.witnesses, snakemake.input.raw, strict=True)
     }
-    for patient, image_path, labels_path, trust_path in zip(
-        parameters.patients, snakemake.input.images, snakemake.output.labels, snakemake.output.trust, strict=True
+    for patient, image_path, pseudo_path in zip(
+        parameters.patients, snakemake.input.images, snakemake.output.pseudo_labels, strict=True
     ):
         image = volumes.read(image_path)
         members = [prediction.predict(network, image, settings, device) for network in others]
@@ -32,8 +32,7 @@ with job(snakemake):
             if not fused.used:
                 logging.warning("%s: registered labels with a Dice of %.3f are left out", patient, fused.agreement)
             seen = volumes.Volume(fused.probabilities, image.affine)
-        labels, trust = pseudo_labels.of(seen.array, parameters.least_confidence)
-        volumes.write(labels_path, labels, image.affine)
-        volumes.write(trust_path, trust, image.affine)
-        found = np.count_nonzero(labels.any(axis=(1, 2)))
-        logging.info("%s: %d of %d slices have a structure", patient, found, len(labels))
+        probabilities = pseudo_labels.in_one_piece(seen.array)
+        volumes.write(pseudo_path, probabilities, image.affine)
+        found = np.count_nonzero(probabilities.argmax(axis=0).any(axis=(1, 2)))
+        logging.info("%s: %d of %d slices have a structure", patient, found, len(image.array))

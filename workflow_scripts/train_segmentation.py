@@ -39,8 +39,11 @@ with job(snakemake):
         images, labels = training.with_structures(images, labels)
     pseudo = None
     if snakemake.input.get("pseudo_labels"):
-        unlabelled = [slices(snakemake.input[name]) for name in ("pseudo_images", "pseudo_labels", "pseudo_trust")]
-        pseudo = training.PseudoLabelled(*training.with_structures(*unlabelled))
+        probabilities = np.concatenate([volumes.read(path).array for path in snakemake.input.pseudo_labels], axis=1)
+        probabilities = np.moveaxis(probabilities, 1, 0)
+        unlabelled = slices(snakemake.input.pseudo_images), probabilities.argmax(axis=1), probabilities
+        pseudo_images, _, probabilities = training.with_structures(*unlabelled)
+        pseudo = training.PseudoLabelled(pseudo_images, probabilities)
     history = training.fit(network, images, labels, settings, run, inputs=inputs, pseudo=pseudo)
     training_loop.write_history(snakemake.output.history, history)
     checkpoints.save_weights(snakemake.output.weights, network, settings=settings, iterations=history[-1]["iteration"])

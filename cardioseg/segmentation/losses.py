@@ -5,33 +5,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def weighted_cross_entropy(
-    scores: Tensor, labels: Tensor, class_weights: Tensor, trust: Tensor | None = None
-) -> Tensor:
+def weighted_cross_entropy(scores: Tensor, truth: Tensor, class_weights: Tensor) -> Tensor:
     """Compute L_wce = -sum_m w^m y^m log p^m, averaged over pixels and images.
 
     Parameters
     ----------
     scores : Tensor of shape (n, classes, y, x)
         Scores before the softmax.
-    labels : Tensor of int, shape (n, y, x)
-        The true classes.
+    truth : Tensor of int, shape (n, y, x), or Tensor of shape (n, classes, y, x)
+        The true classes, or how probable each class is.
     class_weights : Tensor of shape (classes,)
         The weights w.
-    trust : Tensor of shape (n, y, x), optional
-        How much each pixel's label counts; by default 1.
 
     Returns
     -------
     Tensor of shape ()
         The loss.
     """
-    if trust is None:
-        return F.cross_entropy(scores, labels, class_weights, reduction="sum") / labels.numel()
-    return (trust * F.cross_entropy(scores, labels, class_weights, reduction="none")).mean()
+    return F.cross_entropy(scores, truth, class_weights, reduction="sum") / scores[:, 0].numel()
 
 
-def edge_loss(probabilities: Tensor, labels: Tensor, trust: Tensor | None = None) -> Tensor:
+def edge_loss(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Compute L_edge = sum_m sum_k ||S_k p^m - S_k y^m||_2, averaged over images.
 
     The sums are over foreground classes m and Sobel directions k.
@@ -43,48 +37,38 @@ def edge_loss(probabilities: Tensor, labels: Tensor, trust: Tensor | None = None
     ----------
     probabilities : Tensor of shape (n, classes, y, x)
         Probabilities; class 0 is background.
-    labels : Tensor of int, shape (n, y, x)
-        The true classes.
-    trust : Tensor of shape (n, y, x), optional
-        How much the square of each pixel counts in the norm; by default 1.
+    truth : Tensor
+        As in `weighted_cross_entropy`.
 
     Returns
     -------
     Tensor of shape ()
         The loss.
     """
-    foreground = torch.arange(1, probabilities.shape[1], device=labels.device)
-    truth = labels[:, None] == foreground.view(1, -1, 1, 1)
-    difference = probabilities[:, 1:] - truth.to(probabilities.dtype)
-    squares = [edges.square() for edges in _sobel(difference)]
-    if trust is not None:
-        squares = [trust[:, None] * square for square in squares]
-    mean_square = torch.stack([square.mean(dim=(2, 3)) for square in squares])
+    if truth.ndim < probabilities.ndim:
+        classes = torch.arange(probabilities.shape[1], device=truth.device)
+        truth = truth[:, None] == classes.view(1, -1, 1, 1)
+    difference = probabilities[:, 1:] - truth[:, 1:].to(probabilities.dtype)
+    mean_square = torch.stack([edges.square().mean(dim=(2, 3)) for edges in _sobel(difference)])
     return (mean_square + 1e-12).sqrt().sum() / len(probabilities)
 
 
-def composite_loss(
-    scores: Tensor, labels: Tensor, class_weights: Tensor, edge_weight: float, trust: Tensor | None = None
-) -> Tensor:
+def composite_loss(scores: Tensor, truth: Tensor, class_weights: Tensor, edge_weight: float) -> Tensor:
     """Compute L_seg = L_wce + lambda L_edge.
 
     Parameters
     ----------
-    scores, labels, class_weights : Tensor
+    scores, truth, class_weights : Tensor
         As in `weighted_cross_entropy`.
     edge_weight : float
         The paper's lambda (0.5).
-    trust : Tensor of shape (n, y, x), optional
-        How much each pixel's label counts; by default 1.
 
     Returns
     -------
     Tensor of shape ()
         The loss.
     """
-    return weighted_cross_entropy(scores, labels, class_weights, trust) + edge_weight * edge_loss(
-        scores.softmax(dim=1), labels, trust
-    )
+    return weighted_cross_entropy(scores, truth, class_weights) + edge_weight * edge_loss(scores.softmax(dim=1), truth)
 
 
 def _sobel(maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,15 +27,12 @@ class PseudoLabelled:
     ----------
     images : ndarray of shape (n, y, x)
         Slices in [-1, 1].
-    labels : ndarray of int, shape (n, y, x)
-        What their labels are taken to be.
-    trust : ndarray of shape (n, y, x)
-        How much the label of each pixel counts in the loss.
+    probabilities : ndarray of float32, shape (n, classes, y, x)
+        How probable each class is.
     """
 
     images: np.ndarray
-    labels: np.ndarray
-    trust: np.ndarray
+    probabilities: np.ndarray
 
 
 def fit(
@@ -97,11 +94,11 @@ def fit(
     count, size = len(images), settings["batch_size"]
     iterations = -(-settings["epochs"] * count // size)
 
-    def update(batch: Tensor, truth: Tensor, trust: Tensor | None = None) -> dict[str, Tensor]:
+    def update(batch: Tensor, truth: Tensor) -> dict[str, Tensor]:
         with precision.forward_pass(settings["precision"], device):
             scores = network(inputs(batch))
         scores = precision.at_least_float32(scores)
-        loss = composite_loss(scores, truth, class_weights, settings["edge_weight"], trust)
+        loss = composite_loss(scores, truth, class_weights, settings["edge_weight"])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -114,18 +111,16 @@ def fit(
         # Dropout draws from the device's own generator.
         torch.manual_seed(derive(seed, name, "dropout", iteration))
         chosen = send(_batch(iteration, size, count, derive(seed, name, "order")), device)
-        batch, truth = augment(
+        batch, maps = augment(
             all_images[chosen], all_labels[chosen], settings["augmentation"], draws, settings["contraction"]
         )
-        trust = None
-        if pseudo:
-            truth, trust = truth.unbind(dim=1)
+        seen, truth = (maps[:, 0], maps[:, 1:]) if pseudo else (maps, maps.long())
         if settings["appearance"]:
-            randomised = appearance.randomise(batch, truth, settings["appearance"], draws)
+            randomised = appearance.randomise(batch, seen, settings["appearance"], draws)
             batch = torch.where((chosen < labelled).view(-1, 1, 1, 1), randomised, batch) if pseudo else randomised
         batch = batch.contiguous(memory_format=torch.channels_last)
         learning_rate = learning_rate_at(iteration / iterations, settings["learning_rate"], settings["schedule"])
-        losses = repeated(learning_rate, batch, truth.long(), *([trust] if trust is not None else []))
+        losses = repeated(learning_rate, batch, truth)
         if average:
             average.update_parameters(network)
         return losses
@@ -163,10 +158,11 @@ def with_structures(images: np.ndarray, labels: np.ndarray, *others: np.ndarray)
 
 
 def _together(images: np.ndarray, labels: np.ndarray, pseudo: PseudoLabelled) -> tuple[np.ndarray, np.ndarray]:
-    """All images (n, y, x), and beside their labels how much these count: (n, 2, y, x), 1 where a person labelled."""
-    trusted = np.stack([labels, np.ones_like(labels)], axis=1)
-    guessed = np.stack([pseudo.labels, pseudo.trust], axis=1)
-    return np.concatenate([images, pseudo.images]), np.concatenate([trusted, guessed], dtype=np.float32)
+    """All images (n, y, x), and for each the labels and the probability of each class: (n, 1 + classes, y, x)."""
+    certain = labels[:, None] == np.arange(pseudo.probabilities.shape[1]).reshape(1, -1, 1, 1)
+    probabilities = np.concatenate([certain, pseudo.probabilities], dtype=np.float32)
+    most_probable = np.concatenate([labels, pseudo.probabilities.argmax(axis=1)], dtype=np.float32)
+    return np.concatenate([images, pseudo.images]), np.concatenate([most_probable[:, None], probabilities], axis=1)
 
 
 def learning_rate_at(progress: float, largest: float, schedule: str) -> float:

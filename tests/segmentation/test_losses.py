@@ -84,40 +84,35 @@ def test_composite_loss_is_the_weighted_sum():
     assert float(composite_loss(scores, labels, WEIGHTS, 0.0)) == pytest.approx(float(parts[0]), rel=1e-12)
 
 
-def test_trust_weighs_each_pixel_by_hand():
-    # Class 0 of probability 1/4, trusted wholly, and class 1 of weight 3 and probability 1/2, trusted by a third.
-    scores = torch.log(torch.tensor([[[[0.25, 0.5]], [[0.75, 0.5]]]]))
-    trust = torch.tensor([[[1, 1 / 3]]])
-    loss = weighted_cross_entropy(scores, torch.tensor([[[0, 1]]]), torch.tensor([1.0, 3.0]), trust)
-    assert float(loss) == pytest.approx((math.log(4) + math.log(2)) / 2)
-    # A wrong pixel of trust 1/4 that no other sees but its eight neighbours, each of trust 1.
-    labels, trust = torch.zeros(1, 5, 5, dtype=torch.long), torch.ones(1, 5, 5, dtype=torch.float64)
+def test_probable_classes_by_hand():
+    # One pixel: class 0 of weight 1, probable by 1/4 and predicted by 1/2; class 1 of weight 3, by 3/4 and by 1/2.
+    scores = torch.zeros(1, 2, 1, 1)
+    loss = weighted_cross_entropy(scores, torch.tensor([0.25, 0.75]).view(1, 2, 1, 1), torch.tensor([1.0, 3.0]))
+    assert float(loss) == pytest.approx((0.25 + 3 * 0.75) * math.log(2))
+    # A pixel that is wrong by a quarter.
     probabilities = torch.zeros(1, 2, 5, 5, dtype=torch.float64)
-    probabilities[0, 0] = 1
-    probabilities[0, :, 2, 2] = torch.tensor([0.0, 1.0])
-    trust[0, :, 3] = 0.25
-    # Columns 1 and 3 have the horizontal filter's weights 1, 2, 1; the vertical one's corners lie there as well.
-    horizontal = (1 + 0.25) * (1 + 4 + 1) / 64
-    vertical = 2 * (1 + 0.25) / 64 + 2 * 4 / 64
-    expected = math.sqrt(horizontal / 25) + math.sqrt(vertical / 25)
-    assert float(edge_loss(probabilities, labels, trust)) == pytest.approx(expected, rel=1e-9)
+    probabilities[:, 0] = 1
+    truth = probabilities.clone()
+    truth[0, :, 2, 2] = torch.tensor([0.75, 0.25])
+    norm = math.sqrt((4 / 64 + 2 / 16) / 25)
+    assert float(edge_loss(probabilities, truth)) == pytest.approx(2 * norm / 4, rel=1e-6)
 
 
-def test_trusted_everywhere_is_the_loss_without_trust():
+def test_certain_classes_cost_what_labels_cost():
     scores, labels = example(8)
-    ones = torch.ones(labels.shape, dtype=torch.float64)
+    certain = torch.from_numpy(one_hot(labels))
     loss = composite_loss(scores, labels, WEIGHTS, 0.5)
-    assert float(composite_loss(scores, labels, WEIGHTS, 0.5, ones)) == pytest.approx(float(loss), rel=1e-12)
+    assert float(composite_loss(scores, certain, WEIGHTS, 0.5)) == pytest.approx(float(loss), rel=1e-12)
 
 
-def test_labels_that_are_not_trusted_do_not_matter():
-    scores, labels = example(9)
-    trust = torch.rand(labels.shape, dtype=torch.float64)
-    trust[0] = 0
-    changed = labels.clone()
-    changed[0] = (labels[0] + 1) % 4
-    losses = [float(composite_loss(scores, truth, WEIGHTS, 0.5, trust)) for truth in (labels, changed)]
-    assert losses[0] == losses[1] > 0
+def test_probable_classes_are_learned_as_probabilities():
+    truth = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64).view(1, 4, 1, 1).expand(1, 4, 5, 7)
+    scores = torch.log(truth).clone().requires_grad_()
+    composite_loss(scores, truth, torch.ones(4, dtype=torch.float64), 0.5).backward()
+    assert scores.grad.abs().max() < 1e-9  # the least loss is at the truth itself
+    scores = torch.zeros(1, 4, 5, 7, dtype=torch.float64, requires_grad=True)
+    composite_loss(scores, truth, torch.ones(4, dtype=torch.float64), 0.5).backward()
+    assert scores.grad.abs().max() > 1e-4
 
 
 def test_perfect_prediction_costs_nothing():

@@ -251,10 +251,12 @@ def test_pretrained_weights_are_the_start(tmp_path):
     assert all(not torch.equal(tensor, before[name]) for name, tensor in network.named_buffers())
 
 
-def guessed(trust, count=4):
-    """Further slices, background and ring having changed places in their labels."""
+def guessed(confidence, count=4):
+    """Further slices, background and ring having changed places; the third class has the rest of the probability."""
     images, labels = slices(count, seed=3)
-    return training.PseudoLabelled(images, 2 - labels, np.full(labels.shape, trust, np.float32))
+    changed = np.eye(3, dtype=np.float32)[2 - labels]
+    rest = np.float32((1 - confidence) / 2)
+    return training.PseudoLabelled(images, np.moveaxis(changed * (confidence - rest) + rest, -1, 1))
 
 
 def test_pseudo_labelled_slices_are_learned_from_beside_the_others(tmp_path, monkeypatch):
@@ -267,19 +269,21 @@ def test_pseudo_labelled_slices_are_learned_from_beside_the_others(tmp_path, mon
     monkeypatch.setattr(training, "augment", augment)
     history = fit(unet(), tmp_path, epochs=2, pseudo=guessed(0.5))
     assert history[-1]["iteration"] == 2 * (6 + 4) / SETTINGS["batch_size"]
-    trust = torch.cat(seen)[:, 1]
-    # In every epoch each of the six counts wholly and each of the four by half.
-    assert sorted(trust.mean(dim=(1, 2)).tolist()) == [0.5] * 8 + [1] * 12
+    most_probable, probabilities = torch.cat(seen).split([1, 3], dim=1)
+    assert torch.equal(probabilities.argmax(dim=1, keepdim=True).float(), most_probable)
+    # In every epoch the labels of six are certain, and those of four are not.
+    assert sorted(probabilities.amax(dim=1).mean(dim=(1, 2)).tolist()) == [0.5] * 8 + [1] * 12
 
 
-def test_labels_are_learned_as_far_as_they_are_trusted(tmp_path):
+def test_pseudo_labels_are_learned_as_far_as_they_are_sure(tmp_path):
     images, labels = slices(8, seed=9)
     agreement = {}
-    for trust in (0, 1):
+    for confidence in (0.4, 1):
         network = unet()
-        fit(network, tmp_path / str(trust), slices(4), epochs=20, pseudo=guessed(trust, count=12))
-        agreement[trust] = (predict(network, images, CPU).argmax(axis=0) == labels).mean()
-    assert agreement[0] > 0.8
+        fit(network, tmp_path / str(confidence), slices(4), epochs=20, pseudo=guessed(confidence, count=12))
+        agreement[confidence] = (predict(network, images, CPU).argmax(axis=0) == labels).mean()
+    # Four slices say otherwise, and are certain.
+    assert agreement[0.4] > 0.7
     assert agreement[1] < 0.5
 
 

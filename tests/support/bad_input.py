@@ -772,7 +772,7 @@ def self_trained(
     """Switch on self-training with fusion, then change other sections and splits."""
 
     def spoil(_: Path, config: dict[str, Any]) -> None:
-        config["self_training"] = {"epochs": 1, "learning_rate": 0.001, "least_confidence": 0.5, "fused": True}
+        config["self_training"] = {"epochs": 1, "learning_rate": 0.001, "fused": True}
         config["fusion"] = fusion()
         config.update(changes)
         config["cohort"]["splits"].update(cohort_splits or {})
@@ -864,10 +864,10 @@ CONFIGURATIONS = [
         "self_training.fused: no patient is in cohort.splits.labelled and in translation_target",
     ),
     contradiction(
-        "self-training by a confidence of 2",
+        "self-training without an epoch",
         "self_training",
-        {"epochs": 1, "learning_rate": 0.001, "least_confidence": 2, "fused": False},
-        "self_training.least_confidence: 2; expected 1 or less",
+        {"epochs": 0, "learning_rate": 0.001, "fused": False},
+        "self_training.epochs: 0; expected 1 or more",
     ),
     Case(
         "segments without a wall",
