@@ -32,6 +32,7 @@ rule export:
         target=TARGET,
         structures=STRUCTURES,
         seeds=SEEDS,
+        self_training=config["self_training"],
         repository=str(workflow.basedir),
         code=code("export.py"),
     script:

@@ -8,7 +8,13 @@ with job(snakemake):
     made_from, structures = snakemake.input, snakemake.params.structures
     labels = {Path(path).name.removesuffix(".nii.gz"): path for path in made_from.labels}
     cohort = training_cohort.summarise(
-        made_from.cohort, labels, made_from.metrics, snakemake.params.source, snakemake.params.target, list(structures)
+        made_from.cohort,
+        labels,
+        made_from.metrics,
+        snakemake.params.source,
+        snakemake.params.target,
+        list(structures),
+        snakemake.params.self_training,
     )
     seeds = snakemake.params.seeds
     weights = trained_model.WeightFiles(

@@ -98,7 +98,7 @@ def from_base(wall: Ring) -> np.ndarray:
     """
     slices = np.flatnonzero(wall.cavity.any(axis=(1, 2)) & wall.myocardium.any(axis=(1, 2)))
     areas = np.count_nonzero(wall.cavity | wall.myocardium, axis=(1, 2))[slices]
-    third = len(slices) // 3
+    third = max(1, len(slices) // 3)
     return slices if areas[:third].sum() >= areas[-third:].sum() else slices[::-1]
 
 

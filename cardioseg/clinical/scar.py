@@ -27,7 +27,7 @@ CODES = {"scar": 1, "dark_core": 2, "remote": 3}
 # Remote myocardium is sought in sectors of this width, and within this part of the wall: next to its borders a voxel
 # holds blood or fat as well.
 SECTOR_DEGREES = 60
-INNER_WALL = (0.25, 0.75)
+MIDDLE_WALL = (0.25, 0.75)
 DIRECTIONS = 36
 FEWEST_VOXELS = 10
 # A sector is not remote myocardium if it is brighter than those of the other slices by more than this many of their
@@ -305,7 +305,7 @@ def find_remote(image: np.ndarray, wall: Ring) -> Remote:
         No slice has a sector with `FEWEST_VOXELS` voxels away from the wall's borders.
     """
     with np.errstate(invalid="ignore"):
-        inner = wall.myocardium & (wall.depth > INNER_WALL[0]) & (wall.depth < INNER_WALL[1])
+        inner = wall.myocardium & (wall.depth > MIDDLE_WALL[0]) & (wall.depth < MIDDLE_WALL[1])
     sectors = {}
     for z in range(len(image)):
         sector = _darkest_sector(image[z], inner[z], wall.angle[z])

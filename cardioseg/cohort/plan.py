@@ -243,8 +243,9 @@ def check_volume(
             )
         if missing:
             notes.append(f"{files.labels}: no {', '.join(missing)}")
-        enclosed = _most_enclosed(labels.array, names, wall) if wall else None
-        if wall and enclosed != wall["cavity"]:
+        there = set(expected) - set(missing)
+        enclosed = _most_enclosed(labels.array, names, wall) if wall and there >= set(wall.values()) else None
+        if wall and enclosed and enclosed != wall["cavity"]:
             notes.append(
                 f"{files.labels}: {wall['myocardium']} encloses {enclosed} rather than {wall['cavity']}; the codes "
                 "may follow another convention"

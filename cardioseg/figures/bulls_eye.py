@@ -45,7 +45,7 @@ def figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
         The figure.
     """
     shown = [column for column in PANELS if any(not math.isnan(row[column]) for row in rows)] or ["thickness_mm"]
-    notes = sorted({f"segment {row['segment']}: {row['note']}" for row in rows if row["note"]}, key=len)
+    notes = [f"segment {row['segment']}: {row['note']}" for row in rows if row["note"]]
     if len({row["note"] for row in rows}) == 1 and rows[0]["note"]:
         notes = [f"N/A: {rows[0]['note']}"]
     width = max(2.6 * len(shown), 5)

@@ -1,5 +1,6 @@
 """The model card: a description of the trained model for its users, in Markdown."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ def text(model: TrainedModel, onnx: str | None) -> str:
         f"An ensemble of {len(model.members)} cascades of two networks each, trained by cardioseg on labelled "
         f"{cohort['source']} images and their translations into {cohort['target']} images, after Chen et al. (STACOM "
         f"2019); no labels of {cohort['target']} images were used for training.",
+        *([_further(cohort)] if cohort["self_training"] else []),
         "## Use",
         "```sh\ncardioseg segment IMAGE... --model ensemble.pt --out DIR\n```",
         *(
@@ -106,13 +108,27 @@ def _orientation(directions: Sequence[Sequence[float]] | None) -> str:
     )
 
 
+def _further(cohort: Mapping[str, Any]) -> str:
+    fused = f", fused with registered manual labels of {cohort['source']} images of the same patients"
+    return (
+        f"Each member was then trained further on {cohort['target']} images without labels, with what the other "
+        f"members see in them{fused if cohort['self_training']['fused'] else ''}."
+    )
+
+
 def _performance(cohort: Mapping[str, Any]) -> str:
     if not cohort["dice"]:
         return "Not measured: no test patient of the training workflow had labels."
-    rows = [(name, f"{mean:.3f} ({deviation:.3f})", count) for name, (mean, deviation, count) in cohort["dice"].items()]
+    rows = [
+        (name, f"{mean:.3f}" + ("" if math.isnan(deviation) else f" ({deviation:.3f})"), count)
+        for name, (mean, deviation, count) in cohort["dice"].items()
+    ]
+    further = cohort["self_training"]
     return (
         f"Measured against manual masks of the workflow's test patients. Labelled {cohort['source']} images of "
-        f"{cohort['seen']} of them were in the training set.\n\n"
+        f"{cohort['seen']} of them were in the training set"
+        + (f", and {cohort['target']} images of {further['tested']}, without their labels." if further else ".")
+        + "\n\n"
         + _table(("structure", "Dice, mean (standard deviation)", "patients"), rows)
     )
 

@@ -14,8 +14,9 @@ NEEDED = {
     "resampling": ("spacing_mm", "bias_field_correction"),
     "localisation": ("spacing_mm", "percentiles", "width", "depth"),
     "cropping": ("size", "percentiles"),
-    "segmentation": ("network", "width", "depth", "dropout", "views"),
+    "segmentation": ("network", "width", "depth", "dropout", "views", "precision", "slice_smoothing_mm"),
     "postprocessing": ("crf", "morphology"),
+    "fusion": ("stage", "weight", "blur_mm", "least_agreement"),
 }
 
 
@@ -36,7 +37,7 @@ def check_about(about: Mapping[str, Any], sections: Sequence[str]) -> None:
     """
     settings, structures, cohort = about["settings"], about["structures"], about["cohort"]
     configuration.check_settings({name: settings[name] for name in sections})
-    missing = [f"{name}.{key}" for name, keys in NEEDED.items() for key in keys if key not in settings[name]]
+    missing = [f"{name}.{key}" for name in sections for key in NEEDED.get(name, ()) if key not in settings[name]]
     if missing:
         raise KeyError(", ".join(missing))
     if settings["cropping"]["size"] % 2 ** settings["segmentation"]["depth"]:

@@ -22,13 +22,11 @@ from cardioseg.preprocessing import localisation, resampling
 from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
 
-FORMAT = "cardioseg ensemble 5"
+FORMAT = "cardioseg ensemble 6"
 # The model file in a folder of results.
 FILE = Path("model", "ensemble.pt")
 # What is kept beside `IMAGE_SECTIONS` for source images of new patients.
 OF_SOURCE = ("registration", "fusion", "seed")
-# How networks predict whose file does not say so.
-NOT_TOLD = {"precision": "float32", "slice_smoothing_mm": 0}
 # Contents of the file other than weights.
 ABOUT = ("settings", "structures", "translation", "cohort", "versions", "sources", "licence")
 LICENCE = (
@@ -341,7 +339,7 @@ def _predict(
 
     A CPU's threads do more for several networks at a time than for the layers of one.
     """
-    predict = partial(prediction.predict, image=crop, settings=NOT_TOLD | settings["segmentation"], device=device)
+    predict = partial(prediction.predict, image=crop, settings=settings["segmentation"], device=device)
     threads = torch.get_num_threads()
     at_a_time = min(threads, len(networks))
     if device.type != "cpu" or at_a_time == 1:
@@ -395,7 +393,7 @@ def _from_file(path: Path) -> TrainedModel:
         if content["format"] != FORMAT:
             raise KeyError(content["format"])
         about, weights = content["about"], content["weights"]
-        model_file.check_about(about, IMAGE_SECTIONS)
+        model_file.check_about(about, (*IMAGE_SECTIONS, *(OF_SOURCE if weights.get("source") else ())))
         classes = 1 + len(about["structures"])
         # Without memory, of which a damaged file could ask for any amount.
         with torch.device("meta"):

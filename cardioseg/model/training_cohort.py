@@ -19,6 +19,7 @@ def summarise(
     source: str,
     target: str,
     structures: Sequence[str],
+    self_training: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Describe a training cohort in plain values.
 
@@ -34,6 +35,8 @@ def summarise(
         Names of the modalities.
     structures : sequence of str
         Names of the structures.
+    self_training : mapping or None
+        The section `self_training` of the configuration.
 
     Returns
     -------
@@ -41,6 +44,8 @@ def summarise(
         - `source`, `target`: names of the modalities.
         - `patients`: their number by split.
         - `seen`: the number of test patients whose labelled source images were used in training.
+        - `self_training`: None without it; else `fused`, as configured, and `tested`, the number of test patients whose
+        target images were used in it.
         - `slices`, `spacing_mm`: least and greatest among the target's images, the spacing as (z, y, x).
         - `volumes_ml`: least and greatest of each structure in the training labels.
         - `directions`: directions of the labelled images (see `orientation.usual`); None if no header tells them.
@@ -52,6 +57,7 @@ def summarise(
     spacings = [[float(mm) for mm in spacing.split()] for spacing in targets["spacing_mm"]]
     labelled = rows[(rows["modality"] == source) & splits.map(lambda own: "labelled" in own)]
     tested = set(targets.loc[splits[targets.index].map(lambda own: "test" in own), "patient"])
+    unlabelled = set(targets.loc[splits[targets.index].map(lambda own: "translation_target" in own), "patient"])
     masks = [volumes.read(labels[patient]) for patient in labelled["patient"]]
     measured = pd.DataFrame([clinical.measure(volume.array, volume.spacing, structures, None) for volume in masks])
     known = ~labelled["notes"].str.contains(volumes.NO_GEOMETRY, regex=False)
@@ -61,6 +67,7 @@ def summarise(
         "target": target,
         "patients": {name: int(count) for name, count in splits.explode().dropna().value_counts(sort=False).items()},
         "seen": len(tested & set(labelled["patient"])),
+        "self_training": self_training and {"fused": self_training["fused"], "tested": len(tested & unlabelled)},
         "slices": [int(targets["slices"].astype(int).min()), int(targets["slices"].astype(int).max())],
         "spacing_mm": [np.min(spacings, axis=0).tolist(), np.max(spacings, axis=0).tolist()],
         "volumes_ml": {

@@ -37,6 +37,14 @@ def test_missing_segments_show_the_reason():
     assert "N/A: no right ventricle" in drawn.get_suptitle()
 
 
+def test_notes_stand_in_the_order_of_the_segments():
+    rows = [dict(row, note="") for row in segments.unavailable("unknown")]
+    for place, note in ((9, "cut"), (2, "dim"), (4, "far")):
+        rows[place]["note"] = note
+    title = bulls_eye.figure(rows, "patient").get_suptitle()
+    assert title.split("\n") == ["patient", "segment 3: dim", "segment 5: far", "segment 10: cut"]
+
+
 def test_sectors_fill_each_ring_once():
     for numbers in (range(1, 7), range(7, 13), range(13, 17)):
         degrees = sorted(value % 360 for number in numbers for value in range(*segments.sector(number)))

@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import math
 
 import numpy as np
 import pytest
@@ -33,6 +34,20 @@ def test_card_describes_the_model(model):
         assert told in text
     assert "onnx" not in text
     assert text.endswith(f"## Licence\n\n{trained_model.LICENCE}\n")
+
+
+def test_card_tells_of_self_training(model):
+    cohort = model.cohort | {"self_training": {"fused": True, "tested": 7}}
+    text = model_card.text(dataclasses.replace(model, cohort=cohort), None)
+    assert "trained further on LGE images without labels" in text
+    assert "fused with registered manual labels of bSSFP images of the same patients." in text
+    assert "were in the training set, and LGE images of 7, without their labels." in text
+    assert "trained further" not in model_card.text(model, None)
+
+
+def test_one_test_patient_has_no_standard_deviation(model):
+    one = dataclasses.replace(model, cohort=model.cohort | {"dice": {"LV": [0.9, math.nan, 1]}})
+    assert "| LV | 0.900 | 1 |" in model_card.text(one, None)
 
 
 def test_card_with_networks_as_onnx(model):

@@ -44,7 +44,7 @@ def test_segmentation_lies_on_the_images_grid(model, patient):
 
 @pytest.mark.parametrize(
     ("told", "expected"),
-    [({"precision": "bfloat16"}, "bfloat16"), ({"precision": "float32"}, "float32"), ({}, "float32")],
+    [({"precision": "bfloat16"}, "bfloat16"), ({"precision": "float32"}, "float32")],
 )
 def test_networks_predict_in_the_precision_of_their_training(model, patient, monkeypatch, told, expected):
     used, predict = [], trained_model.prediction.predict
@@ -54,7 +54,7 @@ def test_networks_predict_in_the_precision_of_their_training(model, patient, mon
         return predict(*arguments, settings=settings | {"precision": "float32"}, **others)
 
     monkeypatch.setattr(trained_model.prediction, "predict", recording)
-    settings = {key: value for key, value in model.settings["segmentation"].items() if key != "precision"} | told
+    settings = model.settings["segmentation"] | told
     trained_model.segment(
         patient, dataclasses.replace(model, settings=model.settings | {"segmentation": settings}), CPU
     )

@@ -25,6 +25,12 @@ def test_training_cohort_is_summarised(results):
     assert found["dice"] == {"LV": [pytest.approx(0.85), pytest.approx(0.0707, abs=1e-4), 2]}
 
 
+def test_test_images_that_were_in_self_training_are_counted(results):
+    assert summary(results)["self_training"] is None
+    found = summary(results, {"epochs": 3, "learning_rate": 0.001, "fused": True})
+    assert found["self_training"] == {"fused": True, "tested": 1}
+
+
 def test_no_patient_is_named(results):
     assert not any(name in repr(summary(results)) for name in ("anna", "bert", "carl", "dora"))
 

@@ -121,9 +121,15 @@ def source_file(folder: Path, seed: int) -> Path:
     return folder / "segmentation" / f"seed{seed}" / "unet_pretrained.pt"
 
 
-def summary(folder: Path) -> dict:
+def summary(folder: Path, self_training: dict | None = None) -> dict:
     """The summary of the training cohort."""
     labels = {patient: folder / "cropped" / "labels" / f"{patient}.nii.gz" for patient in ("anna", "bert")}
     return training_cohort.summarise(
-        folder / "cohort" / "cohort.csv", labels, folder / "metrics.csv", "bSSFP", "LGE", ["LV", "MYO", "RV"]
+        folder / "cohort" / "cohort.csv",
+        labels,
+        folder / "metrics.csv",
+        "bSSFP",
+        "LGE",
+        ["LV", "MYO", "RV"],
+        self_training,
     )

@@ -148,6 +148,17 @@ def test_structure_without_a_code_is_left_out(data):
     assert all("'wall': [600]" in key and "RV" not in key for key in checked)
 
 
+def test_labels_without_the_cavity_do_not_seem_of_another_convention(data):
+    config = configured(data, **everybody(6, 7))
+    config["cohort"]["target"]["codes"] = {"LV": None}
+    for path in Path(data).rglob("*LGE_manual.nii.gz"):
+        image = nib.load(path)
+        labels = np.asarray(image.dataobj)
+        nib.save(nib.Nifti1Image(np.where(labels == 500, 0, labels).astype(labels.dtype), image.affine), path)
+    notes = [note for note in planning.plan(config, check=True).oddities if "convention" in note]
+    assert not any("LGE" in note for note in notes)
+
+
 def test_checked_data_is_remembered(data, monkeypatch):
     config = configured(data, **everybody("6-7"))
     found = planning.plan(config, check=True)

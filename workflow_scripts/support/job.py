@@ -99,7 +99,8 @@ def _memory(text: str, snakemake: Any) -> str:
     advice = []
     if section := SECTIONS.get(snakemake.rule):
         size = snakemake.config[section]["batch_size"]
-        advice.append(f"lower {section}.batch_size (now {size})" if size > 1 else "lower cropping.size")
+        smaller = "raise localisation.spacing_mm" if section == "localisation" else "lower cropping.size"
+        advice.append(f"lower {section}.batch_size (now {size})" if size > 1 else smaller)
     if re.search("CUDA|CUBLAS|CUDNN|GPU", text):
         where = "the GPU's memory does not suffice"
         advice += ["leave the GPU to one job at a time (--resources gpu=1)", "set compute.device: cpu"]
