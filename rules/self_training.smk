@@ -28,6 +28,7 @@ if config["self_training"]:
             fusion=(
                 {key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "weight")} if WITNESSES else None
             ),
+            targets=config["self_training"]["targets"],
             patients=UNLABELLED,
             witnessed=WITNESSES,
             structures=STRUCTURES,

@@ -33,6 +33,8 @@ with job(snakemake):
                 logging.warning("%s: registered labels with a Dice of %.3f are left out", patient, fused.agreement)
             seen = volumes.Volume(fused.probabilities, image.affine)
         probabilities = pseudo_labels.in_one_piece(seen.array)
+        if parameters.targets == "labels":
+            probabilities = pseudo_labels.certain(probabilities)
         volumes.write(pseudo_path, probabilities, image.affine)
         found = np.count_nonzero(probabilities.argmax(axis=0).any(axis=(1, 2)))
         logging.info("%s: %d of %d slices have a structure", patient, found, len(image.array))

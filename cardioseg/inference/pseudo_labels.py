@@ -1,7 +1,8 @@
 """Pseudo-labels: what other networks see in an unlabelled image, to learn from.
 
-The probabilities themselves are learned, not the most probable classes: at a border, where the networks are not sure,
-the most probable class is often wrong, and a thin wall is less sure than what lies beside it.
+Probabilities tell where the networks are not sure, as at borders. But the weights of the classes in the loss raise the
+same classes in teacher and student, and the fewer the teachers, the less their probabilities say. Then the most probable
+classes serve better.
 
 References
 ----------
@@ -11,6 +12,8 @@ regularized self-training", ICCV 2019.
 
 import numpy as np
 from scipy import ndimage
+
+from cardioseg.preprocessing import resampling
 
 
 def in_one_piece(probabilities: np.ndarray) -> np.ndarray:
@@ -35,6 +38,22 @@ def in_one_piece(probabilities: np.ndarray) -> np.ndarray:
         kept[0, others] += kept[structure, others]
         kept[structure, others] = 0
     return kept
+
+
+def certain(probabilities: np.ndarray) -> np.ndarray:
+    """Give the most probable class all of the probability.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (classes, z, y, x)
+        Probabilities.
+
+    Returns
+    -------
+    ndarray of float32, shape (classes, z, y, x)
+        1 for the most probable class of each voxel, 0 for the others.
+    """
+    return resampling.one_hot(probabilities.argmax(axis=0), len(probabilities))
 
 
 def _largest_piece(mask: np.ndarray) -> np.ndarray:

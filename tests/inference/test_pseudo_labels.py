@@ -37,6 +37,11 @@ def test_nothing_found_stays_as_it_is():
     np.testing.assert_array_equal(pseudo_labels.in_one_piece(nothing), nothing)
 
 
+def test_the_most_probable_class_becomes_certain():
+    labels = np.random.default_rng(3).integers(3, size=(2, 4, 4))
+    np.testing.assert_array_equal(pseudo_labels.certain(sure(labels, 0.6)), sure(labels, 1))
+
+
 @given(st.integers(0, 1000))
 def test_each_structure_is_one_piece_and_probabilities_sum_to_1(seed):
     probabilities = np.random.default_rng(seed).dirichlet(np.ones(4), (2, 5, 6)).astype(np.float32)

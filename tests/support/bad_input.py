@@ -772,7 +772,7 @@ def self_trained(
     """Switch on self-training with fusion, then change other sections and splits."""
 
     def spoil(_: Path, config: dict[str, Any]) -> None:
-        config["self_training"] = {"epochs": 1, "learning_rate": 0.001, "fused": True}
+        config["self_training"] = {"epochs": 1, "learning_rate": 0.001, "targets": "labels", "fused": True}
         config["fusion"] = fusion()
         config.update(changes)
         config["cohort"]["splits"].update(cohort_splits or {})
@@ -866,7 +866,7 @@ CONFIGURATIONS = [
     contradiction(
         "self-training without an epoch",
         "self_training",
-        {"epochs": 0, "learning_rate": 0.001, "fused": False},
+        {"epochs": 0, "learning_rate": 0.001, "targets": "labels", "fused": False},
         "self_training.epochs: 0; expected 1 or more",
     ),
     Case(
