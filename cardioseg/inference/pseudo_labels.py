@@ -1,8 +1,8 @@
 """Pseudo-labels: what other networks see in an unlabelled image, to learn from.
 
 Probabilities tell where the networks are not sure, as at borders. But the weights of the classes in the loss raise the
-same classes in teacher and student, and the fewer the teachers, the less their probabilities say. Then the most probable
-classes serve better.
+same classes in teacher and student, and the fewer the teachers, the less their probabilities say. Then the most
+probable classes serve better.
 
 References
 ----------
