@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, `FAILED` or `INTERRUPTED`.
+        The exit status: 0, `REVIEW`, `FAILED` or `INTERRUPTED`.
     """
     given = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a name shows it with escapes

@@ -145,12 +145,12 @@ def with_structures(images: np.ndarray, labels: np.ndarray, *others: np.ndarray)
         Slices.
     labels : ndarray of int, shape (n, y, x)
         Their labels.
-    *others : ndarray of shape (n, y, x)
+    *others : ndarray of shape (n, ...)
         What else there is of them.
 
     Returns
     -------
-    tuple of ndarray, shape (kept, y, x)
+    tuple of ndarray, each of shape (kept, ...)
         The images, labels and others of these slices.
     """
     kept = labels.any(axis=(1, 2))
