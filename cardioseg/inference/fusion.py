@@ -137,12 +137,8 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
 
 def _blurred(maps: np.ndarray, reached: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Blur maps (structures, z, y, x) by deviations (z, y, x) in voxels; slices that are not reached do not count."""
-    across, *within = deviation
-    counted = reached.astype(np.float32)
-    blurred = ndimage.gaussian_filter(
-        ndimage.gaussian_filter(maps, (0, 0, *within)), (0, across, 0, 0), mode="constant"
-    )
-    share = ndimage.gaussian_filter(counted, across, mode="constant")
+    blurred = ndimage.gaussian_filter(maps, (0, *deviation), mode=("reflect", "constant", "reflect", "reflect"))
+    share = ndimage.gaussian_filter(reached.astype(np.float32), deviation[0], mode="constant")
     normalised: np.ndarray = blurred / np.where(reached, share, 1)[:, None, None]
     return normalised
 
