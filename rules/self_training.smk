@@ -26,7 +26,7 @@ if config["self_training"]:
         params:
             settings=prediction_settings(),
             fusion=(
-                {key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "weight")} if WITNESSES else None
+                {key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "least_area", "weight")} if WITNESSES else None
             ),
             targets=config["self_training"]["targets"],
             patients=UNLABELLED,

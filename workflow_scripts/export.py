@@ -22,12 +22,13 @@ with job(snakemake):
         dict(zip(seeds, zip(made_from.first, made_from.second, strict=True), strict=True)),
         dict(zip(seeds, made_from.source, strict=True)) if made_from.source else {},
     )
+    code = provenance.code(snakemake.params.repository)
     model = trained_model.gather(
         snakemake.params.settings,
         structures,
         weights,
         cohort,
-        {"code": str(provenance.code(snakemake.params.repository)["commit"]), **provenance.versions()},
+        {"code": f"{code['commit']} (modified)" if code["modified"] else str(code["commit"]), **provenance.versions()},
         checksums.sha256(
             [
                 *(made_from.localiser, *made_from.first, *made_from.second, *made_from.source),

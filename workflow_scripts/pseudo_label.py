@@ -34,7 +34,7 @@ with job(snakemake):
             seen = volumes.Volume(fused.probabilities, image.affine)
         probabilities = pseudo_labels.in_one_piece(seen.array)
         if parameters.targets == "labels":
-            probabilities = pseudo_labels.certain(probabilities)
+            probabilities = pseudo_labels.most_probable(probabilities)
         volumes.write(pseudo_path, probabilities, image.affine)
         found = np.count_nonzero(probabilities.argmax(axis=0).any(axis=(1, 2)))
         logging.info("%s: %d of %d slices have a structure", patient, found, len(image.array))

@@ -98,7 +98,8 @@ class Fused(NamedTuple):
 def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) -> Fused:
     """Average a network's probabilities with registered labels, which are blurred because registration is not exact.
 
-    Where the two agree too little, registration has probably failed, and the probabilities stay as they are.
+    Where the two agree too little, registration has probably failed, and the probabilities stay as they are. The labels
+    also tell where the heart ends: at the ends of the stack, slices that they hardly reach become background.
 
     Parameters
     ----------
@@ -108,8 +109,9 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
         Labels of the same slices; the in-plane grid may differ. Slices without a structure are left out, because the
         other examination may not reach there.
     settings : mapping
-        `weight` of the witness, from 0 to 1, `blur_mm`, the standard deviations (z, y, x) of the blur in mm, and
-        `least_agreement`.
+        `weight` of the witness, from 0 to 1, `blur_mm`, the standard deviations (z, y, x) of the blur in mm,
+        `least_agreement`, and `least_area`, the least area of the labels in an end slice, as a share of what the
+        network draws there (0: the ends stay as they are).
 
     Returns
     -------
@@ -128,11 +130,24 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
     agreement = _agreement(structures[:, reached] > 0.5, probabilities.array[:, reached].argmax(axis=0))
     if agreement < settings["least_agreement"]:
         return Fused(probabilities.array, agreement, used=False)
+    drawn = probabilities.array.argmax(axis=0) > 0
+    beyond = _beyond(structures.sum(axis=0) > 0.5, drawn, settings["least_area"])
     structures = _blurred(structures, reached, np.divide(settings["blur_mm"], probabilities.spacing))
     seen = np.concatenate([1 - structures.sum(axis=0, keepdims=True), structures])
     weight = settings["weight"] * reached.reshape(1, -1, 1, 1)
     fused: np.ndarray = ((1 - weight) * probabilities.array + weight * seen).astype(np.float32)
+    fused[0, beyond] = 1
+    fused[1:, beyond] = 0
     return Fused(fused, agreement, used=True)
+
+
+def _beyond(labelled: np.ndarray, drawn: np.ndarray, least_area: float) -> np.ndarray:
+    """Find the slices at either end of masks (z, y, x) where labels cover less than a share of what is drawn."""
+    beyond = np.zeros(len(labelled), bool)
+    within = np.flatnonzero(labelled.sum(axis=(1, 2)) > least_area * drawn.sum(axis=(1, 2)))
+    if least_area > 0 and len(within):
+        beyond[: within[0]] = beyond[within[-1] + 1 :] = True
+    return beyond
 
 
 def _blurred(maps: np.ndarray, reached: np.ndarray, deviation: np.ndarray) -> np.ndarray:

@@ -294,7 +294,7 @@ def smooth(labels: np.ndarray, spacing: tuple[float, float, float], settings: Mo
     nearest = ndimage.distance_transform_edt(region == 0, sampling=spacing, return_distances=False, return_indices=True)
     union = _close(region > 0, spacing, settings.radius_mm)
     if settings.keep_largest:
-        union = _largest_component(union)
+        union = largest_component(union)
         region[~union] = 0
     region[union] = region[tuple(nearest)][union]
 
@@ -321,7 +321,19 @@ def _close(mask: np.ndarray, spacing: tuple[float, float, float], radius_mm: tup
     return closed[tuple(slice(width, -width) for width in margin)]
 
 
-def _largest_component(mask: np.ndarray) -> np.ndarray:
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """Keep the largest piece of a mask, whose neighbours share a face.
+
+    Parameters
+    ----------
+    mask : ndarray of bool
+        A mask of any dimension.
+
+    Returns
+    -------
+    ndarray of bool, the same shape
+        The largest piece; an empty mask stays empty.
+    """
     components, count = ndimage.label(mask)
     return components == 1 + np.argmax(np.bincount(components.ravel(), minlength=2)[1:]) if count else mask
 

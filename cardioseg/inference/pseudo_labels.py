@@ -2,7 +2,7 @@
 
 Probabilities tell where the networks are not sure, as at borders. But the weights of the classes in the loss raise the
 same classes in teacher and student, and the fewer the teachers, the less their probabilities say. Then the most
-probable classes serve better.
+probable classes serve better, if each counts by its probability.
 
 References
 ----------
@@ -11,8 +11,8 @@ regularized self-training", ICCV 2019.
 """
 
 import numpy as np
-from scipy import ndimage
 
+from cardioseg.inference.postprocessing import largest_component
 from cardioseg.preprocessing import resampling
 
 
@@ -34,14 +34,14 @@ def in_one_piece(probabilities: np.ndarray) -> np.ndarray:
     labels = probabilities.argmax(axis=0)
     for structure in range(1, len(probabilities)):
         mask = labels == structure
-        others = mask & ~_largest_piece(mask)
+        others = mask & ~largest_component(mask)
         kept[0, others] += kept[structure, others]
         kept[structure, others] = 0
     return kept
 
 
-def certain(probabilities: np.ndarray) -> np.ndarray:
-    """Give the most probable class all of the probability.
+def most_probable(probabilities: np.ndarray) -> np.ndarray:
+    """Keep the probability of the most probable class alone, by which this class counts in a cross-entropy.
 
     Parameters
     ----------
@@ -51,12 +51,6 @@ def certain(probabilities: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of float32, shape (classes, z, y, x)
-        1 for the most probable class of each voxel, 0 for the others.
+        The same for the most probable class of each voxel, 0 for the others.
     """
-    return resampling.one_hot(probabilities.argmax(axis=0), len(probabilities))
-
-
-def _largest_piece(mask: np.ndarray) -> np.ndarray:
-    """The largest of the pieces of a mask, neighbours sharing a face."""
-    pieces, count = ndimage.label(mask)
-    return pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:]) if count else mask
+    return resampling.one_hot(probabilities.argmax(axis=0), len(probabilities)) * probabilities.max(axis=0)

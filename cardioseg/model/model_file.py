@@ -16,7 +16,7 @@ NEEDED = {
     "cropping": ("size", "percentiles"),
     "segmentation": ("network", "width", "depth", "dropout", "views", "precision", "slice_smoothing_mm"),
     "postprocessing": ("crf", "morphology"),
-    "fusion": ("stage", "weight", "blur_mm", "least_agreement"),
+    "fusion": ("stage", "weight", "blur_mm", "least_agreement", "least_area"),
 }
 
 

@@ -22,7 +22,7 @@ from cardioseg.preprocessing import localisation, resampling
 from cardioseg.preprocessing.localisation import Location
 from cardioseg.segmentation import cascade
 
-FORMAT = "cardioseg ensemble 6"
+FORMAT = "cardioseg ensemble 7"
 # The model file in a folder of results.
 FILE = Path("model", "ensemble.pt")
 # What is kept beside `IMAGE_SECTIONS` for source images of new patients.

@@ -28,7 +28,7 @@ class PseudoLabelled:
     images : ndarray of shape (n, y, x)
         Slices in [-1, 1].
     probabilities : ndarray of float32, shape (n, classes, y, x)
-        How probable each class is.
+        How probable each class is. A pixel where they sum to less than 1 counts less.
     """
 
     images: np.ndarray

@@ -9,7 +9,7 @@ from cardioseg.inference import postprocessing
 from cardioseg.inference.fusion import carry, fuse, predicted_labels
 
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
-SHARP = {"weight": 0.25, "blur_mm": (0, 0, 0), "least_agreement": 0}
+SHARP = {"weight": 0.25, "blur_mm": (0, 0, 0), "least_agreement": 0, "least_area": 0}
 
 
 def probabilities(seed=0, classes=3, shape=(3, 12, 14)):
@@ -87,6 +87,39 @@ def test_labels_that_agree_too_little_are_left_out():
     fused, same, used = fuse(networks, witness(), SHARP | {"least_agreement": 0.74})
     assert (same, used) == (agreement, True)
     assert not np.array_equal(fused, sure)
+
+
+def stack(*areas, structure=1):
+    """Masks of 12 x 14 pixels with so many pixels of a structure in each slice."""
+    labels = np.zeros((len(areas), 168), np.uint8)
+    for pixels, area in zip(labels, areas, strict=True):
+        pixels[:area] = structure
+    return labels.reshape(-1, 12, 14)
+
+
+def sure_of(labels):
+    return Volume((labels == np.arange(3).reshape(-1, 1, 1, 1)).astype(np.float32), AFFINE)
+
+
+def test_end_slices_that_the_labels_hardly_reach_lie_beyond_the_heart():
+    networks, labels = sure_of(stack(40, 50, 0, 60, 50, 40)), Volume(stack(3, 50, 20, 0, 50, 0), AFFINE)
+    fused, *_ = fuse(networks, labels, SHARP | {"least_area": 0.1})
+    assert (fused.argmax(axis=0) > 0).sum(axis=(1, 2)).tolist() == [0, 50, 0, 60, 50, 0]
+    np.testing.assert_array_equal(fused[0, [0, 5]], 1)
+    np.testing.assert_allclose(fused.sum(axis=0), 1)
+
+
+def test_end_slices_with_enough_labels_and_stacks_without_labels_stay():
+    networks = sure_of(stack(40, 50, 40))
+    drawn = [40, 50, 40]
+    for areas, settings in [
+        ((5, 50, 5), {"least_area": 0.1}),
+        ((0, 50, 0), {"least_area": 0}),
+        ((0, 0, 0), {"least_area": 0.1}),
+        ((3, 50, 3), {"least_area": 0.1, "least_agreement": 1}),
+    ]:
+        fused, *_ = fuse(networks, Volume(stack(*areas, structure=2), AFFINE), SHARP | settings)
+        assert (fused.argmax(axis=0) > 0).sum(axis=(1, 2)).tolist() == drawn
 
 
 def test_predicted_labels_are_the_means_most_probable_in_one_piece():

@@ -37,9 +37,11 @@ def test_nothing_found_stays_as_it_is():
     np.testing.assert_array_equal(pseudo_labels.in_one_piece(nothing), nothing)
 
 
-def test_the_most_probable_class_becomes_certain():
+def test_the_most_probable_class_alone_keeps_its_probability():
     labels = np.random.default_rng(3).integers(3, size=(2, 4, 4))
-    np.testing.assert_array_equal(pseudo_labels.certain(sure(labels, 0.6)), sure(labels, 1))
+    found = pseudo_labels.most_probable(sure(labels, 0.6))
+    np.testing.assert_array_equal(found, np.float32(0.6) * sure(labels, 1))
+    assert found.dtype == np.float32
 
 
 @given(st.integers(0, 1000))

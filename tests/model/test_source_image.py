@@ -59,7 +59,7 @@ def test_source_image_counts(alone, fused):
 def test_source_labels_with_all_weight_become_the_result(model, images, alone, monkeypatch):
     """With all of the weight, the result is what registration carries over, closed."""
     target, _ = images
-    settings = {"stage": "none", "weight": 1, "blur_mm": [0, 0, 0], "least_agreement": 0}
+    settings = {"stage": "none", "weight": 1, "blur_mm": [0, 0, 0], "least_agreement": 0, "least_area": 0}
     heavy = dataclasses.replace(model, settings=model.settings | {"fusion": settings})
     known = np.zeros(target.array.shape, np.uint8)
     _, rows, columns = (length // 2 for length in known.shape)

@@ -758,6 +758,7 @@ def fusion(**changes: Any) -> dict[str, Any]:
         "weight": 0.3,
         "blur_mm": [0, 2, 2],
         "least_agreement": 0,
+        "least_area": 0,
     } | changes
 
 

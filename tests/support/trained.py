@@ -64,6 +64,7 @@ def write_results(folder: Path, affine: np.ndarray, with_source: bool = False) -
             "weight": 0.6,
             "blur_mm": [0, 2, 2],
             "least_agreement": 0,
+            "least_area": 0,
         }
     torch.manual_seed(0)
     checkpoints.save_weights(folder / "localisation" / "network.pt", localisation.network(settings["localisation"], 4))

@@ -20,7 +20,9 @@ from cardioseg.core import checkpoints, checksums
 from cardioseg.phantoms import heart
 
 pytestmark = pytest.mark.slow
-FUSION = "fusion: {labels: [manual, predicted], stage: affine, weight: 0.9, blur_mm: [0, 2, 2], least_agreement: 0}"
+FUSION = """
+fusion: {labels: [manual, predicted], stage: affine, weight: 0.9, blur_mm: [0, 2, 2], least_agreement: 0, least_area: 0}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +112,7 @@ def test_predicted_labels_serve_patients_without_manual_ones(broken: Path, tmp_p
 def test_members_are_trained_further_on_predictions_of_the_others(run: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     overlay = """
-    fusion: {labels: [manual], stage: affine, weight: 0.9, blur_mm: [0, 0, 0], least_agreement: 0}
+    fusion: {labels: [manual], stage: affine, weight: 0.9, blur_mm: [0, 0, 0], least_agreement: 0, least_area: 0}
     self_training: {epochs: 2, learning_rate: 0.01, targets: probabilities, fused: true}
     """
     targets = ("results/table1.md", "results/model/ensemble.pt", "results/figures/training.png")
