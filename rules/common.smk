@@ -114,6 +114,11 @@ FUSED = configuration.fused_labels(config)
 METHODS = methods.chosen(config)
 # In the order of elastix.STAGES.
 REGISTRATIONS = [method.name for method in METHODS if method.name.startswith("registration")]
+# How registered labels join probabilities; their files tell which labels do.
+FUSED_BY = config["fusion"] and {
+    key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "least_area", "weight")
+}
+
 # The registration whose masks `fusion` and `self_training` take for a second witness.
 WITNESS = (
     config["fusion"] and dict(zip(("none", "rigid", "affine", "deformable"), REGISTRATIONS))[config["fusion"]["stage"]]

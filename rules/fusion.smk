@@ -50,7 +50,7 @@ if config["fusion"]:
         conda:
             "../envs/cardioseg.yaml"
         params:
-            fusion={key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "least_area", "weight")},
+            fusion=FUSED_BY,
             postprocessing=section("postprocessing"),
             structures=STRUCTURES,
             code=code("fuse.py"),

@@ -25,9 +25,7 @@ if config["self_training"]:
             gpu=1,
         params:
             settings=prediction_settings(),
-            fusion=(
-                {key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "least_area", "weight")} if WITNESSES else None
-            ),
+            fusion=FUSED_BY if WITNESSES else None,
             targets=config["self_training"]["targets"],
             patients=UNLABELLED,
             witnessed=WITNESSES,
