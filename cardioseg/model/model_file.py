@@ -78,6 +78,7 @@ def fill(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
         tensor = weights[name]
         if tensor.dtype != own.dtype or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
             raise TypeError(f"{name} is stored in another way")
-        if not tensor.isfinite().all():
+        # By NumPy, since PyTorch would wake its threads for each of many small tensors.
+        if not np.isfinite(tensor.numpy()).all():
             raise ValueError(f"{name} is not finite")
     network.load_state_dict(weights, assign=True)
