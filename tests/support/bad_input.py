@@ -773,7 +773,13 @@ def self_trained(
     """Switch on self-training with fusion, then change other sections and splits."""
 
     def spoil(_: Path, config: dict[str, Any]) -> None:
-        config["self_training"] = {"epochs": 1, "learning_rate": 0.001, "targets": "labels", "fused": True}
+        config["self_training"] = {
+            "epochs": 1,
+            "learning_rate": 0.001,
+            "targets": "labels",
+            "fused": True,
+            "least_agreement": 0,
+        }
         config["fusion"] = fusion()
         config.update(changes)
         config["cohort"]["splits"].update(cohort_splits or {})
@@ -867,7 +873,7 @@ CONFIGURATIONS = [
     contradiction(
         "self-training without an epoch",
         "self_training",
-        {"epochs": 0, "learning_rate": 0.001, "targets": "labels", "fused": False},
+        {"epochs": 0, "learning_rate": 0.001, "targets": "labels", "fused": False, "least_agreement": 0},
         "self_training.epochs: 0; expected 1 or more",
     ),
     Case(

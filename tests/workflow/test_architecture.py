@@ -11,7 +11,10 @@ pytestmark = pytest.mark.slow
 
 DRAWN = {(one, other) for one, others in DATA.items() for other in others}
 # So that every box of the drawing is made, and every way to it is taken.
-OVERLAYS = ["", "self_training: {epochs: 1, learning_rate: 0.001, targets: probabilities, fused: false}"]
+OVERLAYS = [
+    "",
+    "self_training: {epochs: 1, learning_rate: 0.001, targets: probabilities, fused: false, least_agreement: 0}",
+]
 COMMAND = ("model/ensemble.pt", "cardioseg segment")
 
 

@@ -150,7 +150,7 @@ compute: {jobs_per_step: 2}
 cohort:
   splits:
     {labelled: ["6-10"], translation_source: ["6-15"], translation_target: ["10-19"], validation: [], test: ["1-30"]}
-self_training: {epochs: 1, learning_rate: 0.001, targets: probabilities, fused: true}
+self_training: {epochs: 1, learning_rate: 0.001, targets: probabilities, fused: true, least_agreement: 0.5}
 fusion: {labels: [manual], stage: affine, weight: 0.3, blur_mm: [0, 1, 1], least_agreement: 0.5, least_area: 0.1}
 """
     learnt_from = {f"results/cropped/LGE/{patient}.nii.gz" for patient in range(10, 20)}

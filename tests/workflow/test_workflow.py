@@ -113,7 +113,7 @@ def test_members_are_trained_further_on_predictions_of_the_others(run: Path, tmp
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     overlay = """
     fusion: {labels: [manual], stage: affine, weight: 0.9, blur_mm: [0, 0, 0], least_agreement: 0, least_area: 0}
-    self_training: {epochs: 2, learning_rate: 0.01, targets: probabilities, fused: true}
+    self_training: {epochs: 2, learning_rate: 0.01, targets: probabilities, fused: true, least_agreement: 0}
     """
     targets = ("results/table1.md", "results/model/ensemble.pt", "results/figures/training.png")
     jobs = planned(folder, *targets, overlay=overlay)
