@@ -25,9 +25,7 @@ if config["self_training"]:
             gpu=1,
         params:
             settings=prediction_settings(),
-            fusion=(
-                FUSED_BY | {"least_agreement": config["self_training"]["least_agreement"]} if WITNESSES else None
-            ),
+            fusion=(FUSED_BY | {"least_agreement": config["self_training"]["least_agreement"]} if WITNESSES else None),
             targets=config["self_training"]["targets"],
             patients=UNLABELLED,
             witnessed=WITNESSES,
