@@ -109,16 +109,15 @@ REGISTERED = [patient for patient in SEGMENTED if patient in COHORT.labelled(SOU
 WITH_LABELS = {"manual": REGISTERED, "predicted": [patient for patient in SEGMENTED if patient in COHORT.partners]}
 SAMPLES = range(1, config["synthesis"]["samples"] + 1)
 NETWORKS = ["unet", "unet_ft", "cascade_ft"]
+# How registered labels are fused with probabilities.
+FUSED_BY = config["fusion"] and {
+    key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "least_area", "weight")
+}
 # Which labels of a patient's own source image are fused.
 FUSED = configuration.fused_labels(config)
 METHODS = methods.chosen(config)
 # In the order of elastix.STAGES.
 REGISTRATIONS = [method.name for method in METHODS if method.name.startswith("registration")]
-# How registered labels join probabilities; their files tell which labels do.
-FUSED_BY = config["fusion"] and {
-    key: config["fusion"][key] for key in ("blur_mm", "least_agreement", "least_area", "weight")
-}
-
 # The registration whose masks `fusion` and `self_training` take for a second witness.
 WITNESS = (
     config["fusion"] and dict(zip(("none", "rigid", "affine", "deformable"), REGISTRATIONS))[config["fusion"]["stage"]]

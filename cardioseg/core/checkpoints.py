@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cardioseg.core import files
@@ -111,6 +112,23 @@ def load_weights(path: Path | str, module: torch.nn.Module) -> dict[str, Any]:
         raise InputError(
             f"{path}: its weights are not of the configured network. Delete it and run again with this configuration."
         ) from error
-    if not all(tensor.isfinite().all() for tensor in module.state_dict().values()):
+    if not all(map(finite, module.state_dict().values())):
         raise InputError(f"{path}: holds weights that are NaN or infinite. Delete it and run again to write it anew.")
     return about
+
+
+def finite(weights: torch.Tensor) -> bool:
+    """Whether weights are neither NaN nor infinite.
+
+    Parameters
+    ----------
+    weights : Tensor
+        Weights of any shape.
+
+    Returns
+    -------
+    bool
+        Whether all are finite.
+    """
+    # By NumPy, since PyTorch would wake its threads for each of the many small tensors of a network.
+    return bool(np.isfinite(weights.cpu().numpy()).all())

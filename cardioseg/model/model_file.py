@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cardioseg.core import configuration
+from cardioseg.core import checkpoints, configuration
 
 # The keys of the settings that inference reads.
 NEEDED = {
@@ -78,7 +78,6 @@ def fill(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
         tensor = weights[name]
         if tensor.dtype != own.dtype or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
             raise TypeError(f"{name} is stored in another way")
-        # By NumPy, since PyTorch would wake its threads for each of many small tensors.
-        if not np.isfinite(tensor.numpy()).all():
+        if not checkpoints.finite(tensor):
             raise ValueError(f"{name} is not finite")
     network.load_state_dict(weights, assign=True)

@@ -112,7 +112,7 @@ def test_predicted_labels_serve_patients_without_manual_ones(broken: Path, tmp_p
 def test_members_are_trained_further_on_predictions_of_the_others(run: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     overlay = """
-    fusion: {labels: [manual], stage: affine, weight: 0.9, blur_mm: [0, 0, 0], least_agreement: 0, least_area: 0}
+    fusion: {labels: [manual], stage: affine, weight: 0.9, blur_mm: [0, 0, 0], least_agreement: 1, least_area: 0}
     self_training: {epochs: 2, learning_rate: 0.01, targets: probabilities, fused: true, least_agreement: 0}
     """
     targets = ("results/table1.md", "results/model/ensemble.pt", "results/figures/training.png")
@@ -129,6 +129,10 @@ def test_members_are_trained_further_on_predictions_of_the_others(run: Path, tmp
         seen = [np.asarray(nib.load(member / f"pseudo_labels/{patient}.nii.gz").dataobj) for member in of_seeds]
         assert all(set(np.unique(maps.argmax(axis=-1))) == {0, 1, 2, 3} for maps in seen)
         assert not np.array_equal(*seen)
+    # Self-training has its own bound, and fuses the labels that fusion leaves out.
+    logs = results / "logs"
+    assert "left out" not in (logs / "self_training" / "seed1" / "pseudo_label.log").read_text()
+    assert "left out" in (logs / "fuse" / "6.log").read_text()
     probabilities = {
         name: np.asarray(nib.load(results / f"probabilities/{name}/6.nii.gz").dataobj)
         for name in ("cascade_st_fused/seed1", "cascade_st_fused/seed2", "ensemble")
