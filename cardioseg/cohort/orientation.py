@@ -224,9 +224,12 @@ def overruled(told: Turn, image: Volume, likeness: Callable[[Volume], float]) ->
     Turn or None
         The best turn if it is better by more than `MARGIN`.
     """
-    looks = {turn: likeness(turn.apply(image)) for turn in TURNS}
+    as_told = likeness(told.apply(image))
+    if 1 - as_told <= MARGIN:  # no other turn can look better by more
+        return None
+    looks = {turn: as_told if turn == told else likeness(turn.apply(image)) for turn in TURNS}
     best = max(looks, key=lambda turn: looks[turn])
-    return best if looks[best] - looks[told] > MARGIN else None
+    return best if looks[best] - as_told > MARGIN else None
 
 
 def _aligned(pair: np.ndarray) -> bool:

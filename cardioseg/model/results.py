@@ -288,10 +288,12 @@ def _segments(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    rows = list(rows)
+    if not rows:
+        return ""
     import pandas as pd  # not before there is a row: loading it takes a while
 
-    rows = list(rows)
-    return pd.DataFrame(rows).to_csv(index=False, float_format="%.3f", na_rep="N/A") if rows else ""
+    return pd.DataFrame(rows).to_csv(index=False, float_format="%.3f", na_rep="N/A")
 
 
 def _keep_edited(path: Path, written: str) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cardioseg.core.devices import send
+from cardioseg.segmentation import control_points
 
 
 def augment(
@@ -92,7 +93,7 @@ def sampling_grid(
     grid = F.affine_grid(send(matrix, device), [count, 1, height, width], align_corners=False)
     control = [math.ceil(length / settings["elastic_spacing_pixels"]) + 1 for length in shape]
     displacement = torch.randn((count, 2, *control), generator=generator) * settings["elastic_pixels"]
-    smooth = F.interpolate(send(displacement, device), size=(height, width), mode="bicubic", align_corners=True)
+    smooth = control_points.spread(send(displacement, device), shape)
     pixels = torch.tensor([2 / width, 2 / height])
     shift = torch.stack([_uniform(count, settings["shift_pixels"], generator) for _ in shape], dim=-1)
     return grid + (smooth.movedim(1, -1) + send(shift[:, None, None], device)) * send(pixels, device)

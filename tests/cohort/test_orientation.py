@@ -149,6 +149,13 @@ def test_networks_that_are_not_sure_do_not_overrule_the_header(header):
     assert decision.doubt == ("" if header else f"{orientation.UNTOLD}: it is taken as stored")
 
 
+@pytest.mark.parametrize(("likeness", "looks"), [(0.71, 1), (0.69, len(TURNS))])
+def test_other_turns_are_looked_at_only_where_one_of_them_could_overrule_the_header(likeness, looks):
+    seen = []
+    assert orientation.overruled(AS_STORED, image(), lambda volume: seen.append(volume) or likeness) is None
+    assert len(seen) == looks
+
+
 @pytest.mark.parametrize(
     ("turn", "by_hand"),
     [
