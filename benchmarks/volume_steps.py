@@ -6,26 +6,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
 from medpy.metric import binary as medpy
 from scipy import ndimage
+from torch import nn
 
 import published
-from cardioseg.core import volumes
+from cardioseg.cohort import orientation
+from cardioseg.core import training_loop, volumes
 from cardioseg.core.configuration import IMAGE_SECTIONS
 from cardioseg.evaluation import metrics
 from cardioseg.inference import postprocessing
 from cardioseg.model import batch, trained_model
 from cardioseg.phantoms import heart
 from cardioseg.preprocessing import cropping, localisation, resampling
-from cardioseg.segmentation import cascade, unet
+from cardioseg.segmentation import cascade, training, unet
 from steps import Step, configuration
 
 
@@ -122,7 +125,7 @@ def _new_folder(parent: Path) -> Iterator[Path]:
 
 
 def untrained(size: str) -> trained_model.TrainedModel:
-    """An ensemble of four as it is before training."""
+    """An ensemble of four as it is before training, with a localiser that knows the phantom."""
     config = configuration(size)
     settings = {name: config[name] for name in IMAGE_SECTIONS}
     structures = config["cohort"]["structures"]
@@ -131,7 +134,7 @@ def untrained(size: str) -> trained_model.TrainedModel:
         settings=settings,
         structures=structures,
         translation=config["translation"],
-        localiser=localisation.network(settings["localisation"], 1 + len(structures)),
+        localiser=_localiser(settings, 1 + len(structures)),
         members={
             seed: cascade.Cascade(
                 cascade.first_network(settings["segmentation"], 1 + len(structures)),
@@ -144,6 +147,25 @@ def untrained(size: str) -> trained_model.TrainedModel:
         sources={},
         licence="",
     )
+
+
+def _localiser(settings: Mapping[str, Any], classes: int) -> nn.Module:
+    """A localiser trained until it takes the phantom for a heart, since all turns of other images are looked at."""
+    localiser = localisation.network(settings["localisation"], classes)
+    resampled = resampling.to_common_pixels(_raw_volume(), settings["resampling"])
+    labels = volumes.Volume(_labels(), _raw_volume().affine)
+    slices, truth = localisation.training_slices(
+        [resampled], [labels], settings["localisation"], classes, localiser.stride
+    )
+    cpu = torch.device("cpu")
+    still = dict.fromkeys(settings["localisation"]["augmentation"], 0.0) | {"elastic_spacing_pixels": 8}
+    changes = {"epochs": 60, "learning_rate": 0.01, "augmentation": still, "appearance": None, "contraction": None}
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
+        run = training_loop.Run("localisation", 0, cpu, Path(folder), identity="")
+        training.fit(localiser, slices, truth, settings["localisation"] | changes, run)
+    likeness = localisation.likeness(resampled, localiser, settings["localisation"], cpu)
+    assert 1 - likeness <= orientation.MARGIN, f"the localiser is not sure of the phantom: {likeness:.2f}"
+    return localiser
 
 
 def postprocessing_of_a_volume(_size: str, _precision: str, device: torch.device) -> Step:

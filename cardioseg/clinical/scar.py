@@ -33,7 +33,7 @@ FEWEST_VOXELS = 10
 # A sector is not remote myocardium if it is brighter than those of the other slices by more than this many of their
 # standard deviations, estimated by the median absolute deviation. A slice may be scar all round.
 OUTLIER = 3
-# Only voxels of a region that lie further from the wall's borders than this count.
+# Only voxels of a region that lie further from the wall's borders than this, and not in its outermost layer, count.
 BORDER_MM = 1.5
 # The maximum is this percentile of the hyper-enhanced region: that of all voxels grows with noise and the scar's size.
 MAXIMUM_PERCENTILE = 95
@@ -188,9 +188,9 @@ def measure(
     A voxel is hyper-enhanced where it is brighter than the mean of remote myocardium by more than n standard
     deviations. The threshold by full width at half maximum lies halfway between that mean and the maximum of the
     hyper-enhanced region; where the remote myocardium is nulled this is half of the maximum. A region above a threshold
-    is kept if its part within the wall, more than `BORDER_MM` from its borders, is as large as the settings ask: noise
-    is small, and blood or fat at a contour is thin. Dark cores that scar, or scar and cavity, enclose in a slice are
-    scar as well.
+    is kept if its part within the wall, more than `BORDER_MM` and a pixel from its borders, is as large as the settings
+    ask: noise is small, and blood or fat at a contour is thin. Dark cores that scar, or scar and cavity, enclose in a
+    slice are scar as well; what the cavity encloses by itself, such as a papillary muscle, is none.
 
     Parameters
     ----------
@@ -213,8 +213,8 @@ def measure(
     Raises
     ------
     InputError
-        Image and mask do not fit, the mask has no myocardium, the myocardium is constant, or no remote part of it is
-        found.
+        Image and mask do not fit, the mask has no myocardium, the myocardium or its remote part is constant, or no
+        remote part is found.
     """
     if image.shape != labels.shape:
         raise InputError(f"the image's shape {image.shape} (z, y, x) is not that of its mask, {labels.shape}")
@@ -227,10 +227,13 @@ def measure(
     if within.min() == within.max():
         raise InputError(f"every voxel of the myocardium is {within[0]:g}")
     remote = find_remote(intensities, wall)
+    if remote.deviation == 0:
+        raise InputError(f"every voxel of the remote myocardium is {remote.mean:g}: the image's intensities are clipped")
     smallest = settings["smallest_ml"] * 1000 / float(np.prod(spacing))
     count = settings["standard_deviations"]
     threshold = remote.mean + count * remote.deviation
-    enhanced = _above(intensities, threshold, wall, smallest)
+    border_mm = max(BORDER_MM, 1.001 * max(spacing[1:]))  # spacings have rounding errors
+    enhanced = _above(intensities, threshold, wall, border_mm, smallest)
     halfway = float("nan")
     if enhanced.any():
         halfway = (remote.mean + float(np.percentile(intensities[enhanced], MAXIMUM_PERCENTILE))) / 2
@@ -245,7 +248,7 @@ def measure(
         return Extent(method, threshold, whole(scar), whole(cores))
 
     extents = [
-        extent("fwhm", halfway, _above(intensities, halfway, wall, smallest)),
+        extent("fwhm", halfway, _above(intensities, halfway, wall, border_mm, smallest)),
         extent(f"{count:g}sd", threshold, enhanced),
     ]
     return Scar(
@@ -338,20 +341,21 @@ def _darkest_sector(image: np.ndarray, inner: np.ndarray, angle: np.ndarray) -> 
     return mask
 
 
-def _above(image: np.ndarray, threshold: float, wall: Ring, smallest: float) -> np.ndarray:
-    """Return the regions of the wall above a threshold that have at least `smallest` voxels away from its borders."""
+def _above(image: np.ndarray, threshold: float, wall: Ring, border_mm: float, smallest: float) -> np.ndarray:
+    """Return the regions of the wall above a threshold that have `smallest` voxels or more away from its borders."""
     regions, count = ndimage.label(wall.myocardium & (image > threshold), TOUCHING)
-    sizes = np.bincount(regions[wall.border_mm > BORDER_MM], minlength=count + 1)
+    sizes = np.bincount(regions[wall.border_mm > border_mm], minlength=count + 1)
     kept = (sizes >= smallest) & (sizes > 0)
     kept[0] = False
     return kept[regions]
 
 
 def _with_cores(bright: np.ndarray, wall: Ring, smallest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bright voxels with all that they enclose, and the enclosed cores of at least `smallest` voxels."""
+    """Return the bright voxels with all that they, or they and the cavity, enclose, and its cores of enough voxels."""
     scar = np.zeros_like(bright)
     for z in np.flatnonzero(bright.any(axis=(1, 2))):
-        scar[z] = ndimage.binary_fill_holes(bright[z] | wall.cavity[z]) & wall.myocardium[z]
+        enclosed = ndimage.binary_fill_holes(bright[z] | wall.cavity[z]) & ~ndimage.binary_fill_holes(wall.cavity[z])
+        scar[z] = bright[z] | (enclosed & wall.myocardium[z])
     cores, count = ndimage.label(scar & ~bright, TOUCHING)
     large = np.bincount(cores.ravel(), minlength=count + 1) >= smallest
     large[0] = False

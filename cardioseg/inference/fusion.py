@@ -14,6 +14,9 @@ from cardioseg.inference import postprocessing, raw_labels
 from cardioseg.preprocessing import resampling
 from cardioseg.registration import elastix
 
+# A stack from apex to base leaves less of the heart beyond its ends, by the area of the slices.
+MOST_BEYOND = 0.2
+
 
 def predicted_labels(
     members: Sequence[np.ndarray], crop: Volume, raw: Volume, settings: postprocessing.Settings
@@ -99,15 +102,16 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
     """Average a network's probabilities with registered labels, which are blurred because registration is not exact.
 
     Where the two agree too little, registration has probably failed, and the probabilities stay as they are. The labels
-    also tell where the heart ends: at the ends of the stack, slices that they hardly reach become background.
+    also tell where the heart ends: at the ends of the stack, slices that they hardly reach become background. If that
+    were more than `MOST_BEYOND` of the heart, the other examination probably shows a part of it alone, and the ends
+    stay as they are.
 
     Parameters
     ----------
     probabilities : Volume of shape (classes, z, y, x)
         Probabilities that sum to 1 over the classes.
     witness : Volume of shape (z, y, x)
-        Labels of the same slices; the in-plane grid may differ. Slices without a structure are left out, because the
-        other examination may not reach there.
+        Labels of the same slices; the in-plane grid may differ. Slices without a structure are not averaged.
     settings : mapping
         `weight` of the witness, from 0 to 1, `blur_mm`, the standard deviations (z, y, x) of the blur in mm,
         `least_agreement`, and `least_area`, the least area of the labels in an end slice, as a share of what the
@@ -142,12 +146,18 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
 
 
 def _beyond(labelled: np.ndarray, drawn: np.ndarray, least_area: float) -> np.ndarray:
-    """Find the slices at either end of masks (z, y, x) where labels cover less than a share of what is drawn."""
-    beyond = np.zeros(len(labelled), bool)
-    within = np.flatnonzero(labelled.sum(axis=(1, 2)) > least_area * drawn.sum(axis=(1, 2)))
-    if least_area > 0 and len(within):
-        beyond[: within[0]] = beyond[within[-1] + 1 :] = True
-    return beyond
+    """Find the slices at either end of masks (z, y, x) where labels cover less than a share of what is drawn.
+
+    There are none if these slices hold too much of what is drawn, see `MOST_BEYOND`.
+    """
+    none = np.zeros(len(labelled), bool)
+    areas = drawn.sum(axis=(1, 2))
+    within = np.flatnonzero(labelled.sum(axis=(1, 2)) > least_area * areas)
+    if least_area == 0 or not len(within):
+        return none
+    beyond = ~none
+    beyond[within[0] : within[-1] + 1] = False
+    return none if areas[beyond].sum() > MOST_BEYOND * areas.sum() else beyond
 
 
 def _blurred(maps: np.ndarray, reached: np.ndarray, deviation: np.ndarray) -> np.ndarray:

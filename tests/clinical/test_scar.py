@@ -92,7 +92,20 @@ def test_dark_core_is_scar_and_has_its_volume():
     assert set(np.unique(measured.labels)) == {0, *scar.CODES.values()}
 
 
-def test_speck_and_bright_rim_are_no_scar():
+def test_papillary_muscle_in_the_cavity_is_no_dark_core():
+    drawn = heart((60, 120), 1.0)
+    cavity = drawn.mask.array == LV
+    _, y, x = (int(axis) for axis in np.mean(np.nonzero(cavity), axis=1))
+    island = np.zeros_like(cavity)
+    island[:, y - 2 : y + 3, x - 2 : x + 3] = True
+    drawn.mask.array[island], drawn.image.array[island] = MYO, MUSCLE
+    measured = found(drawn)
+    np.testing.assert_array_equal(measured.chosen.scar, drawn.scar)
+    assert not measured.chosen.dark_cores.any()
+
+
+@pytest.mark.parametrize("pixel_mm", [SPACING[1], 1.6, 2.0])
+def test_speck_and_bright_rim_are_no_scar(pixel_mm):
     drawn = heart(scarred=(0, 0))
     drawn.image.array[5, 50:53, 74:76] = ENHANCED
     labels = drawn.mask.array
@@ -101,7 +114,7 @@ def test_speck_and_bright_rim_are_no_scar():
         for axis in (1, 2):
             rim &= np.roll(labels, shift, axis) != LV
     drawn.image.array[(labels == MYO) & ~rim] = ENHANCED
-    measured = found(drawn)
+    measured = scar.measure(drawn.image.array, labels, (SPACING[0], pixel_mm, pixel_mm), LV, MYO, SCAR)
     assert not measured.chosen.scar.any()
     assert measured.quantities()["scar_fwhm_mass_g"] == 0
     assert math.isnan(measured.chosen.threshold)
@@ -127,6 +140,7 @@ def test_one_slice_suffices():
         (lambda image, labels: (image[1:], labels), "is not that of its mask"),
         (lambda image, labels: (image, np.where(labels == MYO, 0, labels)), "holds no myocardium"),
         (lambda image, labels: (np.full_like(image, 7), labels), "every voxel of the myocardium is 7"),
+        (lambda image, labels: (np.where(image < (MUSCLE + ENHANCED) / 2, 3, image), labels), "remote myocardium is 3"),
         (lambda image, labels: (np.where(labels == MYO, np.nan, image), labels), "not finite"),
         (lambda image, labels: (image, np.where(labels == LV, 0, labels)), "no slice has a wall around its cavity"),
     ],

@@ -102,11 +102,18 @@ def sure_of(labels):
 
 
 def test_end_slices_that_the_labels_hardly_reach_lie_beyond_the_heart():
-    networks, labels = sure_of(stack(40, 50, 0, 60, 50, 40)), Volume(stack(3, 50, 20, 0, 50, 0), AFFINE)
+    networks, labels = sure_of(stack(20, 50, 0, 60, 50, 15)), Volume(stack(1, 50, 20, 0, 50, 0), AFFINE)
     fused, *_ = fuse(networks, labels, SHARP | {"least_area": 0.1})
     assert (fused.argmax(axis=0) > 0).sum(axis=(1, 2)).tolist() == [0, 50, 0, 60, 50, 0]
     np.testing.assert_array_equal(fused[0, [0, 5]], 1)
     np.testing.assert_allclose(fused.sum(axis=0), 1)
+
+
+def test_ends_stay_where_the_labels_leave_out_too_much_of_the_heart():
+    networks = sure_of(stack(30, 40, 40, 40, 40))
+    for areas, kept in [((0, 40, 40, 40, 40), [0, 40, 40, 40, 40]), ((0, 0, 40, 40, 40), [30, 40, 40, 40, 40])]:
+        fused, *_ = fuse(networks, Volume(stack(*areas), AFFINE), SHARP | {"least_area": 0.1})
+        assert (fused.argmax(axis=0) > 0).sum(axis=(1, 2)).tolist() == kept
 
 
 def test_end_slices_with_enough_labels_and_stacks_without_labels_stay():
