@@ -243,6 +243,12 @@ def _export(given: argparse.Namespace) -> int:
     written = given.out / "ensemble.pt"
     if written.exists() and written.samefile(trained_model.find(given.model)):
         raise InputError(f"{written}: is the model itself; expected another folder to write to.")
+    networks = given.out / "onnx"
+    if networks.exists() and not onnx_export:
+        raise InputError(
+            f"{networks}: holds networks of an earlier export, which may be of another model. Give --onnx to write "
+            "them anew, remove them, or write to another folder."
+        )
     model = trained_model.load(given.model)
     if given.licence:
         model = dataclasses.replace(model, licence=given.licence)
@@ -253,7 +259,8 @@ def _export(given: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory(dir=given.out) as aside:
             computed = onnx_export.write(model, Path(aside))
             differing, voxels = onnx_export.check(model, computed, images)
-            shutil.copytree(aside, given.out / "onnx", dirs_exist_ok=True)
+            shutil.rmtree(networks, ignore_errors=True)
+            shutil.copytree(aside, networks)
         found = f"onnxruntime's masks of {len(images)} images: {differing} of {voxels} voxels differ."
         print(found)
     trained_model.save(written, model)

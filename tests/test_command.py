@@ -322,6 +322,15 @@ def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results,
     assert not details.exists()
 
 
+def test_image_that_was_repaired_is_no_longer_listed_as_failed(results, cohort, tmp_path):
+    image = tmp_path / "data" / "60.nii.gz"
+    image.parent.mkdir()
+    for content, names in [(None, ["60"]), (b"broken", ["60", "data/60"]), (None, ["60"])]:
+        image.write_bytes(content or (cohort / "60.nii.gz").read_bytes())
+        segment(results, tmp_path / "out", image)
+        assert results_of(tmp_path / "out")[1] == names
+
+
 @pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", b"a" * 248, "é".encode() * 124, b".", b"..", b"", b"\xff"])
 @pytest.mark.slow
 def test_image_with_an_unusable_name_gets_a_usable_one(cohort, results, tmp_path, name, capsys):
@@ -476,6 +485,19 @@ def test_export_without_a_model_is_refused(tmp_path, capsys):
     assert export(tmp_path, tmp_path / "out") == command.FAILED
     assert "ensemble.pt: no such model" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_onnx_networks_of_an_earlier_export_do_not_stay_beside_another_model(cohort, results, tmp_path, capsys):
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    earlier = tmp_path / "onnx" / "cascade_seed99.onnx"
+    earlier.parent.mkdir()
+    earlier.touch()
+    assert export(results, tmp_path) == command.FAILED
+    assert "onnx: holds networks of an earlier export" in capsys.readouterr().err
+    assert not (tmp_path / "ensemble.pt").exists()
+    assert export(results, tmp_path, "--onnx", str(cohort / "60.nii.gz")) == command.DONE
+    assert "cascade_seed1.onnx" in {path.name for path in earlier.parent.iterdir()} and not earlier.exists()
 
 
 def test_onnx_export_without_its_packages_is_refused(cohort, results, tmp_path, capsys, monkeypatch):

@@ -49,7 +49,7 @@ def crop(snakemake: Any) -> None:
         for doubt in doubts:
             logging.warning("%s: %s", path, doubt)
         if not location.found:
-            logging.warning("%s: no structures found; the crop is centred on the image", path)
+            logging.warning("%s: the localiser finds no heart; the crop is centred on the image", path)
         volumes.write(resampled_path, volume.array, volume.affine)
         Path(location_path).write_text(json.dumps(asdict(location) | {"doubt": "; ".join(doubts)}), "utf-8")
         volumes.write(image_path, cropped.array, cropped.affine)

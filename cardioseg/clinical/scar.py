@@ -228,7 +228,9 @@ def measure(
         raise InputError(f"every voxel of the myocardium is {within[0]:g}")
     remote = find_remote(intensities, wall)
     if remote.deviation == 0:
-        raise InputError(f"every voxel of the remote myocardium is {remote.mean:g}: the image's intensities are clipped")
+        raise InputError(
+            f"every voxel of the remote myocardium is {remote.mean:g}: the image's intensities are clipped"
+        )
     smallest = settings["smallest_ml"] * 1000 / float(np.prod(spacing))
     count = settings["standard_deviations"]
     threshold = remote.mean + count * remote.deviation

@@ -88,7 +88,7 @@ def _row(
     if located.get("doubt"):
         notes.append(f"{entry.image}: {located['doubt']}")
     if found is False:
-        notes.append("no structures found: the crop is centred on the image")
+        notes.append("the localiser finds no heart: the crop is centred on the image")
     return {
         "modality": entry.modality,
         "patient": entry.patient,

@@ -79,6 +79,7 @@ def assess(image: Volume, found: Segmentation, model: TrainedModel) -> Assessmen
     reasons = review.reasons(
         volumes_ml, known_ml, agreements, found.members, found.location.found, found.orientation.doubt
     )
+    reasons += review.emptied_reasons(found.members, found.labels)
     # Programs differ in which of the two they go by, so that the mask may lie elsewhere in some.
     reasons += [note for note in image.notes if note == volumes.FORMS_DISAGREE]
     if found.witness:

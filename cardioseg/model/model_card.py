@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from cardioseg.clinical.ring import OPEN_DEGREES
 from cardioseg.model.review import LEAST_AGREEMENT, VOLUME_MARGIN
 from cardioseg.model.trained_model import TrainedModel
 
@@ -75,10 +76,8 @@ def text(model: TrainedModel, onnx: str | None) -> str:
         "## How well it did",
         _performance(cohort),
         "## What is flagged",
-        "A person should check results with no structures found; with a structure that is missing, whose volume is "
-        f"beyond those of the labels by more than a factor of {VOLUME_MARGIN:g}, or on which the members disagree "
-        f"(mean Dice between them below {LEAST_AGREEMENT:g}); with a segmentation that reaches the crop's edge; and "
-        "with doubt which way round the image is stored.",
+        "A person should check a result where",
+        _list(_flagged(model)),
         "## What is done to an image",
         _yaml(model.settings),
         "## Versions",
@@ -92,6 +91,28 @@ def text(model: TrainedModel, onnx: str | None) -> str:
         model.licence,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _flagged(model: TrainedModel) -> list[str]:
+    """When a result has the status `review`."""
+    flagged = [
+        "the localiser finds no heart",
+        f"a structure is missing, or its volume is more than a factor of {VOLUME_MARGIN:g} beyond those of the labels",
+        f"the members disagree on a structure (mean Dice between them below {LEAST_AGREEMENT:g})",
+        "the segmentation reaches the crop's edge, or several slices in which the networks see a heart are empty",
+        "it is in doubt which way round the image is stored, or sform and qform of its header disagree",
+    ]
+    if model.settings["clinical"]:
+        flagged.append(f"the wall is open over {OPEN_DEGREES} degrees or more in a slice between base and apex")
+    if model.settings["clinical"] and model.settings["scar"]:
+        flagged.append("scar lies at the base alone")
+    if model.source_networks:
+        flagged.append("a source image was given and is not used, or disagrees with the ensemble")
+    return flagged
+
+
+def _list(entries: Sequence[str]) -> str:
+    return "\n".join(f"- {entry}" for entry in entries)
 
 
 def _orientation(directions: Sequence[Sequence[float]] | None) -> str:

@@ -74,7 +74,10 @@ class Results:
         return next(name for name in _names(wanted, path) if self._is_free(name, path, voxels))
 
     def add(self, name: str, entry: Mapping[str, Any]) -> None:
-        """Add an image's entry, in place of an earlier one, and write the tables again.
+        """Add an image's entry, in place of earlier ones, and write the tables again.
+
+        An image that failed before may have had another name then, since an image that cannot be read is known by its
+        path alone.
 
         Parameters
         ----------
@@ -83,7 +86,12 @@ class Results:
         entry : mapping
             Values by column.
         """
-        self.entries[name] = {"name": name} | {key: _plain(value) for key, value in entry.items()}
+        added = {"name": name} | {key: _plain(value) for key, value in entry.items()}
+        for other, earlier in list(self.entries.items()):
+            if other != name and (earlier["status"], earlier["image"]) == ("failed", added["image"]):
+                self.remove(other)
+                del self.entries[other]
+        self.entries[name] = added
         rows = list(self.entries.values())
         text = json.dumps({**self.about, "images": rows}, indent=1)
         files.write_text(self.folder / "results.json", text + "\n")

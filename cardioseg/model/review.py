@@ -14,6 +14,8 @@ LEAST_AGREEMENT = 0.7
 LEAST_SOURCE_AGREEMENT = 0.7
 # A volume is implausible when it lies outside the training cohort's range by more than this factor.
 VOLUME_MARGIN = 1.5
+# So many slices that the members draw and the mask leaves empty are a reason; one at an end is usual.
+MOST_EMPTIED = 1
 
 
 def agreement(members: np.ndarray, structures: Sequence[str]) -> dict[str, float]:
@@ -69,13 +71,36 @@ def reasons(
     list of str
         The reasons; empty for an unsuspicious result.
     """
-    why = [] if found else ["no structures found: the crop is centred on the image"]
+    why = [] if found else ["the localiser finds no heart: the crop is centred on the image"]
     why += [orientation] if orientation else []
     for name, volume in volumes_ml.items():
         why += doubts(name, volume, known_ml[name], agreements[name])
     if members[..., [0, -1], :].any() or members[..., [0, -1]].any():
         why.append("the segmentation reaches the edge of the crop")
     return why
+
+
+def emptied_reasons(members: np.ndarray, labels: np.ndarray) -> list[str]:
+    """List why a person should look for parts of the heart that post-processing or fusion took away.
+
+    That may happen where the members leave a slice empty that parts the heart in two, of which one piece is kept, or
+    where a source image shows a part of the heart.
+
+    Parameters
+    ----------
+    members : ndarray of int, shape (members, z, y, x)
+        Labels of each member on the grid of the crop.
+    labels : ndarray of int, shape (z, y, x)
+        The mask, with the same slices.
+
+    Returns
+    -------
+    list of str
+        The reasons; empty if nothing stands out.
+    """
+    drawn = members.any(axis=(2, 3)).mean(axis=0) > 0.5
+    emptied = np.count_nonzero(drawn & ~labels.any(axis=(1, 2)))
+    return [f"{emptied} slices are empty in which the networks see a heart"] if emptied > MOST_EMPTIED else []
 
 
 def source_reasons(agreement: float, unused: str) -> list[str]:

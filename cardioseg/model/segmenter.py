@@ -1,5 +1,6 @@
 """A trained model to be used from Python: images of any kind in, masks of the same kind out."""
 
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +132,10 @@ def _as_file(image: Picture, spacing: tuple[float, float, float] | None, folder:
     elif isinstance(image, np.ndarray):
         if image.dtype.kind not in "iuf" or image.ndim != 3:
             raise InputError(f"the image: is an array of {image.dtype} {image.shape}; expected numbers (z, y, x)")
+        if spacing is None or len(spacing) != 3 or not all(0 < size < math.inf for size in spacing):
+            raise InputError(f"the image's spacing: is {spacing}; expected three lengths in mm (z, y, x)")
         stored = nib.Nifti1Image(image.T.astype(np.float32), None)
-        stored.header.set_zooms((spacing or (1.0, 1.0, 1.0))[::-1])
+        stored.header.set_zooms(spacing[::-1])
         nib.save(stored, path)
     elif isinstance(image, nib.nifti1.Nifti1Image):
         nib.save(image, path)

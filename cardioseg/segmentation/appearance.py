@@ -48,6 +48,7 @@ def randomise(
         - `own_curves`: probability that background and structures have different intensity curves instead of a common
         one.
         - `downward`: by class, background first, the probability that such a curve falls.
+        - `nulled`: None, or the settings of `null`.
         - `scar`: None, or the settings of `paint_scars`.
         - `bias`: standard deviation of the logarithm of a smooth field that multiplies intensities.
         - `noise`: largest standard deviation, for intensities from 0 to 1.

@@ -35,7 +35,7 @@ def test_a_heart_that_was_not_found_is_noted(image, tmp_path, found, expected):
     location.write_text(json.dumps({"centre": [1.0, 2.0], "found": found}))
     described = row(image, location)
     assert described["located"] == expected
-    assert ("no structures found" in described["notes"]) is not found
+    assert ("the localiser finds no heart" in described["notes"]) is not found
 
 
 def test_a_missing_image_is_refused(tmp_path):

@@ -43,7 +43,7 @@ def test_plausible_result_needs_no_review():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"found": False}, "no structures found: the crop is centred on the image"),
+        ({"found": False}, "the localiser finds no heart: the crop is centred on the image"),
         ({"orientation": "mirrored?"}, "mirrored?"),
         ({"volumes_ml": {"LV": 0.0, "RV": 150.0}}, "LV is missing"),
         ({"volumes_ml": {"LV": 39.0, "RV": 150.0}}, "LV of 39 ml is implausible (trained on 60 to 240 ml)"),
@@ -69,6 +69,16 @@ def test_reasons_for_a_review(changes, expected):
 )
 def test_what_stands_out_of_a_source_image(agreement, unused, expected):
     assert review.source_reasons(agreement, unused) == expected
+
+
+@pytest.mark.parametrize(("emptied", "told"), [(0, False), (1, False), (2, True), (4, True)])
+def test_slices_that_most_members_draw_and_the_mask_leaves_empty_are_told(emptied, told):
+    drawn = np.ones((3, 6, 4, 4), np.uint8)
+    drawn[0, 5] = drawn[1:, 4] = 0  # one of three members draws nothing there, and two
+    labels = np.ones((6, 8, 8), np.uint8)
+    labels[4], labels[:emptied] = 0, 0
+    expected = [f"{emptied} slices are empty in which the networks see a heart"] if told else []
+    assert review.emptied_reasons(drawn, labels) == expected
 
 
 def test_volumes_a_little_beyond_those_known_are_plausible():

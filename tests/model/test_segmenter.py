@@ -78,6 +78,8 @@ def test_array_is_segmented_as_an_image_without_directions(model, folder):
     [
         (np.zeros((4, 40, 40)), None, "expected a spacing"),
         (np.zeros((4, 40, 40)), (8, 1, 1), "^the image: "),
+        (np.zeros((4, 40, 40)), (8, 1), "three lengths in mm"),
+        (np.zeros((4, 40, 40)), (8, 1, -1), "three lengths in mm"),
         (np.zeros((40, 40)), (8, 1, 1), "expected numbers \\(z, y, x\\)"),
         ("nowhere.nii", None, "nowhere.nii: no such file"),
         ("nowhere.nii", (8, 1, 1), "with nothing else"),

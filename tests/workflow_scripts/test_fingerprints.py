@@ -102,6 +102,15 @@ def edit(tree, name, old, new):
     path.write_text(text.replace(old, new))
 
 
+def test_a_template_counts_for_the_scripts_whose_modules_fill_it_in(tree):
+    before = hashes()
+    (tree / "cardioseg" / "third.html.j2").write_text("<p>{{ value }}</p>")
+    with_template = hashes()
+    assert (with_template[0] == before[0], with_template[1] == before[1]) == (True, False)
+    edit(tree, "cardioseg/third.html.j2", "<p>", "<p >")
+    assert hashes()[1] not in (before[1], with_template[1])
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [

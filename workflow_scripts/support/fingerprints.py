@@ -1,5 +1,7 @@
 """A hash of the code that a script depends on: the script and all of cardioseg that it imports, also indirectly.
 
+The templates of these modules count as well.
+
 Modules that scripts share (`support/`) do not count: they only set up logging, threads and the device.
 """
 
@@ -23,9 +25,11 @@ MEMORY = Path(".snakemake/modules.json")
 
 @cache
 def code(script: str) -> str:
-    """Hash of a script's import closure; comments, docstrings and formatting do not count."""
-    modules = _closure(SCRIPTS / script)
-    return hashlib.sha256("\n".join(_module(path).code for path in sorted(modules)).encode()).hexdigest()[:16]
+    """Hash of a script's import closure and its templates; comments, docstrings and formatting of code do not count."""
+    modules = sorted(_closure(SCRIPTS / script))
+    texts = [_module(path).code for path in modules]
+    texts += [template.read_text("utf-8") for path in modules for template in _templates(path)]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def remember() -> None:
@@ -47,6 +51,11 @@ def _closure(script: Path) -> set[Path]:
             seen.add(path)
             waiting += _module(path).imports
     return seen
+
+
+def _templates(path: Path) -> list[Path]:
+    """What a module fills in: `page.html.j2` beside `page.py`."""
+    return sorted(path.parent.glob(f"{path.stem}.*.j2"))
 
 
 class Module(NamedTuple):
