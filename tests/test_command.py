@@ -72,7 +72,7 @@ def test_each_image_gets_mask_uncertainty_picture_and_row(cohort, results, tmp_p
 
     told = json.loads((out / "results.json").read_text())
     assert told["structures"] == {"LV": 500, "MYO": 200, "RV": 600}
-    assert told["trained_with"] == {"code": "abc", "torch": "9.9"}
+    assert told["exported_with"] == {"code": "abc", "torch": "9.9"}
     assert [entry["status"] for entry in told["images"]] == list(table["status"]) == ["review", "review"]
     assert "; ".join(told["images"][0]["reasons"]) == table.loc["60", "reasons"]
 

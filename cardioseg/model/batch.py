@@ -63,7 +63,7 @@ def segment(
     OSError
         There is no room to write.
     """
-    shared = {**about, "structures": model.structures, "trained_with": model.versions}
+    shared = {**about, "structures": model.structures, "exported_with": model.versions}
     made_with = {"cardioseg": version("cardioseg"), "torch": str(torch.__version__), "device": str(device)}
     statuses: list[str] = []
     with results.opened(out, shared) as kept, ThreadPoolExecutor(1) as beside:

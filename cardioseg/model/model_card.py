@@ -80,7 +80,7 @@ def text(model: TrainedModel, onnx: str | None) -> str:
         _list(_flagged(model)),
         "## What is done to an image",
         _yaml(model.settings),
-        "## Versions",
+        "## Versions of what exported it",
         _table(("component", "version"), list(model.versions.items())),
         "## Source files",
         _table(("file", "SHA-256"), list(model.sources.items())),

@@ -54,7 +54,7 @@ class TrainedModel:
     cohort : dict
         As from `training_cohort.summarise`.
     versions : dict of str to str
-        Versions of what it was trained with, by component.
+        Versions of what the workflow exported it with, by component.
     sources : dict of str to str
         SHA-256 of the files it was made from, by name.
     licence : str

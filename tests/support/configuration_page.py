@@ -14,7 +14,9 @@ INTRODUCTION = """\
 This page is made from `cardioseg/core/configuration.schema.yaml` and `config.yaml` by
 `WRITE_DOCS=1 python -m pytest tests/docs/test_configuration_page.py`; do not edit it.
 
-`config.yaml` is the paper; the values below are its own. An overlay changes single keys: `--configfile overlay.yaml`.
+`config.yaml` is the paper; the values below are its own. A section that is null is off, and its keys have no values;
+whoever sets it gives all of them, for instance those of `demo/mscmrseg.yaml`. An overlay changes single keys:
+`--configfile overlay.yaml`.
 Several overlays are merged key by key, and the last one wins. Unknown keys, wrong types and values out of range are
 errors that name the key, before any job starts ([bad input](bad_input.md)). *Source* is the labelled modality, *target*
 the one to be segmented.
@@ -63,10 +65,12 @@ def is_section(form: Mapping[str, Any]) -> bool:
 
 def rows(properties: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for path, form in described(properties):
-        value: Any = values
-        for name in path.split("."):
-            value = value[name] if value is not None and name in value else None
-        shown = "" if "properties" in form and value is not None else code(value)
+        *sections, name = path.split(".")
+        section: Any = values
+        for each in sections:
+            section = section[each] if section is not None else None
+        off = section is None or name not in section
+        shown = "" if off or ("properties" in form and section[name] is not None) else code(section[name])
         yield f"`{path}`", shown, expected(form), form["description"]
 
 
@@ -80,13 +84,17 @@ def expected(form: Mapping[str, Any]) -> str:
     if "enum" in form:
         return ", ".join(f"`{value}`" for value in form["enum"])
     types = [form["type"]] if isinstance(form["type"], str) else form["type"]
-    words = [" or ".join(TYPES[name] if name != "null" else "null" for name in types)]
-    if "items" in form:
-        words += [
-            "of "
-            + expected(resolve(form["items"])).replace("a whole number", "whole numbers").replace("a number", "numbers")
-        ]
-    return " ".join(word for word in [*words, bounds(form)] if word)
+    words = " or ".join(_kind(name, form) for name in types)
+    return " ".join(word for word in [words, bounds(form)] if word)
+
+
+def _kind(name: str, form: Mapping[str, Any]) -> str:
+    if name != "array" or "items" not in form:
+        return "null" if name == "null" else TYPES[name]
+    each = expected(resolve(form["items"]))
+    for one, many in (("a whole number", "whole numbers"), ("a number", "numbers"), ("a section of keys", "sections")):
+        each = each.replace(one, many)
+    return f"a list of {each}"
 
 
 def bounds(form: Mapping[str, Any]) -> str:
