@@ -312,9 +312,17 @@ def hardware(device: str) -> dict[str, Any]:
     if device == "cuda":
         name = torch.cuda.get_device_name()
     else:
-        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-        name = f"{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads, {instructions()}"
+        processor = processor_name(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        name = f"{processor}, {torch.get_num_threads()} threads, {instructions()}"
     return {"device": name, "versions": versions(), "python": platform.python_version()}
+
+
+def processor_name(cpuinfo: str) -> str:
+    """The processor, with the numbers of its family and model where a virtual machine hides which one it is."""
+    told = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", cpuinfo, re.MULTILINE))
+    name = told.get("model name") or platform.processor()
+    hidden = not re.search(r"\d", name) and {"cpu family", "model"} <= told.keys()
+    return f"{name} (family {told['cpu family']}, model {told['model']})" if hidden else name
 
 
 def instructions() -> str:

@@ -64,6 +64,18 @@ def test_no_step_takes_the_time_that_the_training_needs(tmp_path, monkeypatch):
     assert trained == [pytest.approx(began + 60 - measure.SAVING_S, abs=2)]
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("AMD EPYC", "AMD EPYC (family 26, model 2)"),
+        ("AMD EPYC 9655 96-Core Processor", "AMD EPYC 9655 96-Core Processor"),
+    ],
+)
+def test_processors_that_hide_which_they_are_are_told_apart(name, expected):
+    lines = ["processor\t: 0", "cpu family\t: 26", "model\t\t: 2", f"model name\t: {name}", "stepping\t: 1"]
+    assert measure.processor_name("\n".join(lines + lines)) == expected
+
+
 def test_every_step_is_made_by_a_function_that_exists():
     for row in measure.STEPS.values():
         module, function = row.make.split(".")
