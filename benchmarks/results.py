@@ -83,17 +83,22 @@ def augmentation_shares(steps: dict[str, Any]) -> list[str]:
 def row(step: dict[str, Any]) -> list[str]:
     shipped, ceiling = rate(step, "shipped"), rate(step, "product")
     published = published_rate(step)
-    unit = step["unit"]
+    unit, told = step["unit"], mostly_products(step)
     return [
         f"{duration(median(step['shipped_s']) / step['amount'])} per {unit}",
         f"{duration(median(step['reference_s']) / step['amount'])} per {unit}" if "reference_s" in step else "",
         "{:.2f} ({:.2f} to {:.2f})".format(*ratio(step)) if "reference_s" in step else "",
-        f"{shipped / 1e9:.4g} GFLOP/s" if shipped else "",
+        f"{shipped / 1e9:.4g} GFLOP/s" if told else "",
         f"{ceiling / 1e9:.4g} GFLOP/s",
-        f"{shipped / ceiling:.0%}" if shipped else "",
-        f"{published / ceiling:.0%}" if published else "",
+        f"{shipped / ceiling:.0%}" if told else "",
+        f"{published / ceiling:.0%}" if told and published else "",
         f"{step['peak_memory_bytes'] / 2**30:.2f} GiB" if step["peak_memory_bytes"] else "",
     ]
+
+
+def mostly_products(step: dict[str, Any]) -> bool:
+    """Whether products and convolutions, whose operations are counted, are more than a trifle of a step."""
+    return rate(step, "shipped") > 0.01 * rate(step, "product")
 
 
 def ratio(step: dict[str, Any]) -> tuple[float, float, float]:
@@ -120,7 +125,7 @@ def draw(device: dict[str, Any], path: Path) -> None:
     """Ratios with their ranges, and shares of the ceiling."""
     figures = {name: device["steps"][name] for name in reversed(STEPS) if name in device["steps"]}
     compared = [name for name, step in figures.items() if "reference_s" in step]
-    computed = [name for name, step in figures.items() if step["shipped_operations"]]
+    computed = [name for name, step in figures.items() if mostly_products(step)]
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 0.5 + 0.4 * len(figures)), layout="constrained")
     ratios = [ratio(figures[name]) for name in compared]
     middles = [middle for middle, _, _ in ratios]
