@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,16 @@ from cardioseg.preprocessing import cropping, localisation, resampling
 from cardioseg.segmentation import cascade, training, unet
 from steps import Step, configuration
 
+CPU = torch.device("cpu")
+
 
 def inference(size: str, _: str, device: torch.device) -> Step:
     """A raw phantom LGE volume to its mask, four members, with CRF and morphology, as `cardioseg segment` does it.
 
     In the reference the networks are plain and predict slice by slice, one after the other; all else is the same.
     """
-    model, reference = untrained(size), untrained(size)
+    model = untrained(size, device)
+    reference = deepcopy(model)
     for network in (reference.localiser, *reference.members.values()):
         published.plain(network)
     volume = _raw_volume()
@@ -124,24 +128,25 @@ def _new_folder(parent: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def untrained(size: str) -> trained_model.TrainedModel:
+def untrained(size: str, device: torch.device = CPU) -> trained_model.TrainedModel:
     """An ensemble of four as it is before training, with a localiser that knows the phantom."""
     config = configuration(size)
     settings = {name: config[name] for name in IMAGE_SECTIONS}
     structures = config["cohort"]["structures"]
     torch.manual_seed(0)
+    members = {
+        seed: cascade.Cascade(
+            cascade.first_network(settings["segmentation"], 1 + len(structures)),
+            cascade.second_network(settings["segmentation"], 1 + len(structures)),
+        )
+        for seed in range(1, 5)
+    }
     return trained_model.TrainedModel(
         settings=settings,
         structures=structures,
         translation=config["translation"],
-        localiser=_localiser(settings, 1 + len(structures)),
-        members={
-            seed: cascade.Cascade(
-                cascade.first_network(settings["segmentation"], 1 + len(structures)),
-                cascade.second_network(settings["segmentation"], 1 + len(structures)),
-            )
-            for seed in range(1, 5)
-        },
+        localiser=_localiser(settings, 1 + len(structures), device),
+        members=members,
         cohort={"directions": None, "volumes_ml": {name: [0.0, 1e9] for name in structures}},
         versions={},
         sources={},
@@ -149,7 +154,7 @@ def untrained(size: str) -> trained_model.TrainedModel:
     )
 
 
-def _localiser(settings: Mapping[str, Any], classes: int) -> nn.Module:
+def _localiser(settings: Mapping[str, Any], classes: int, device: torch.device) -> nn.Module:
     """A localiser trained until it takes the phantom for a heart, since all turns of other images are looked at."""
     localiser = localisation.network(settings["localisation"], classes)
     resampled = resampling.to_common_pixels(_raw_volume(), settings["resampling"])
@@ -157,13 +162,13 @@ def _localiser(settings: Mapping[str, Any], classes: int) -> nn.Module:
     slices, truth = localisation.training_slices(
         [resampled], [labels], settings["localisation"], classes, localiser.stride
     )
-    cpu = torch.device("cpu")
     still = dict.fromkeys(settings["localisation"]["augmentation"], 0.0) | {"elastic_spacing_pixels": 8}
-    changes = {"epochs": 60, "learning_rate": 0.01, "augmentation": still, "appearance": None, "contraction": None}
+    changes = {"epochs": 80, "batch_size": 4, "learning_rate": 0.01, "augmentation": still}
+    changes |= {"appearance": None, "contraction": None}
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
-        run = training_loop.Run("localisation", 0, cpu, Path(folder), identity="")
+        run = training_loop.Run("localisation", 0, device, Path(folder), identity="", cuda_graphs=False)
         training.fit(localiser, slices, truth, settings["localisation"] | changes, run)
-    likeness = localisation.likeness(resampled, localiser, settings["localisation"], cpu)
+    likeness = localisation.likeness(resampled, localiser, settings["localisation"], device)
     assert 1 - likeness <= orientation.MARGIN, f"the localiser is not sure of the phantom: {likeness:.2f}"
     return localiser
 

@@ -32,8 +32,8 @@ def segment(
 ) -> list[str]:
     """Segment images and write what `command.WRITTEN` lists.
 
-    While the networks see an image, the next one is read, and the results of the one before are drawn and written.
-    What draws is loaded beside the networks of the first. An image that fails does not stop the others. The tables
+    While the networks see an image, the next one is read, and the results of the one before are drawn and written,
+    but for the first, whose results come at once. What draws is loaded beside the networks of the first. An image that fails does not stop the others. The tables
     are written again after every image, the page at the end. Results of other images in the folder remain (see
     `results.Results.name`).
 
@@ -94,6 +94,8 @@ def segment(
                 while writing:
                     keep(writing.pop())
                 writing = [beside.submit(_try_to_write, wanted, path, given, found, model, kept, start)]
+                if index == 0:  # a first result soon, which the next image's networks would hold up
+                    keep(writing.pop())
         finally:  # also where the user interrupts what comes after it
             while writing:
                 keep(writing.pop())
