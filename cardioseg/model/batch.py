@@ -33,9 +33,9 @@ def segment(
     """Segment images and write what `command.WRITTEN` lists.
 
     While the networks see an image, the next one is read, and the results of the one before are drawn and written,
-    but for the first, whose results come at once. What draws is loaded beside the networks of the first. An image that fails does not stop the others. The tables
-    are written again after every image, the page at the end. Results of other images in the folder remain (see
-    `results.Results.name`).
+    but for the first, whose results come at once. What draws is loaded beside the networks of the first. An image
+    that fails does not stop the others. The tables are written again after every image, the page at the end. Results
+    of other images in the folder remain (see `results.Results.name`).
 
     Parameters
     ----------
