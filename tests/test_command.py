@@ -322,6 +322,18 @@ def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results,
     assert not details.exists()
 
 
+def test_first_images_results_are_there_before_the_networks_see_the_next_image(cohort, results, tmp_path, monkeypatch):
+    found, written = trained_model.segment, []
+
+    def see(*given):
+        written.append(sorted(path.name for path in tmp_path.glob("masks/*")))
+        return found(*given)
+
+    monkeypatch.setattr(trained_model, "segment", see)
+    segment(results, tmp_path, cohort / "60.nii.gz", cohort / "61.nii.gz")
+    assert written == [[], ["60.nii.gz"]]
+
+
 def test_image_that_was_repaired_is_no_longer_listed_as_failed(results, cohort, tmp_path):
     image = tmp_path / "data" / "60.nii.gz"
     image.parent.mkdir()
