@@ -37,10 +37,15 @@ def instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
     ----------
     X. Huang, S. Belongie: Arbitrary style transfer in real-time with adaptive instance normalization, ICCV 2017.
     """
-    if features.device.type != "cpu":
-        return _by_batch_norm(features, adain)
-    shift, scale = (None, None) if adain is None else adain[..., None, None].unbind(1)
-    return _Norm.apply(features, scale, shift, False)
+    shift, scale = (None, None) if adain is None else at_least_float32(adain).unbind(1)
+    if features.device.type != "cpu":  # one call, which takes the channels of all samples as those of one
+        return _normalise_one(features.reshape(1, -1, *features.shape[2:]), scale, shift).reshape(features.shape)
+    if len(features) == 1:
+        return _normalise_one(features, scale, shift)
+    # Samples whose channels are last in memory cannot be merged without a copy.
+    factors = [(None, None)] * len(features) if adain is None else zip(scale, shift, strict=True)
+    samples = zip(features.split(1), factors, strict=True)
+    return torch.cat([_normalise_one(sample, *factor) for sample, factor in samples])
 
 
 def layer_norm(features: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
@@ -157,6 +162,27 @@ def convolve_from_one(images: Tensor, convolution: nn.Conv2d) -> Tensor:
     return F.conv2d(shifted.contiguous(memory_format=torch.channels_last), columns, bias)
 
 
+def gradient_in_layout(features: Tensor) -> Tensor:
+    """Have the gradient of features in their own layout, so that it stays so in all layers before.
+
+    The gradients of slices and losses have channels first. Norms and sums of one layout with the other take several
+    times as long.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, channels, y, x)
+        The features.
+
+    Returns
+    -------
+    Tensor of shape (n, channels, y, x)
+        The same tensor.
+    """
+    if features.requires_grad and features.is_contiguous(memory_format=torch.channels_last):
+        features.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+    return features
+
+
 def _reflected(images: Tensor, weight: Tensor) -> Tensor:
     """Images with a margin by reflection that keeps their size in a convolution by this weight."""
     return F.pad(images, [weight.shape[-1] // 2] * 4, mode="reflect")
@@ -175,12 +201,10 @@ def _halved_taps(weight: Tensor, axis: int) -> Tensor:
     return torch.stack([even, odd])
 
 
-def _by_batch_norm(features: Tensor, adain: Tensor | None) -> Tensor:
-    """`instance_norm` in one call: the channels of all samples as those of one, AdaIN as the norm's own factors."""
-    shift, scale = (None, None) if adain is None else at_least_float32(adain).movedim(1, 0).flatten(1)
-    merged = features.reshape(1, -1, *features.shape[2:])
-    normalised = F.batch_norm(merged, None, None, scale, shift, training=True, eps=_EPSILON)
-    return normalised.reshape(features.shape)
+def _normalise_one(sample: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """Normalise the channels of one sample (1, channels, y, x), with a factor and a shift for each."""
+    factors = [None if factor is None else factor.flatten() for factor in (scale, shift)]
+    return F.batch_norm(sample, None, None, *factors, training=True, eps=_EPSILON)
 
 
 def _standardise(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:

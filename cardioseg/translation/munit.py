@@ -25,6 +25,7 @@ from cardioseg.translation.kernels import (
     convolve_enlarged,
     convolve_from_one,
     convolve_to_one,
+    gradient_in_layout,
     instance_norm,
     layer_norm,
 )
@@ -77,7 +78,7 @@ class Residual(nn.Module):
         Tensor of shape (n, channels, y, x)
             The features plus the block's output.
         """
-        shaped = F.relu(instance_norm(self.first(features), None if adain is None else adain[:, 0]))
+        shaped = F.relu_(instance_norm(self.first(features), None if adain is None else adain[:, 0]))
         return features + instance_norm(self.second(shaped), None if adain is None else adain[:, 1])
 
 
@@ -102,12 +103,12 @@ class ContentEncoder(nn.Module):
         self.residual = nn.ModuleList(Residual(widths[-1]) for _ in range(residual_blocks))
 
     def forward(self, image: Tensor) -> Tensor:
-        features = F.relu(instance_norm(convolve_from_one(image, self.stem)))
+        features = F.relu_(instance_norm(convolve_from_one(image, self.stem)))
         for convolution in self.down:
-            features = F.relu(instance_norm(convolution(features)))
+            features = F.relu_(instance_norm(convolution(features)))
         for block in self.residual:
             features = block(features)
-        return at_least_float32(features)
+        return gradient_in_layout(at_least_float32(features))
 
 
 class StyleEncoder(nn.Module):
@@ -129,9 +130,9 @@ class StyleEncoder(nn.Module):
         self.head = nn.Conv2d(widths[-1], style_size, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        features = F.relu(convolve_from_one(image, self.stem))
+        features = F.relu_(convolve_from_one(image, self.stem))
         for convolution in self.down:
-            features = F.relu(convolution(features))
+            features = F.relu_(convolution(features))
         return at_least_float32(self.head(features.mean(dim=(2, 3), keepdim=True)).flatten(1))
 
 
@@ -168,8 +169,9 @@ class Decoder(nn.Module):
         features = content
         for index, block in enumerate(self.residual):
             features = block(features, parameters[:, index])
+        features = gradient_in_layout(features)
         for convolution, norm in zip(self.up, self.norm, strict=True):
-            features = F.relu(norm(convolve_enlarged(features, cast(nn.Conv2d, convolution))))
+            features = F.relu_(norm(convolve_enlarged(features, cast(nn.Conv2d, convolution))))
         return torch.tanh(at_least_float32(convolve_to_one(features, self.head)))
 
 
@@ -217,7 +219,7 @@ class Discriminator(nn.Module):
         for _ in range(scales):
             parts: list[nn.Module] = []
             for low, high in pairwise(widths):
-                parts += [_convolution(low, high, 4, stride=2), nn.LeakyReLU(0.2)]
+                parts += [_convolution(low, high, 4, stride=2), nn.LeakyReLU(0.2, inplace=True)]
             self.scales.append(nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 1)))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
