@@ -38,14 +38,12 @@ def instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
     X. Huang, S. Belongie: Arbitrary style transfer in real-time with adaptive instance normalization, ICCV 2017.
     """
     shift, scale = (None, None) if adain is None else at_least_float32(adain).unbind(1)
-    if features.device.type != "cpu":  # one call, which takes the channels of all samples as those of one
-        return _normalise_one(features.reshape(1, -1, *features.shape[2:]), scale, shift).reshape(features.shape)
-    if len(features) == 1:
-        return _normalise_one(features, scale, shift)
-    # Samples whose channels are last in memory cannot be merged without a copy.
-    factors = [(None, None)] * len(features) if adain is None else zip(scale, shift, strict=True)
-    samples = zip(features.split(1), factors, strict=True)
-    return torch.cat([_normalise_one(sample, *factor) for sample, factor in samples])
+    if len(features) > 1 and features.device.type != "cpu":
+        return _merged_instance_norm(features, scale, shift)
+    # Where channels are last in memory, those of several samples cannot be merged without a copy.
+    factors = [(None, None)] * len(features) if scale is None else zip(scale, shift, strict=True)
+    normalised = [_batch_norm(sample, *each) for sample, each in zip(features.split(1), factors, strict=True)]
+    return torch.cat(normalised) if len(normalised) > 1 else normalised[0]
 
 
 def layer_norm(features: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
@@ -63,7 +61,7 @@ def layer_norm(features: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     Tensor of shape (n, channels, y, x)
         The result, of the features' type.
     """
-    return _Norm.apply(features, gain.view(1, -1, 1, 1), shift.view(1, -1, 1, 1), True)
+    return _LayerNorm.apply(features, gain.view(1, -1, 1, 1), shift.view(1, -1, 1, 1))
 
 
 def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
@@ -95,13 +93,11 @@ def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
     padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
     convolve = winograd.convolve if winograd.is_faster(features, kernels) else F.conv2d
     convolved = F.pixel_shuffle(convolve(padded, kernels, bias.repeat_interleave(4)), 2)
-    for axis, enlargement, margins in ((2, (1, 2), (2, 2, 0, 0)), (3, (2, 1), (0, 0, 2, 2))):
-        # What the outermost pixels at both ends see of the enlargement, as images of their own.
-        end = features.narrow(axis, features.shape[axis] - 2, 2).flip(axis)
-        outer, inner = torch.cat([features.narrow(axis, 0, 2), end]).chunk(2, axis)
-        strips = F.interpolate(torch.cat([inner, outer, outer, outer, inner], axis), scale_factor=enlargement)
-        outermost = F.conv2d(F.pad(strips, margins, mode="reflect"), weight, bias).squeeze(axis)
-        convolved.movedim(axis, 0)[:: convolved.shape[axis] - 1] = outermost.unflatten(0, (2, -1))
+    # What the outermost pixels see of the enlargement: top and bottom, then left and right, turned into rows as well.
+    outermost = _outermost_rows(features, weight, bias)
+    convolved[:, :, :: convolved.shape[2] - 1] = outermost
+    outermost = _outermost_rows(features.transpose(2, 3), weight.transpose(2, 3), bias)
+    convolved[..., :: convolved.shape[3] - 1] = outermost.transpose(2, 3)
     return convolved
 
 
@@ -129,9 +125,10 @@ def convolve_to_one(features: Tensor, convolution: nn.Conv2d) -> Tensor:
     if features.device.type != "cpu":
         return F.conv2d(padded, weight, bias)
     columns = at_least_float32(F.conv2d(padded, weight.permute(3, 1, 2, 0).contiguous()))
-    width = features.shape[-1]
-    shifted = (columns[:, at : at + 1, :, at : at + width] for at in range(weight.shape[-1]))
-    return sum(shifted, start=bias.view(1, 1, 1, 1))
+    strides = list(columns.stride())
+    strides[1] += strides[3]  # each channel begins one pixel further to the right
+    shifted = columns.as_strided((*columns.shape[:3], features.shape[-1]), strides)
+    return shifted.sum(dim=1, keepdim=True) + bias.view(1, 1, 1, 1)
 
 
 def convolve_from_one(images: Tensor, convolution: nn.Conv2d) -> Tensor:
@@ -183,6 +180,15 @@ def gradient_in_layout(features: Tensor) -> Tensor:
     return features
 
 
+def _outermost_rows(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the first and the last row (n, outputs, 2, 2 x) of what `convolve_enlarged` returns."""
+    first, last = features[:, :, :2], features[:, :, -2:].flip(2)
+    outer, inner = torch.cat([first, last]).chunk(2, 2)
+    rows = F.interpolate(torch.cat([inner, outer, outer, outer, inner], 2), scale_factor=(1, 2))
+    rows = F.pad(rows, (2, 2, 0, 0), mode="reflect").contiguous(memory_format=torch.channels_last)
+    return torch.cat(F.conv2d(rows, weight, bias).chunk(2), 2)
+
+
 def _reflected(images: Tensor, weight: Tensor) -> Tensor:
     """Images with a margin by reflection that keeps their size in a convolution by this weight."""
     return F.pad(images, [weight.shape[-1] // 2] * 4, mode="reflect")
@@ -201,77 +207,70 @@ def _halved_taps(weight: Tensor, axis: int) -> Tensor:
     return torch.stack([even, odd])
 
 
-def _normalise_one(sample: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
-    """Normalise the channels of one sample (1, channels, y, x), with a factor and a shift for each."""
+def _merged_instance_norm(features: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """`instance_norm` in one call, which takes the channels of all samples as those of one."""
     factors = [None if factor is None else factor.flatten() for factor in (scale, shift)]
-    return F.batch_norm(sample, None, None, *factors, training=True, eps=_EPSILON)
+    return _batch_norm(features.reshape(1, -1, *features.shape[2:]), *factors).reshape(features.shape)
 
 
-def _standardise(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
-    """Return (x - mean) / deviation and 1 / deviation over each channel of a sample, or over a whole sample (`layer`).
+def _batch_norm(sample: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """Normalise the channels of one sample (1, channels, y, x); factors (channels,)."""
+    return F.batch_norm(sample, None, None, scale, shift, training=True, eps=_EPSILON)
+
+
+class _LayerNorm(torch.autograd.Function):
+    """gain z + shift, where z = (x - mean) / d over a sample and d = std + 1e-5, unbiased; factors (1, channels, 1, 1).
+
+    The gradient is written out, because torch's own, of group_norm and std, is many times slower on channels last. Let
+    g be the gradient of the result, h = gain g, and let means be taken over a sample. Then the gradient of x is
+
+        (h - mean(h) - k z' mean(h z')) / d
+
+    where z' is z scaled to a variance of 1, and k = std / d. The gradient of the gain is the sum of g z, and that of the
+    shift is the sum of g, over all pixels of all samples.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+        standardised, inverse = _standardise(at_least_float32(features))
+        # From 1 / sqrt(variance) to 1 / (std + 1e-5)
+        bessel = math.sqrt(1 - 1 / features[0].numel())
+        damping = 1 / (1 + 1e-5 * bessel * inverse)
+        ratio = bessel * damping
+        ctx.save_for_backward(standardised.to(features.dtype), gain, inverse * ratio, ratio, damping)
+        return torch.addcmul(shift, standardised, ratio * gain).to(features.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        gradient, (standardised, gain, inverse, ratio, damping) = at_least_float32(gradients[0]), ctx.saved_tensors
+        total, matched = (summed.sum((2, 3), keepdim=True) for summed in (gradient, gradient * standardised))
+        weight = inverse * gain
+        pixels = gradient[0].numel()
+        offset = (weight * total).sum(1, True) / -pixels
+        slope = damping * (weight * matched).sum(1, True) / -pixels
+        inner = torch.addcmul(offset, standardised, slope).addcmul_(gradient, weight)
+        return inner, (matched * ratio).sum_to_size(gain.shape), total.sum_to_size(gain.shape)
+
+
+def _standardise(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (x - mean) / deviation and 1 / deviation (n, 1, 1, 1) over each sample.
 
     There are two ways, because a GPU's group norm does not keep channels last, and torch's moments of channels last
     are slow on a CPU.
     """
-    return (_by_group_norm if features.device.type == "cpu" else _by_moments)(features, layer)
+    return (_by_group_norm if features.device.type == "cpu" else _by_moments)(features)
 
 
-def _by_group_norm(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
+def _by_group_norm(features: Tensor) -> tuple[Tensor, Tensor]:
     count, channels, *size = features.shape
-    # A group for each channel: on a CPU, unlike instance_norm, it keeps the channels-last layout.
-    groups, epsilon = (1, _EPSILON_OF_LAYERS) if layer else (channels, _EPSILON)
-    normalised, _, inverse = torch.native_group_norm(
-        features, None, None, count, channels, math.prod(size), groups, epsilon
+    # Unlike layer_norm it keeps channels last.
+    standardised, _, inverse = torch.native_group_norm(
+        features, None, None, count, channels, math.prod(size), 1, _EPSILON_OF_LAYERS
     )
-    return normalised, inverse[:, :, None, None]
+    return standardised, inverse[:, :, None, None]
 
 
-def _by_moments(features: Tensor, layer: bool) -> tuple[Tensor, Tensor]:
-    axes, epsilon = ((1, 2, 3), _EPSILON_OF_LAYERS) if layer else ((2, 3), _EPSILON)
-    variance, mean = torch.var_mean(features, axes, correction=0, keepdim=True)
-    inverse = (variance + epsilon).rsqrt()
+def _by_moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    variance, mean = torch.var_mean(features, (1, 2, 3), correction=0, keepdim=True)
+    inverse = (variance + _EPSILON_OF_LAYERS).rsqrt()
     return (features - mean) * inverse, inverse
-
-
-class _Norm(torch.autograd.Function):
-    """scale z + shift, where z = (x - mean) / d over a channel of a sample or, as a `layer`, over a whole sample.
-
-    scale, shift: (n or 1, channels, 1, 1), or None. d = sqrt(variance + 1e-5); a layer's d = std + 1e-5, unbiased.
-
-    The gradient is written out, because torch's own, of group_norm and std, is many times slower on channels last. Let
-    g be the gradient of the result, h = scale g, and let means be taken over what is normalised together. Then the
-    gradient of x is
-
-        (h - mean(h) - k z' mean(h z')) / d
-
-    where z' is z scaled to a variance of 1, and k = 1, or std / d for a layer. The gradient of scale is the sum of g z,
-    and that of shift is the sum of g, over all pixels that share it.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, scale: Tensor | None, shift: Tensor | None, layer: bool) -> Tensor:
-        normalised, inverse = _standardise(at_least_float32(features), layer)
-        weight, ratio, damping = scale, None, None
-        if layer:  # from 1 / sqrt(variance) to 1 / (std + 1e-5)
-            assert scale is not None
-            bessel = math.sqrt(1 - 1 / features[0].numel())
-            damping = 1 / (1 + 1e-5 * bessel * inverse)
-            ratio = bessel * damping
-            inverse, weight = inverse * ratio, ratio * scale
-        kept = normalised.to(features.dtype)
-        ctx.save_for_backward(kept, scale, inverse, ratio, damping)
-        return kept if weight is None or shift is None else torch.addcmul(shift, normalised, weight).to(features.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        gradient, (normalised, scale, inverse, ratio, damping) = at_least_float32(gradients[0]), ctx.saved_tensors
-        total, matched = (summed.sum((2, 3), keepdim=True) for summed in (gradient, gradient * normalised))
-        weight = inverse if scale is None else inverse * scale
-        offset, slope, together = weight * total, weight * matched, gradient[0, 0].numel()
-        if damping is not None:
-            offset, slope, together = offset.sum(1, True), damping * slope.sum(1, True), gradient[0].numel()
-            matched = matched * ratio
-        inner = torch.addcmul(offset / -together, normalised, slope / -together).addcmul_(gradient, weight)
-        if scale is None:
-            return inner, None, None, None
-        return inner, matched.sum_to_size(scale.shape), total.sum_to_size(scale.shape), None

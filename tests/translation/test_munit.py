@@ -114,29 +114,56 @@ def test_gradients_of_the_norms_equal_finite_differences(shape):
     assert torch.autograd.gradcheck(lambda x, *_: norm(x), (features, norm.gain, norm.shift))
 
 
-@pytest.mark.parametrize("layer", [False, True])
-def test_norms_are_the_same_on_every_device(layer):
-    """GPUs compute them in another form than CPUs."""
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("layout_of_gradient", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("count", [1, 2])
+def test_instance_norm_and_its_gradient_follow_the_definition_in_every_layout(count, layout, layout_of_gradient):
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, 3, 4, 5)
+    features = (3 + torch.randn(shape, generator=generator, dtype=torch.float64)).contiguous(memory_format=layout)
+    direction = torch.randn(shape, generator=generator, dtype=torch.float64).contiguous(memory_format=layout_of_gradient)
+    features.requires_grad_()
+    mean = features.mean((2, 3), keepdim=True)
+    defined = (features - mean) / ((features - mean).square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
+    normalised = kernels.instance_norm(features)
+    same(normalised, defined)
+    same(torch.autograd.grad(normalised, features, direction), torch.autograd.grad(defined, features, direction))
+
+
+def test_layer_norm_is_the_same_on_every_device():
+    """GPUs compute it in another form than CPUs."""
     features = 3 + 2 * torch.randn(2, 5, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     features = features.contiguous(memory_format=torch.channels_last)
-    for here, elsewhere in zip(
-        kernels._by_group_norm(features, layer), kernels._by_moments(features, layer), strict=True
-    ):
+    for here, elsewhere in zip(kernels._by_group_norm(features), kernels._by_moments(features), strict=True):
         same(here, elsewhere)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 4, 5), (2, 2, 3, 3)])
 @pytest.mark.parametrize("with_adain", [False, True])
-def test_instance_norm_of_a_gpu_is_that_of_a_cpu(shape, with_adain):
+def test_instance_norm_of_a_gpu_is_that_of_a_cpu(with_adain):
     generator = torch.Generator().manual_seed(0)
+    shape = (2, 2, 3, 3)
     features = 3 + torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
     adain = torch.randn(shape[0], 2, shape[1], generator=generator, dtype=torch.float64, requires_grad=True)
     direction = torch.randn(shape, generator=generator, dtype=torch.float64)
-    norms = [norm(features, adain if with_adain else None) for norm in (kernels.instance_norm, kernels._by_batch_norm)]
+    shift, scale = adain.unbind(1) if with_adain else (None, None)
+    norms = [
+        kernels.instance_norm(features, adain if with_adain else None),
+        kernels._merged_instance_norm(features, scale, shift),
+    ]
     same(*norms)
     inputs = (features, adain) if with_adain else (features,)
     for here, there in zip(*(torch.autograd.grad(norm, inputs, direction) for norm in norms), strict=True):
         same(here, there)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradient_of_features_gets_their_layout(layout):
+    features = torch.rand(2, 3, 4, 5, requires_grad=True)
+    trunk = kernels.gradient_in_layout((2 * features).contiguous(memory_format=layout))
+    seen = []
+    trunk.register_hook(lambda gradient: seen.append(gradient.is_contiguous(memory_format=layout)))
+    trunk[:, :, 1:].sum().backward()
+    assert seen == [True]
 
 
 @torch.no_grad()
