@@ -18,7 +18,7 @@ from cardioseg.core.precision import at_least_float32
 _EPSILON, _EPSILON_OF_LAYERS = 1e-5, 1e-30
 
 
-def instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
+def instance_norm(features: Tensor, adain: Tensor | None = None, relu: bool = False) -> Tensor:
     """Normalise each channel of each sample to mean 0 and variance 1; then apply AdaIN's shift and scale, if given.
 
     Parameters
@@ -27,6 +27,8 @@ def instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
         The features.
     adain : Tensor of shape (n, 2, channels), optional
         Shift and scale of each channel.
+    relu : bool
+        Whether negative values of the result become 0.
 
     Returns
     -------
@@ -39,10 +41,10 @@ def instance_norm(features: Tensor, adain: Tensor | None = None) -> Tensor:
     """
     shift, scale = (None, None) if adain is None else at_least_float32(adain).unbind(1)
     if len(features) > 1 and features.device.type != "cpu":
-        return _merged_instance_norm(features, scale, shift)
+        return _merged_instance_norm(features, scale, shift, relu)
     # Where channels are last in memory, those of several samples cannot be merged without a copy.
     factors = [(None, None)] * len(features) if scale is None else zip(scale, shift, strict=True)
-    normalised = [_batch_norm(sample, *each) for sample, each in zip(features.split(1), factors, strict=True)]
+    normalised = [_batch_norm(sample, *each, relu) for sample, each in zip(features.split(1), factors, strict=True)]
     return torch.cat(normalised) if len(normalised) > 1 else normalised[0]
 
 
@@ -207,15 +209,16 @@ def _halved_taps(weight: Tensor, axis: int) -> Tensor:
     return torch.stack([even, odd])
 
 
-def _merged_instance_norm(features: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+def _merged_instance_norm(features: Tensor, scale: Tensor | None, shift: Tensor | None, relu: bool) -> Tensor:
     """`instance_norm` in one call, which takes the channels of all samples as those of one."""
     factors = [None if factor is None else factor.flatten() for factor in (scale, shift)]
-    return _batch_norm(features.reshape(1, -1, *features.shape[2:]), *factors).reshape(features.shape)
+    return _batch_norm(features.reshape(1, -1, *features.shape[2:]), *factors, relu).reshape(features.shape)
 
 
-def _batch_norm(sample: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+def _batch_norm(sample: Tensor, scale: Tensor | None, shift: Tensor | None, relu: bool) -> Tensor:
     """Normalise the channels of one sample (1, channels, y, x); factors (channels,)."""
-    return F.batch_norm(sample, None, None, scale, shift, training=True, eps=_EPSILON)
+    normalised = F.batch_norm(sample, None, None, scale, shift, training=True, eps=_EPSILON)
+    return F.relu_(normalised) if relu else normalised
 
 
 class _LayerNorm(torch.autograd.Function):
@@ -226,8 +229,8 @@ class _LayerNorm(torch.autograd.Function):
 
         (h - mean(h) - k z' mean(h z')) / d
 
-    where z' is z scaled to a variance of 1, and k = std / d. The gradient of the gain is the sum of g z, and that of the
-    shift is the sum of g, over all pixels of all samples.
+    where z' is z scaled to a variance of 1, and k = std / d. The gradient of the gain is the sum of g z, and that of
+    the shift is the sum of g, over all pixels of all samples.
     """
 
     @staticmethod

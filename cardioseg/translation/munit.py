@@ -78,8 +78,8 @@ class Residual(nn.Module):
         Tensor of shape (n, channels, y, x)
             The features plus the block's output.
         """
-        shaped = F.relu_(instance_norm(self.first(features), None if adain is None else adain[:, 0]))
-        return features + instance_norm(self.second(shaped), None if adain is None else adain[:, 1])
+        first, second = (None, None) if adain is None else adain.unbind(1)
+        return features + instance_norm(self.second(instance_norm(self.first(features), first, relu=True)), second)
 
 
 class ContentEncoder(nn.Module):
@@ -103,9 +103,9 @@ class ContentEncoder(nn.Module):
         self.residual = nn.ModuleList(Residual(widths[-1]) for _ in range(residual_blocks))
 
     def forward(self, image: Tensor) -> Tensor:
-        features = F.relu_(instance_norm(convolve_from_one(image, self.stem)))
+        features = instance_norm(convolve_from_one(image, self.stem), relu=True)
         for convolution in self.down:
-            features = F.relu_(instance_norm(convolution(features)))
+            features = instance_norm(convolution(features), relu=True)
         for block in self.residual:
             features = block(features)
         return gradient_in_layout(at_least_float32(features))

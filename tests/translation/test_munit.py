@@ -117,15 +117,19 @@ def test_gradients_of_the_norms_equal_finite_differences(shape):
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("layout_of_gradient", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("count", [1, 2])
-def test_instance_norm_and_its_gradient_follow_the_definition_in_every_layout(count, layout, layout_of_gradient):
+@pytest.mark.parametrize("relu", [False, True])
+def test_instance_norm_and_its_gradient_follow_the_definition_in_every_layout(relu, count, layout, layout_of_gradient):
     generator = torch.Generator().manual_seed(0)
     shape = (count, 3, 4, 5)
     features = (3 + torch.randn(shape, generator=generator, dtype=torch.float64)).contiguous(memory_format=layout)
-    direction = torch.randn(shape, generator=generator, dtype=torch.float64).contiguous(memory_format=layout_of_gradient)
+    direction = torch.randn(shape, generator=generator, dtype=torch.float64).contiguous(
+        memory_format=layout_of_gradient
+    )
     features.requires_grad_()
     mean = features.mean((2, 3), keepdim=True)
     defined = (features - mean) / ((features - mean).square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
-    normalised = kernels.instance_norm(features)
+    defined = defined.clamp(min=0) if relu else defined
+    normalised = kernels.instance_norm(features, relu=relu)
     same(normalised, defined)
     same(torch.autograd.grad(normalised, features, direction), torch.autograd.grad(defined, features, direction))
 
@@ -139,7 +143,8 @@ def test_layer_norm_is_the_same_on_every_device():
 
 
 @pytest.mark.parametrize("with_adain", [False, True])
-def test_instance_norm_of_a_gpu_is_that_of_a_cpu(with_adain):
+@pytest.mark.parametrize("relu", [False, True])
+def test_instance_norm_of_a_gpu_is_that_of_a_cpu(relu, with_adain):
     generator = torch.Generator().manual_seed(0)
     shape = (2, 2, 3, 3)
     features = 3 + torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -147,8 +152,8 @@ def test_instance_norm_of_a_gpu_is_that_of_a_cpu(with_adain):
     direction = torch.randn(shape, generator=generator, dtype=torch.float64)
     shift, scale = adain.unbind(1) if with_adain else (None, None)
     norms = [
-        kernels.instance_norm(features, adain if with_adain else None),
-        kernels._merged_instance_norm(features, scale, shift),
+        kernels.instance_norm(features, adain if with_adain else None, relu),
+        kernels._merged_instance_norm(features, scale, shift, relu),
     ]
     same(*norms)
     inputs = (features, adain) if with_adain else (features,)
