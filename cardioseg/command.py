@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import io
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -44,8 +45,8 @@ Written to the folder of --out:
                             by two methods with their thresholds, agreement between the members, and whether and why a
                             person should check the result
 
-Results of earlier calls remain in the folder and in its tables. If two images have the same name, the second one is
-called FOLDER/NAME. All results in a folder are of one model.
+Results of earlier calls remain in the folder and in its tables. If two images of a call have the same name, all of the
+call are called FOLDER/NAME, and so is an image whose name another call's has. All results in a folder are of one model.
 """
 STATUS = f"""\
 exit status:
@@ -101,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a name shows it with escapes
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a batch system's limit ends the command as Ctrl-C does
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         return given.run(given)
     except InputError as error:
@@ -206,9 +210,11 @@ def _segment(given: argparse.Namespace) -> int:
     sources = _sources(given, found, model) if given.source else {}
     statuses = batch.segment(found, model, device, given.out, _about(path), sources)
     counts = {status: statuses.count(status) for status in ("review", "failed")}
-    print(
-        f"{len(statuses) - counts['failed']} segmented, {counts['review']} of them to be checked, "
-        f"{counts['failed']} failed. See {given.out / 'report.html'}"
+    segmented = len(statuses) - counts["failed"]
+    batch.say(
+        f"{segmented} segmented, {counts['review']} of them to be checked, {counts['failed']} failed. "
+        f"See {given.out / 'report.html'}",
+        sys.stdout,
     )
     return FAILED if "failed" in statuses else REVIEW if "review" in statuses else DONE
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -413,11 +414,25 @@ def test_full_disk_is_reported_and_leaves_no_partial_result(cohort, results, tmp
     )
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     pictures = ["slices/60.png", "structures.ctbl", "structures.label", "uncertainty/60.nii.gz", "uncertainty/60.png"]
-    assert files == ["masks/60.nii.gz", "results.csv", "results.json", *pictures]
+    assert files == ["masks/60.nii.gz", "report.html", "results.csv", "results.json", *pictures]
     assert results_of(tmp_path)[1] == ["60"]
     monkeypatch.setattr(volumes, "write_bytes", write)
     assert segment(results, tmp_path, *images) == command.REVIEW
     assert results_of(tmp_path)[1] == ["60", "61"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_batch_systems_limit_ends_the_command_as_the_user_does(
+    results, cohort, tmp_path, monkeypatch, capsys, number
+):
+    before = signal.signal(number, signal.SIG_DFL)
+    monkeypatch.setattr(trained_model, "segment", lambda *_: os.kill(os.getpid(), number))
+    try:
+        assert segment(results, tmp_path, cohort / "60.nii.gz") == command.INTERRUPTED
+    finally:
+        signal.signal(number, before)
+    assert capsys.readouterr().err.endswith("Stopped.\n")
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,8 @@ def _septum(
     slices: Sequence[int] | np.ndarray,
 ) -> float:
     """Return the angle of the septum's middle, midway between the two ends of the wall at the right ventricle."""
-    steps = [int(np.ceil(SEPTUM_MM / size)) for size in spacing[1:]]
+    reach = max(SEPTUM_MM, 1.01 * max(spacing[1:]))  # at least the next pixel
+    steps = [int(np.ceil(reach / size)) for size in spacing[1:]]
     before = [min(step, side.start or 0) for step, side in zip(steps, box[1:], strict=True)]
     rows, columns = (
         slice((side.start or 0) - back, (side.stop or length) + step)
@@ -260,7 +261,7 @@ def _septum(
         right = labels[box[0]][z, rows, columns] == right_ventricle
         if not right.any():
             continue
-        near = ndimage.distance_transform_edt(~right, sampling=spacing[1:]) <= SEPTUM_MM
+        near = ndimage.distance_transform_edt(~right, sampling=spacing[1:]) <= reach
         near = near[before[0] :, before[1] :][: wall.angle.shape[1], : wall.angle.shape[2]]
         angles = wall.angle[z][wall.myocardium[z] & near]
         if not len(angles):

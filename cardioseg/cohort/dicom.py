@@ -43,6 +43,11 @@ ANATOMY = {
     "MYO": codes.SCT.LeftVentricleMyocardium,
     "RV": codes.SCT.RightVentricle,
 }
+# What pixels cannot be read without.
+OF_PIXELS = (
+    *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "PixelRepresentation"),
+)
 # For each frame: its functional group in enhanced files, the attribute, how many numbers it has, and their default.
 FRAME_ATTRIBUTES = (
     ("PixelValueTransformationSequence", "RescaleSlope", 1, 1.0),
@@ -477,6 +482,11 @@ def _pixels(file: Path, header: Dataset) -> np.ndarray:
             kind = pydicom.uid.UID(header.get("SOPClassUID") or header.file_meta.MediaStorageSOPClassUID)
             raise InputError(f"{file}: holds no image ({kind.name}). Name the file of the image, or its folder.")
         raise InputError(f"{file}: has no pixel data; expected an image. Copy or export the series again.")
+    if missing := [keyword for keyword in OF_PIXELS if keyword not in header]:
+        raise InputError(
+            f"{file}: its header has no {', '.join(missing)}, without which its pixels cannot be read. Export the "
+            "series again."
+        )
     try:
         return header.pixel_array
     except UNREADABLE as error:
@@ -661,10 +671,11 @@ def _stack(path: Path, frames: Sequence[_Frame]) -> tuple[list[int], np.ndarray]
             "of one phase, echo and reconstruction into a folder of their own."
         )
     widest = int(gaps.argmax())
-    if gaps[widest] > 1.5 * np.median(gaps):
+    usual = np.sort(gaps)[(len(gaps) - 1) // 2]  # of two, the smaller one
+    if gaps[widest] > 1.5 * usual:
         below, above = (frames[index].file for index in order[widest : widest + 2])
         raise InputError(
-            f"{path}: slices are {np.median(gaps):.3g} mm apart but {gaps[widest]:.3g} mm between {below} and {above}, "
+            f"{path}: slices are {usual:.3g} mm apart but {gaps[widest]:.3g} mm between {below} and {above}, "
             "one is missing. Copy or export the series again."
         )
     bottom = frames[order[0]]

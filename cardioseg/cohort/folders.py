@@ -53,8 +53,10 @@ def is_dicom(path: Path) -> bool:
     Returns
     -------
     bool
-        False for a file that cannot be read, too.
+        False for a file that cannot be read, and for what is no regular file, too.
     """
+    if not path.is_file():  # a pipe would have it wait
+        return False
     try:
         with path.open("rb") as file:
             start = file.read(PREAMBLE + 4)

@@ -62,9 +62,9 @@ def find(arguments: Iterable[Path | str], out: Path | None = None) -> dict[str, 
         shared = os.path.commonpath([path.parent for path in paths])
         names = [_without_suffix(path.relative_to(shared).as_posix()) for path in paths]
     if len(set(names)) < len(names):
-        raise InputError(
-            f"{next(name for name in names if names.count(name) > 1)}.nii exists twice, once as .nii.gz; keep one."
-        )
+        twice = next(name for name in names if names.count(name) > 1)
+        alike = " and ".join(str(path) for path, name in zip(paths, names, strict=True) if name == twice)
+        raise InputError(f"{alike}: their results would have the same name, {twice}. Give them in separate calls.")
     return dict(zip(names, paths, strict=True))
 
 

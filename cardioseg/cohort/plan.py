@@ -443,6 +443,7 @@ def check_volumes(
     remembered: Mapping[str, list[str]],
     wall: Mapping[str, str] | None = None,
     grids: Grids | None = None,
+    witnesses: Iterable[str] = (),
 ) -> dict[str, list[str]]:
     """Check all volumes of a cohort, each alone and then together.
 
@@ -458,6 +459,8 @@ def check_volumes(
         The names of the `cavity` and of the `myocardium` around it.
     grids : Grids, optional
         Gets the grids of the images that are read.
+    witnesses : iterable of str
+        Patients whose source labels are registered as well, beside `cohort.partners`.
 
     Returns
     -------
@@ -492,7 +495,7 @@ def check_volumes(
     if wall and labelled:
         paths_of = [path for files in labelled for path in (files.image, files.labels)]
         together.append(Check(f"sides {codes} {wall}", paths_of, partial(check_sides, labelled, codes, wall, grids)))
-    for patient in cohort.partners:
+    for patient in dict.fromkeys([*cohort.partners, *witnesses]):
         source, target = (cohort.volumes[settings[role]["name"], patient] for role in ("source", "target"))
         paths = (source.image, source.labels, target.image)
         together.append(Check(f"pair {codes}", paths, partial(check_pair, source, target, codes, grids)))

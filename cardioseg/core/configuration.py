@@ -396,6 +396,8 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
             f"cropping.size: {size} is too small for translation.discriminator ({discriminator['scales']} scales, "
             f"{discriminator['layers']} layers)."
         )
+    elif size == strides.get("translation.generator.downsamplings"):
+        yield f"cropping.size: {size} leaves one pixel after translation.generator.downsamplings; expected more."
     for section in ("localisation", "segmentation"):
         weights, expected = configuration[section]["class_weights"], 1 + len(codes)
         if len(weights) != expected:

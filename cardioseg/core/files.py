@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-# The system's errors if no more can be written to any file.
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# The system's errors if there is no room for more.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Those if nothing can be written to any file.
+NOT_WRITABLE = (*NO_ROOM, errno.EROFS)
 
 
 @contextmanager

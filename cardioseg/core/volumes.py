@@ -49,6 +49,7 @@ SUFFIXES = (".nii.gz", ".nii")
 CONVERTIBLE = (".hdr", ".img", ".mha", ".mhd", ".nhdr", ".nrrd")
 CONVERSION = "import sys, SimpleITK; SimpleITK.WriteImage(SimpleITK.ReadImage(sys.argv[1]), sys.argv[2])"
 FORMS_DISAGREE = "sform and qform disagree; the sform is used"
+ELSEWHERE = "labels' position or direction differs from the image's; the image's is used"
 NO_GEOMETRY = "neither sform nor qform set: geometry from the voxel sizes alone"
 BACKGROUND = "background"
 # Values in a label file by structure, in the order of the networks' classes; see `read_labels`.
@@ -215,7 +216,7 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
         if _same_grid(affine, image):
             notes.append("labels' axes turned to the image's")
         else:
-            notes.append("labels' position or direction differs from the image's; the image's is used")
+            notes.append(ELSEWHERE)
     if array.shape != image.array.shape:
         raise InputError(
             f"{path}: shape {array.shape} (z, y, x) differs from its image's {image.array.shape}; expected one grid."
@@ -459,11 +460,13 @@ def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float,
         raise InputError(
             f"{path}: slices of {rows} x {columns} pixels; expected short-axis slices of at least 32 x 32."
         )
-    if not 0.2 <= min(height, width) <= max(height, width) <= 5 or max(height, width) > 1.5 * min(height, width):
+    # Headers hold rounded numbers.
+    shorter, longer = (round(size, 3) for size in sorted((height, width)))
+    if not 0.2 <= shorter <= longer <= 5 or longer > 1.5 * shorter:
         raise InputError(
             f"{path}: pixels of {height:.3g} x {width:.3g} mm; expected nearly square pixels of 0.2 to 5 mm."
         )
-    if not 1 <= thickness <= 50 or thickness < 0.9 * min(height, width):
+    if not 1 <= round(thickness, 3) <= 50 or thickness < 0.9 * shorter:
         raise InputError(
             f"{path}: slices {thickness:.3g} mm apart; expected a short-axis stack with 1 to 50 mm between slices."
         )

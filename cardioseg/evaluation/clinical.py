@@ -37,7 +37,7 @@ def wall_thickness(labels: np.ndarray, spacing: tuple[float, float, float], cavi
     Returns
     -------
     float
-        Thickness in mm; NaN if no slice has both labels.
+        Thickness in mm; NaN if no slice of the middle third has both labels.
 
     Raises
     ------

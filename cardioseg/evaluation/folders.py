@@ -24,10 +24,13 @@ class Evaluated(NamedTuple):
         values.
     failed : dict of str to str
         The reason for each mask that could not be measured, by its name.
+    elsewhere : list of str
+        The masks whose headers place them elsewhere than the manual ones, on whose grid they are measured.
     """
 
     agreement: Agreement
     failed: dict[str, str]
+    elsewhere: list[str]
 
 
 def pair(masks: Mapping[str, Path], truths: Mapping[str, Path]) -> dict[str, tuple[Path, Path | None]]:
@@ -78,10 +81,11 @@ def evaluate(
     InputError
         No mask can be measured.
     """
-    found, failed = [], {}
+    found, failed, elsewhere = [], {}, []
     for name, (path, truth) in pairs.items():
         try:
-            measured = _measured(path, truth, method, codes, wall)
+            measured, notes = _measured(path, truth, method, codes, wall)
+            elsewhere += [name] if volumes.ELSEWHERE in notes else []
         except InputError as error:
             failed[name] = str(error)
             measured = patient.not_measured(method, list(codes))
@@ -89,7 +93,7 @@ def evaluate(
     if len(failed) == len(pairs):
         first, *others = failed.values()
         raise InputError(first + (f" The others, {len(others)}, cannot be measured either." if others else ""))
-    return Evaluated(Agreement(*map(_together, zip(*found, strict=True))), failed)
+    return Evaluated(Agreement(*map(_together, zip(*found, strict=True))), failed, elsewhere)
 
 
 def write(folder: Path, evaluated: Evaluated, myocardium: str | None) -> str:
@@ -107,9 +111,9 @@ def write(folder: Path, evaluated: Evaluated, myocardium: str | None) -> str:
     Returns
     -------
     str
-        The summary, for the terminal, with the masks that could not be measured.
+        The summary, for the terminal, with the masks that could not be measured, and those that lie elsewhere.
     """
-    agreement, failed = evaluated
+    agreement, failed, elsewhere = evaluated
     quantities = clinical.quantities(agreement.whole, myocardium)
     tables = {
         "metrics": agreement.whole,
@@ -119,14 +123,18 @@ def write(folder: Path, evaluated: Evaluated, myocardium: str | None) -> str:
     }
     for name, table in tables.items():
         files.write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6f", na_rep="N/A"))
-    text = "\n".join([summary.by_method(agreement.whole), *(f"{name}  failed: {failed[name]}" for name in failed)])
+    told = [f"{name}  failed: {failed[name]}" for name in failed]
+    told += [
+        f"{name}  lies elsewhere than the manual mask by its header; measured voxel by voxel" for name in elsewhere
+    ]
+    text = "\n".join([summary.by_method(agreement.whole), *told])
     files.write_text(folder / "summary.txt", text + "\n")
     return text
 
 
 def _measured(
     path: Path, truth_path: Path | None, method: str, codes: Mapping[str, int], wall: Mapping[str, str] | None
-) -> Agreement:
+) -> tuple[Agreement, tuple[str, ...]]:
     if truth_path is None:
         raise InputError(
             f"{path}: has no manual mask of its name; expected one. Rename the files, or name one mask and one manual "
@@ -134,7 +142,7 @@ def _measured(
         )
     truth = volumes.read_labels(truth_path, codes)
     mask = volumes.read_labels(path, codes, truth)
-    return patient.evaluate([(method, mask.array)], truth.array, truth.spacing, list(codes), wall)
+    return patient.evaluate([(method, mask.array)], truth.array, truth.spacing, list(codes), wall), mask.notes
 
 
 def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

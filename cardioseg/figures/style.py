@@ -1,6 +1,7 @@
 """What the figures share: colours, slices, contours, and files that are the same on every run."""
 
 import textwrap
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -59,11 +60,13 @@ def save(figure: Figure, paths: Iterable[Path | str]) -> None:
     """
     figure.dpi = DPI
     for path in paths:
-        # Unlike `savefig`, these draw once.
-        if Path(path).suffix == ".svg":
-            FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
-        else:
-            FigureCanvasAgg(figure).print_png(path, pil_kwargs={"compress_level": COMPRESSION})
+        with warnings.catch_warnings():  # names may have characters that the font lacks, which are drawn as boxes
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            # Unlike `savefig`, these draw once.
+            if Path(path).suffix == ".svg":
+                FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
+            else:
+                FigureCanvasAgg(figure).print_png(path, pil_kwargs={"compress_level": COMPRESSION})
         figure.set_layout_engine("none")  # the first file's layout, which takes time, serves for all
 
 

@@ -137,7 +137,7 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
     drawn = probabilities.array.argmax(axis=0) > 0
     beyond = _beyond(structures.sum(axis=0) > 0.5, drawn, settings["least_area"])
     structures = _blurred(structures, reached, np.divide(settings["blur_mm"], probabilities.spacing))
-    seen = np.concatenate([1 - structures.sum(axis=0, keepdims=True), structures])
+    seen = np.concatenate([(1 - structures.sum(axis=0, keepdims=True)).clip(min=0), structures])
     weight = settings["weight"] * reached.reshape(1, -1, 1, 1)
     fused: np.ndarray = ((1 - weight) * probabilities.array + weight * seen).astype(np.float32)
     fused[0, beyond] = 1

@@ -295,8 +295,8 @@ def smooth(labels: np.ndarray, spacing: tuple[float, float, float], settings: Mo
     union = _close(region > 0, spacing, settings.radius_mm)
     if settings.keep_largest:
         union = largest_component(union)
-        region[~union] = 0
     region[union] = region[tuple(nearest)][union]
+    region[~union] = 0
 
     allowed = union
     for position, label in enumerate(settings.order):

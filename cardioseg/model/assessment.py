@@ -70,14 +70,14 @@ def assess(image: Volume, found: Segmentation, model: TrainedModel) -> Assessmen
     measured = clinical.measure(found.labels, image.spacing, structures, wall)
     agreements = review.agreement(found.members, structures)
     volumes_ml = {structure: measured[f"{structure}_volume_ml"] for structure in structures}
-    known_ml = model.cohort["volumes_ml"]
+    known_ml, edges = model.cohort["volumes_ml"], review.at_edge(found.labels, structures)
     doubts = [
         reason
         for each in (wall or {}).values()
-        for reason in review.doubts(each, volumes_ml[each], known_ml[each], agreements[each])
+        for reason in review.doubts(each, volumes_ml[each], known_ml[each], agreements[each], edges[each])
     ]
     reasons = review.reasons(
-        volumes_ml, known_ml, agreements, found.members, found.location.found, found.orientation.doubt
+        volumes_ml, known_ml, agreements, edges, found.members, found.location.found, found.orientation.doubt
     )
     reasons += review.emptied_reasons(found.members, found.labels)
     # Programs differ in which of the two they go by, so that the mask may lie elsewhere in some.

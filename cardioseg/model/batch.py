@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -34,8 +35,8 @@ def segment(
 
     While the networks see an image, the next one is read, and the results of the one before are drawn and written,
     but for the first, whose results come at once. What draws is loaded beside the networks of the first. An image
-    that fails does not stop the others. The tables are written again after every image, the page at the end. Results
-    of other images in the folder remain (see `results.Results.name`).
+    that fails does not stop the others. The tables are written again after every image, the page at the end, also of
+    a call that is interrupted. Results of other images in the folder remain (see `results.Results.name`).
 
     Parameters
     ----------
@@ -73,35 +74,42 @@ def segment(
         def read(wanted: str, path: Path) -> Future:
             return beside.submit(_tried, _read, path, (sources or {}).get(wanted))
 
-        def keep(written: Future) -> None:
-            name, row = written.result()
-            kept.add(name, {**row, "made_with": made_with})
-            _tell(kept.entries[name], list(model.structures))
-            statuses.append(row["status"])
+        def tell(written: Future) -> None:
+            entry = kept.entries[written.result()]
+            _tell(entry, list(model.structures))
+            statuses.append(entry["status"])
             _bar(len(statuses), len(named), time.monotonic() - began)
+
+        def write_page() -> None:
+            from cardioseg.model import page
+
+            page.write(out, shared, list(kept.entries.values()))
 
         images = list(named.items())
         following = [read(*image) for image in images[:1]]
         begun = beside.submit(_begin_to_write, out, model)
         writing: list[Future] = []
         try:
-            for index, (wanted, path) in enumerate(images):
-                start = time.monotonic()
-                given = following.pop().result()
-                following = [read(*image) for image in images[index + 1 : index + 2]]
-                found = given if isinstance(given, Exception) else _tried(_see, given, model, device)
-                begun.result()
+            try:
+                for index, (wanted, path) in enumerate(images):
+                    start = time.monotonic()
+                    given = following.pop().result()
+                    following = [read(*image) for image in images[index + 1 : index + 2]]
+                    found = given if isinstance(given, Exception) else _tried(_see, given, model, device)
+                    begun.result()
+                    while writing:
+                        tell(writing.pop())
+                    writing = [beside.submit(_keep, wanted, path, given, found, model, kept, start, made_with)]
+                    if index == 0:  # a first result soon, which the next image's networks would hold up
+                        tell(writing.pop())
+            finally:  # also where the user interrupts what comes after it
                 while writing:
-                    keep(writing.pop())
-                writing = [beside.submit(_try_to_write, wanted, path, given, found, model, kept, start)]
-                if index == 0:  # a first result soon, which the next image's networks would hold up
-                    keep(writing.pop())
-        finally:  # also where the user interrupts what comes after it
-            while writing:
-                keep(writing.pop())
-        from cardioseg.model import page
-
-        page.write(out, shared, list(kept.entries.values()))
+                    tell(writing.pop())
+        except (KeyboardInterrupt, OSError):  # the page shows what there is all the same
+            with suppress(OSError):
+                write_page()
+            raise
+        write_page()
     return statuses
 
 
@@ -141,7 +149,7 @@ def _begin_to_write(out: Path, model: TrainedModel) -> None:
     image_files.write_codes(out, model)
 
 
-def _try_to_write(
+def _keep(
     wanted: str,
     path: Path,
     given: _Read | Exception,
@@ -149,10 +157,11 @@ def _try_to_write(
     model: TrainedModel,
     kept: results.Results,
     start: float,
-) -> tuple[str, dict[str, Any]]:
-    """Write what is found in an image; returns the name of its files and its entry.
+    made_with: Mapping[str, str],
+) -> str:
+    """Write what is found in an image, and its entry in the tables; returns the name of its files.
 
-    That is so after an error as well, in an earlier step or here, unless there is no room.
+    An error, in an earlier step or here, gives an entry as well, unless there is no room.
     """
     from cardioseg.model import image_files
 
@@ -168,12 +177,14 @@ def _try_to_write(
         if name != wanted:
             row["notes"].append(f"its files are called {name}")
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in files.NO_ROOM:
+        if isinstance(error, OSError) and error.errno in files.NOT_WRITABLE:
             raise OSError(error.errno, error.strerror, str(kept.folder)) from error
         name = name or kept.name(wanted, path, None)
         kept.remove(name)
         row = {"status": "failed", "reasons": [_explained(error, name, kept)]}
-    return name, {"image": str(path), "seconds": round(time.monotonic() - start, 2), **row}
+    seconds = round(time.monotonic() - start, 2)
+    kept.add(name, {"image": str(path), "seconds": seconds, **row, "made_with": made_with})
+    return name
 
 
 def _explained(error: Exception, name: str, kept: results.Results) -> str:
@@ -189,20 +200,28 @@ def _explained(error: Exception, name: str, kept: results.Results) -> str:
 def _tell(row: Mapping[str, Any], structures: Sequence[str]) -> None:
     _clear()
     if row["status"] == "failed":
-        _say(f"{row['name']}  failed: {row['reasons'][0]}", sys.stderr)
+        say(f"{row['name']}  failed: {row['reasons'][0]}", sys.stderr)
         return
     numbers = [f"{structure} {row[f'{structure}_volume_ml']:.0f} ml" for structure in structures]
     if method := row.get("scar_method"):
         numbers.append(f"scar {row[f'scar_{method}_mass_g']:.1f} g ({method})")
-    _say(f"{row['name']}  {'  '.join(numbers)}  ({row['seconds']:.1f} s)", sys.stdout)
+    say(f"{row['name']}  {'  '.join(numbers)}  ({row['seconds']:.1f} s)", sys.stdout)
     for reason in row["reasons"]:
-        _say(f"  to be checked: {reason}", sys.stdout)
+        say(f"  to be checked: {reason}", sys.stdout)
     for note in results.further_scar_notes(row):
-        _say(f"  {'scar' if 'scar_method' in row else 'no scar measured'}: {note}", sys.stdout)
+        say(f"  {'scar' if 'scar_method' in row else 'no scar measured'}: {note}", sys.stdout)
 
 
-def _say(text: str, stream: TextIO) -> None:
-    """Print a line, as long as somebody reads: a closed pipe (| head) is no reason to end."""
+def say(text: str, stream: TextIO) -> None:
+    """Print a line, as long as somebody reads: a closed pipe (| head) is no reason to end.
+
+    Parameters
+    ----------
+    text : str
+        The line.
+    stream : TextIO
+        Where it goes.
+    """
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:

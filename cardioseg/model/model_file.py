@@ -16,6 +16,9 @@ NEEDED = {
     "cropping": ("size", "percentiles"),
     "segmentation": ("network", "width", "depth", "dropout", "views", "precision", "slice_smoothing_mm"),
     "postprocessing": ("crf", "morphology"),
+    "clinical": ("cavity", "myocardium"),
+    "scar": ("method", "standard_deviations", "smallest_ml"),
+    "segments": ("right_ventricle",),
     "fusion": ("stage", "weight", "blur_mm", "least_agreement", "least_area"),
 }
 
@@ -37,7 +40,8 @@ def check_about(about: Mapping[str, Any], sections: Sequence[str]) -> None:
     """
     settings, structures, cohort = about["settings"], about["structures"], about["cohort"]
     configuration.check_settings({name: settings[name] for name in sections})
-    missing = [f"{name}.{key}" for name in sections for key in NEEDED.get(name, ()) if key not in settings[name]]
+    given = [name for name in sections if settings[name] is not None]
+    missing = [f"{name}.{key}" for name in given for key in NEEDED.get(name, ()) if key not in settings[name]]
     if missing:
         raise KeyError(", ".join(missing))
     if settings["cropping"]["size"] % 2 ** settings["segmentation"]["depth"]:

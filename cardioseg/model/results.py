@@ -77,7 +77,7 @@ class Results:
         """Add an image's entry, in place of earlier ones, and write the tables again.
 
         An image that failed before may have had another name then, since an image that cannot be read is known by its
-        path alone.
+        path alone. If the entry cannot be written, the image's files are removed.
 
         Parameters
         ----------
@@ -85,16 +85,25 @@ class Results:
             The image's name.
         entry : mapping
             Values by column.
+
+        Raises
+        ------
+        OSError
+            There is no room to write.
         """
         added = {"name": name} | {key: _plain(value) for key, value in entry.items()}
         for other, earlier in list(self.entries.items()):
             if other != name and (earlier["status"], earlier["image"]) == ("failed", added["image"]):
                 self.remove(other)
                 del self.entries[other]
-        self.entries[name] = added
-        rows = list(self.entries.values())
+        rows = list({**self.entries, name: added}.values())
         text = json.dumps({**self.about, "images": rows}, indent=1)
-        files.write_text(self.folder / "results.json", text + "\n")
+        try:
+            files.write_text(self.folder / "results.json", text + "\n")
+        except OSError:  # files without an entry would count as somebody else's
+            self.remove(name)
+            raise
+        self.entries[name] = added
         files.write_text(self.folder / "results.csv", _table(rows))
         if segments := _segments(rows):
             files.write_text(self.folder / "segments.csv", segments)
@@ -291,8 +300,12 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _segments(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the segments of entries as CSV."""
-    return _csv({"name": row["name"], **segment} for row in rows for segment in row.get("segments", []))
+    """Return the segments of entries as CSV, where `name` is the image's, as in results.csv."""
+    return _csv(
+        {"name": row["name"], **{"segment_name" if key == "name" else key: value for key, value in segment.items()}}
+        for row in rows
+        for segment in row.get("segments", [])
+    )
 
 
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -301,7 +314,7 @@ def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
         return ""
     import pandas as pd  # not before there is a row: loading it takes a while
 
-    return pd.DataFrame(rows).to_csv(index=False, float_format="%.3f", na_rep="N/A")
+    return pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", na_rep="N/A")
 
 
 def _keep_edited(path: Path, written: str) -> None:

@@ -41,10 +41,30 @@ def agreement(members: np.ndarray, structures: Sequence[str]) -> dict[str, float
     }
 
 
+def at_edge(labels: np.ndarray, structures: Sequence[str]) -> dict[str, bool]:
+    """Tell which structures reach the edge of the image in-plane, beyond which a part of them may lie.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (z, y, x)
+        Labels on the grid of the image: 0 is background, label k + 1 is `structures[k]`.
+    structures : sequence of str
+        Names of the structures.
+
+    Returns
+    -------
+    dict of str to bool
+        By structure.
+    """
+    edge = np.concatenate([labels[:, [0, -1]].ravel(), labels[..., [0, -1]].ravel()])
+    return {name: bool((edge == label).any()) for label, name in enumerate(structures, start=1)}
+
+
 def reasons(
     volumes_ml: Mapping[str, float],
     known_ml: Mapping[str, Sequence[float]],
     agreements: Mapping[str, float],
+    edges: Mapping[str, bool],
     members: np.ndarray,
     found: bool,
     orientation: str,
@@ -59,6 +79,8 @@ def reasons(
         Smallest and largest volume of each structure in the training cohort.
     agreements : mapping of str to float
         As from `agreement`.
+    edges : mapping of str to bool
+        As from `at_edge`.
     members : ndarray of int, shape (members, z, y, x)
         Labels of each member on the grid of the crop.
     found : bool
@@ -74,7 +96,7 @@ def reasons(
     why = [] if found else ["the localiser finds no heart: the crop is centred on the image"]
     why += [orientation] if orientation else []
     for name, volume in volumes_ml.items():
-        why += doubts(name, volume, known_ml[name], agreements[name])
+        why += doubts(name, volume, known_ml[name], agreements[name], edges[name])
     if members[..., [0, -1], :].any() or members[..., [0, -1]].any():
         why.append("the segmentation reaches the edge of the crop")
     return why
@@ -125,7 +147,7 @@ def source_reasons(agreement: float, unused: str) -> list[str]:
     return []
 
 
-def doubts(name: str, volume_ml: float, known_ml: Sequence[float], agreement: float) -> list[str]:
+def doubts(name: str, volume_ml: float, known_ml: Sequence[float], agreement: float, edge: bool) -> list[str]:
     """List why a person should look at the outline of one structure.
 
     Parameters
@@ -138,6 +160,8 @@ def doubts(name: str, volume_ml: float, known_ml: Sequence[float], agreement: fl
         The least and greatest volume in the training labels, in ml.
     agreement : float
         Mean Dice between the members of the ensemble.
+    edge : bool
+        Whether it reaches the edge of the image.
 
     Returns
     -------
@@ -152,4 +176,6 @@ def doubts(name: str, volume_ml: float, known_ml: Sequence[float], agreement: fl
         why.append(f"{name} of {volume_ml:.0f} ml is implausible (trained on {least:.0f} to {most:.0f} ml)")
     if agreement < LEAST_AGREEMENT:
         why.append(f"the ensemble disagrees on {name} (Dice {agreement:.2f} between its members)")
+    if edge:
+        why.append(f"{name} reaches the edge of the image: a part of it may lie outside")
     return why

@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def _as_file(image: Picture, spacing: tuple[float, float, float] | None, folder:
         stored.header.set_zooms(spacing[::-1])
         nib.save(stored, path)
     elif isinstance(image, nib.nifti1.Nifti1Image):
-        nib.save(image, path)
+        nib.save(copy(image), path)  # which would change where the image itself says that it lies
     else:
         raise InputError(
             f"an image of type {type(image).__name__} cannot be used; expected a path, nibabel's or SimpleITK's image, "

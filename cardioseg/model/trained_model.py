@@ -15,6 +15,7 @@ from cardioseg.cohort import orientation
 from cardioseg.core import checkpoints, checksums, volumes
 from cardioseg.core.configuration import IMAGE_SECTIONS
 from cardioseg.core.errors import InputError
+from cardioseg.core.precision import products
 from cardioseg.core.volumes import Volume
 from cardioseg.inference import fusion, postprocessing, prediction, raw_labels, uncertainty
 from cardioseg.model import model_file
@@ -346,7 +347,8 @@ def _predict(
         return [predict(network) for network in networks.values()]
     torch.set_num_threads(threads // at_a_time)
     try:
-        with ThreadPoolExecutor(at_a_time) as pool:
+        # Threads that set and restore torch's precision in turn would leave another one behind.
+        with products("float32"), ThreadPoolExecutor(at_a_time) as pool:
             return list(pool.map(predict, networks.values()))
     finally:
         torch.set_num_threads(threads)
@@ -423,6 +425,8 @@ def _check_sources(file: Path, sources: Mapping[str, str]) -> None:
     folder = file.absolute().parents[1]
     # By their paths from the folder that holds the results, whatever these are called now.
     now = {name: folder.joinpath(*Path(name).parts[1:]) for name in sources}
+    if not any(path.suffix == ".pt" and path.is_file() for path in now.values()):  # another folder of that name
+        return
     changed = [
         path
         for name, path in now.items()

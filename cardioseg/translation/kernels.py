@@ -43,8 +43,11 @@ def instance_norm(features: Tensor, adain: Tensor | None = None, relu: bool = Fa
     if len(features) > 1 and features.device.type != "cpu":
         return _merged_instance_norm(features, scale, shift, relu)
     # Where channels are last in memory, those of several samples cannot be merged without a copy.
-    factors = [(None, None)] * len(features) if scale is None else zip(scale, shift, strict=True)
-    normalised = [_batch_norm(sample, *each, relu) for sample, each in zip(features.split(1), factors, strict=True)]
+    if scale is None or shift is None:
+        normalised = [_batch_norm(sample, None, None, relu) for sample in features.split(1)]
+    else:
+        samples = zip(features.split(1), scale, shift, strict=True)
+        normalised = [_batch_norm(*sample, relu) for sample in samples]
     return torch.cat(normalised) if len(normalised) > 1 else normalised[0]
 
 
@@ -211,8 +214,9 @@ def _halved_taps(weight: Tensor, axis: int) -> Tensor:
 
 def _merged_instance_norm(features: Tensor, scale: Tensor | None, shift: Tensor | None, relu: bool) -> Tensor:
     """`instance_norm` in one call, which takes the channels of all samples as those of one."""
-    factors = [None if factor is None else factor.flatten() for factor in (scale, shift)]
-    return _batch_norm(features.reshape(1, -1, *features.shape[2:]), *factors, relu).reshape(features.shape)
+    scale, shift = (None if factor is None else factor.flatten() for factor in (scale, shift))
+    merged = features.reshape(1, -1, *features.shape[2:])
+    return _batch_norm(merged, scale, shift, relu).reshape(features.shape)
 
 
 def _batch_norm(sample: Tensor, scale: Tensor | None, shift: Tensor | None, relu: bool) -> Tensor:

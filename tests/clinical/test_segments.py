@@ -47,6 +47,13 @@ def test_segments_lie_where_they_must_however_the_image_is_stored(stored, rotati
             assert (from_apex[slices][inside & wall] == number + shift).all(), (part, number)
 
 
+def test_coarse_pixels_have_segments_too():
+    mask = heart().mask
+    coarse = Volume(mask.array[:, ::3, ::3].copy(), mask.affine @ np.diag([3, 3, 1, 1]))
+    assert min(coarse.spacing[1:]) > segments.SEPTUM_MM
+    assert set(np.unique(divide(coarse).numbers)) == set(range(18))
+
+
 @pytest.mark.parametrize("stored", [STORED[0], STORED[3], STORED[6], STORED[13]])
 @pytest.mark.parametrize(
     ("sector", "scarred", "expected"),

@@ -225,6 +225,7 @@ FAULTS_OF_A_FILE = {
     "empty": (lambda file: file.write_bytes(b""), "is empty"),
     "truncated pixels": (lambda file: cut(file, 0.7), "truncated or damaged"),
     "truncated header": (lambda file: cut(file, 0.1), "Copy"),
+    "no bits": (lambda file: without(file, "BitsStored"), "its header has no BitsStored"),
     "no pixels": (lambda file: without(file, "PixelData"), "no pixel data"),
     "no position": (lambda file: without(file, "ImagePositionPatient"), "no valid ImagePositionPatient"),
     "no orientation": (lambda file: rewrite(file, ImageOrientationPatient=None), "no valid ImageOrientationPatient"),
@@ -253,6 +254,7 @@ def test_fault_of_a_file_is_named_with_the_file(folder, fault):
 FAULTS_OF_A_SERIES = {
     "several phases": (duplicate, "10 images at 5 slice positions"),
     "missing slice": (lambda files: files[2].unlink(), "8 mm apart but 16 mm between"),
+    "missing slice of four": (lambda files: [files[0].unlink(), files[2].unlink()], "8 mm apart but 16 mm between"),
     "uneven": (lambda files: shifted(files[2], 1.0), "off an evenly spaced, straight stack"),
     "one image": (lambda files: [file.unlink() for file in files[1:]], "one image"),
     "no DICOM": (lambda files: [file.write_text("text") for file in files], "no MR image"),

@@ -1,4 +1,5 @@
 import importlib
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -40,8 +41,15 @@ def test_image_given_twice_is_found_once(folder, monkeypatch):
 
 def test_image_that_is_there_compressed_and_uncompressed_is_refused(folder):
     (folder / "other.nii").touch()
-    with pytest.raises(InputError, match=r"other\.nii exists twice"):
+    with pytest.raises(
+        InputError, match=r"other\.nii and .*other\.nii\.gz: their results would have the same name, other"
+    ):
         inputs.find([folder])
+
+
+def test_pipe_is_passed_over(folder):
+    os.mkfifo(folder / "pipe")
+    assert "pipe" not in inputs.find([folder])
 
 
 def test_missing_file_and_empty_folder_are_refused(folder):

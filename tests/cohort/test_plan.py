@@ -456,6 +456,16 @@ def test_pair_overlaps_in_one_slice_at_least(tmp_path, files, slices_away, apart
         plan.check_volumes(cohort, configured(), {})
 
 
+def test_patients_whose_labels_self_training_fuses_are_checked_as_pairs_too(tmp_path, files):
+    moved = AFFINE.copy()
+    moved[0, 3] = 900
+    target = Files(write(tmp_path / "patient6_LGE.nii.gz", image(1), moved), None)
+    cohort = plan.Cohort({("bSSFP", "6"): files, ("LGE", "6"): target}, {})
+    plan.check_volumes(cohort, configured(), {})
+    with pytest.raises(InputError, match="lies entirely outside of"):
+        plan.check_volumes(cohort, configured(), {}, witnesses=["6"])
+
+
 def test_remembered_file_that_is_gone(files):
     memory = plan.check_volumes(cohort_of(files), configured(), {})
     files.labels.unlink()

@@ -207,6 +207,14 @@ def test_value_out_of_range_is_refused(changes, key):
             {"cropping__size": 98, "segmentation__depth": 1},
             "stride 4 (translation.generator.downsamplings); 96 is.",
         ),
+        (
+            {
+                "cropping__size": 16,
+                "translation__generator__downsamplings": 4,
+                "translation__discriminator__scales": 1,
+            },
+            "cropping.size: 16 leaves one pixel after translation.generator.downsamplings",
+        ),
         ({"cropping__size": 48}, "cropping.size: 48 is too small for translation.discriminator (3 scales, 4 layers)"),
         ({"cropping__percentiles": [99, 1]}, "cropping.percentiles: [99, 1]; expected the lower one first"),
         ({"localisation__percentiles": [5, 5]}, "localisation.percentiles: [5, 5]"),

@@ -4,6 +4,7 @@ import shlex
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -362,6 +363,11 @@ def test_sheared_affine_is_refused(path):
     message = failure(volumes.read_image, save(path, intensities(), matrix))
     assert str(path) in message
     assert "not perpendicular" in message
+
+
+@pytest.mark.parametrize("spacing", [(0.9999999, 0.8, 0.8), (50.000002, 5.0000002, 5.0000002), (8, 0.1999999, 0.2)])
+def test_limits_of_a_stack_allow_for_the_rounding_of_headers(spacing):
+    volumes.check_short_axis(Path("image.nii"), np.arange(5 * 36 * 40.0).reshape(5, 36, 40), spacing)
 
 
 @pytest.mark.parametrize(

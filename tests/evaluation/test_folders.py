@@ -71,6 +71,17 @@ def test_single_files_of_other_codes_belong_together(folder):
     assert table["wall_thickness_mm"].isna().all()
 
 
+def test_mask_that_lies_elsewhere_by_its_header_is_measured_and_named(folder, capsys):
+    path = folder / "mine" / "bert.nii.gz"
+    mask = nib.load(path)
+    moved = mask.affine + np.pad([[50.0]], ((0, 3), (3, 0)))
+    nib.save(nib.Nifti1Image(np.asarray(mask.dataobj), moved), path)
+    assert evaluate(folder) == command.DONE
+    line = "bert  lies elsewhere than the manual mask by its header; measured voxel by voxel"
+    assert line in capsys.readouterr().out.splitlines()
+    assert measures.read(folder / "out" / "metrics.csv")["dice"].min() > 0.6
+
+
 SPOILT = {
     "no manual mask": (lambda bert, manual: manual.unlink(), "has no manual mask of its name"),
     "other shape": (lambda bert, manual: store(bert, ring(10)[:, :, 1:]), "expected one grid"),

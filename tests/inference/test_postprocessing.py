@@ -385,6 +385,17 @@ def test_largest_component_is_all_that_is_kept(labels, radius_mm):
     assert np.count_nonzero(kept) == max(np.bincount(components.ravel(), minlength=2)[1:])
 
 
+def test_label_nearest_to_what_the_closing_adds_counts_even_if_its_piece_goes():
+    """The gap is nearer to the lone pixel, which is smaller than the rest, than to the piece it closes."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        labels = (rng.random((2, 9, 9)) < 0.25) * rng.integers(1, 4, (2, 9, 9))
+        every = smooth(labels.astype(np.uint8), SPACING, Morphology((0, 2.5, 2.5), ORDER, False))
+        kept = smooth(labels.astype(np.uint8), SPACING, Morphology((0, 2.5, 2.5), ORDER, True))
+        sizes = np.bincount(ndimage.label(every > 0)[0].ravel(), minlength=2)[1:]
+        assert np.count_nonzero(kept) == max(sizes)
+
+
 @settings(deadline=None, max_examples=30)
 @given(arrays(np.uint8, (3, 6, 6), elements=st.integers(0, 3)))
 def test_radius_below_a_voxel_changes_nothing(labels):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import ndimage, stats
 from torch import nn
 
 from cardioseg.core.volumes import Volume
@@ -44,6 +44,15 @@ def test_slices_that_agree_stay_as_they_are_at_the_ends_too(slices):
     alike = np.repeat(np.random.default_rng(2).dirichlet(np.ones(3), (1, 4, 4)).astype(np.float32), slices, axis=0)
     alike = np.moveaxis(alike, -1, 0)
     np.testing.assert_allclose(prediction.smooth_across_slices(alike, 5.0, 12.0), alike, atol=1e-6)
+
+
+@pytest.mark.parametrize("place", [0, 1, 4, 5])
+def test_the_last_slice_at_either_end_stands_for_those_beyond(place):
+    maps = np.zeros((2, 6, 1, 1), np.float32)
+    maps[0, place] = 1
+    maps[1] = 1 - maps[0]
+    expected = ndimage.gaussian_filter1d(maps, 6 / 8, axis=1, mode="nearest", truncate=6)
+    np.testing.assert_allclose(prediction.smooth_across_slices(maps, 8.0, 6.0), expected, atol=2e-3)
 
 
 def test_each_slice_by_itself_without_smoothing():

@@ -59,6 +59,17 @@ def test_a_view_sees_the_slices_enlarged_turned_and_darkened(monkeypatch):
     assert seen[0][1].max() == pytest.approx(2 * 0.5**2 - 1, abs=1e-3)
 
 
+@pytest.mark.parametrize("scale", [0.5, 2])
+def test_a_view_enlarges_by_its_scale(scale, monkeypatch):
+    seen = []
+    network = lambda _, images, *__: seen.append(images) or np.full((2, *images.shape), 0.5, np.float32)  # noqa: E731
+    monkeypatch.setattr(unet, "predict", network)
+    image = np.full((1, 32, 32), -1, np.float32)
+    image[0, 12:20, 12:20] = 1
+    views.predict(Threshold(), image, CPU, [AS_IT_IS | {"scale": scale}])
+    assert np.sqrt((seen[0][1] > 0).sum()) == pytest.approx(8 * scale, abs=1)
+
+
 def test_the_mean_sums_to_one():
     found = views.predict(Threshold(), smooth(), CPU, [AS_IT_IS | {"rotation_degrees": 33, "scale": 0.7}])
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)

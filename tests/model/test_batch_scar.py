@@ -1,6 +1,8 @@
 """Scar and segments as `cardioseg segment` writes them, with masks that are known."""
 
+import errno
 import json
+import os
 import shutil
 import threading
 
@@ -12,7 +14,7 @@ import torch
 
 import rings
 from cardioseg.cohort.orientation import AS_STORED, Decision
-from cardioseg.core import volumes
+from cardioseg.core import files, volumes
 from cardioseg.model import batch, image_files, trained_model
 from cardioseg.model.trained_model import Segmentation, TrainedModel
 from cardioseg.preprocessing.localisation import Location
@@ -28,8 +30,8 @@ def model(known_ml=(50.0, 400.0)):
 
 @pytest.fixture
 def labels():
-    """The mask that the model finds: the true one."""
-    return HEART.mask.array.astype(np.uint8)
+    """The mask that the model finds: the true one, but for the right ventricle at the edge of the image."""
+    return np.pad(HEART.mask.array[:, 1:-1, 1:-1].astype(np.uint8), ((0, 0), (1, 1), (1, 1)))
 
 
 @pytest.fixture
@@ -62,6 +64,8 @@ def test_numbers_masks_and_pictures(image, tmp_path, capsys):
     np.testing.assert_array_equal(np.asarray(stored.dataobj).T == 1, HEART.scar)
     table = pd.read_csv(out / "segments.csv")
     assert list(table["segment"]) == list(range(1, 18))
+    assert set(table["name"]) == {"heart"}
+    assert table["segment_name"][0] == "basal anterior"
     assert table["scar_percent"].idxmax() == 0
     for path in ("scar/heart.png", "segments/heart.png", "segments/heart.svg"):
         assert (out / path).stat().st_size > 0
@@ -183,3 +187,31 @@ def test_results_of_an_image_are_kept_where_the_user_interrupts_the_next(image, 
     with pytest.raises(KeyboardInterrupt):
         batch.segment(named, model(), torch.device("cpu"), tmp_path / "out", about)
     assert json.loads((tmp_path / "out" / "results.json").read_text())["images"][0]["status"] == "ok"
+    assert ">a<" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_image_whose_entry_cannot_be_written_leaves_no_files(image, tmp_path, monkeypatch):
+    """Files without an entry would count as somebody else's, and the next call would choose another name."""
+    write = files.write_text
+
+    def full(path, text):
+        if path.name == "results.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, text)
+
+    monkeypatch.setattr(files, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        segment(image, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*/*"))
+    monkeypatch.setattr(files, "write_text", write)
+    assert segment(image, tmp_path / "out") == ["ok"]
+    assert (tmp_path / "out" / "masks" / "heart.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(("structure", "withheld"), [(rings.MYO, True), (rings.RV, False)])
+def test_heart_at_the_edge_of_the_image_is_for_a_person_to_look_at(labels, image, tmp_path, structure, withheld):
+    labels[5, 0, 40] = structure
+    assert segment(image, tmp_path / "out") == ["review"]
+    row = pd.read_csv(tmp_path / "out" / "results.csv").iloc[0]
+    assert "reaches the edge of the image: a part of it may lie outside" in row["reasons"]
+    assert ("scar_fwhm_mass_g" not in row) is withheld

@@ -17,8 +17,17 @@ def members(*widths):
 
 def reasons(**changes):
     given = {"volumes_ml": {"LV": 120.0, "RV": 150.0}, "agreements": CERTAIN, "members": members(4, 4)}
-    given |= {"found": True, "orientation": ""}
+    given |= {"edges": {"LV": False, "RV": False}, "found": True, "orientation": ""}
     return review.reasons(known_ml=KNOWN, **given | changes)
+
+
+def test_a_structure_at_any_side_of_the_image_is_at_its_edge():
+    for pixel in ((0, 5), (11, 5), (5, 0), (5, 11)):
+        labels = np.zeros((3, 12, 12), np.uint8)
+        labels[0], labels[-1] = np.pad(np.ones((10, 10), np.uint8), 1), 0  # the first slice is no edge
+        assert review.at_edge(labels, ["LV", "RV"]) == {"LV": False, "RV": False}
+        labels[1][pixel] = 2
+        assert review.at_edge(labels, ["LV", "RV"]) == {"LV": False, "RV": True}
 
 
 def test_agreement_is_the_mean_dice_of_pairs():
@@ -52,6 +61,7 @@ def test_plausible_result_needs_no_review():
             {"agreements": {"LV": 0.95, "RV": 0.6}},
             "the ensemble disagrees on RV (Dice 0.60 between its members)",
         ),
+        ({"edges": {"LV": False, "RV": True}}, "RV reaches the edge of the image: a part of it may lie outside"),
         ({"members": members(4, 11)}, "the segmentation reaches the edge of the crop"),
     ],
 )

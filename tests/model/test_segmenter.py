@@ -50,6 +50,12 @@ def test_path_and_nibabel_image_give_the_mask_of_the_command(model, folder, expe
         assert found.assessment.numbers["LV_volume_ml"] >= 0
 
 
+def test_image_of_nibabel_stays_as_it_is(model, folder):
+    image = nib.load(folder / "lge.nii.gz")
+    model.segment(image)
+    assert image.get_filename() == str(folder / "lge.nii.gz")
+
+
 def test_simpleitk_image_gives_a_mask_in_its_geometry(model, folder, expected):
     image = sitk.ReadImage(str(folder / "lge.nii.gz"))
     mask = model.segment(image).mask

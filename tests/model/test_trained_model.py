@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +168,23 @@ def test_folders_stand_for_the_model_file_in_them(results):
 def test_model_file_may_lie_anywhere():
     """At the root, as in a container, too: there are no results around it to compare it with."""
     trained_model._check_sources(Path("/ensemble.pt"), {"results/metrics.csv": "0"})
+
+
+def test_exported_model_has_nothing_to_do_with_tables_beside_its_folder(results, tmp_path):
+    (tmp_path / "model").mkdir()
+    shutil.copy(trained_model.find(results), tmp_path / "model" / "ensemble.pt")
+    (tmp_path / "metrics.csv").write_text("of something else")
+    assert trained_model.load(tmp_path / "model").structures
+
+
+def test_segmentation_leaves_torchs_precision_as_it_was(model, patient, monkeypatch):
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    before = [backend.fp32_precision for backend in backends]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(3):
+            trained_model.segment(patient, model, CPU)
+    finally:
+        torch.set_num_threads(threads)
+    assert [backend.fp32_precision for backend in backends] == before

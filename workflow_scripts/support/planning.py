@@ -117,7 +117,9 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
         remembered, before = _remembered(code)
         codes = {"structures": configuration.structures(config)}
         grids = cohort_plan.Grids()
-        checked = cohort_plan.check_volumes(found, settings | codes, remembered, config["clinical"], grids)
+        checked = cohort_plan.check_volumes(
+            found, settings | codes, remembered, config["clinical"], grids, _witnesses(found, config)
+        )
         if checked != remembered:
             now = checksums.sha256(map(os.path.realpath, _files(found)))
             _check_times(before, now)
@@ -135,9 +137,15 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
     return replace(found, turned=turned)
 
 
+def _witnesses(found: cohort_plan.Cohort, config: Mapping[str, Any]) -> list[str]:
+    """Patients whose source labels self-training fuses with predictions."""
+    if not (config["self_training"] and config["self_training"]["fused"]):
+        return []
+    return [patient for patient in found.splits["translation_target"] if patient in found.splits["labelled"]]
+
+
 def _check_fused(found: cohort_plan.Cohort, config: Mapping[str, Any]) -> None:
-    fused = config["self_training"] and config["self_training"]["fused"]
-    if fused and not {*found.splits["labelled"]} & {*found.splits["translation_target"]}:
+    if config["self_training"] and config["self_training"]["fused"] and not _witnesses(found, config):
         raise InputError(
             "self_training.fused: no patient is in cohort.splits.labelled and in translation_target, so nobody's "
             "source labels can be fused; set `fused: false`."
