@@ -1,4 +1,4 @@
-"""What all tests share: one thread, the workflow's scripts to import, property tests that draw the same every time."""
+"""What all tests share: one thread, the workflow's scripts to import, property tests without chance."""
 
 import os
 from typing import Any
