@@ -4,9 +4,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -67,7 +67,7 @@ def segment(
     shared = {**about, "structures": model.structures, "exported_with": model.versions}
     made_with = {"cardioseg": version("cardioseg"), "torch": str(torch.__version__), "device": str(device)}
     statuses: list[str] = []
-    with results.opened(out, shared) as kept, ThreadPoolExecutor(1) as beside:
+    with results.opened(out, shared) as kept, ThreadPoolExecutor(1) as beside, _page_at_the_end(kept):
         began = time.monotonic()
         _bar(0, len(named), 0)
 
@@ -80,37 +80,44 @@ def segment(
             statuses.append(entry["status"])
             _bar(len(statuses), len(named), time.monotonic() - began)
 
-        def write_page() -> None:
-            from cardioseg.model import page
-
-            page.write(out, shared, list(kept.entries.values()))
-
         images = list(named.items())
         following = [read(*image) for image in images[:1]]
         begun = beside.submit(_begin_to_write, out, model)
         writing: list[Future] = []
         try:
-            try:
-                for index, (wanted, path) in enumerate(images):
-                    start = time.monotonic()
-                    given = following.pop().result()
-                    following = [read(*image) for image in images[index + 1 : index + 2]]
-                    found = given if isinstance(given, Exception) else _tried(_see, given, model, device)
-                    begun.result()
-                    while writing:
-                        tell(writing.pop())
-                    writing = [beside.submit(_keep, wanted, path, given, found, model, kept, start, made_with)]
-                    if index == 0:  # a first result soon, which the next image's networks would hold up
-                        tell(writing.pop())
-            finally:  # also where the user interrupts what comes after it
+            for index, (wanted, path) in enumerate(images):
+                start = time.monotonic()
+                given = following.pop().result()
+                following = [read(*image) for image in images[index + 1 : index + 2]]
+                found = given if isinstance(given, Exception) else _tried(_see, given, model, device)
+                begun.result()
                 while writing:
                     tell(writing.pop())
-        except (KeyboardInterrupt, OSError):  # the page shows what there is all the same
-            with suppress(OSError):
-                write_page()
-            raise
-        write_page()
+                writing = [beside.submit(_keep, wanted, path, given, found, model, kept, start, made_with)]
+                if index == 0:  # a first result soon, which the next image's networks would hold up
+                    tell(writing.pop())
+        finally:  # also where the user interrupts what comes after it
+            while writing:
+                tell(writing.pop())
     return statuses
+
+
+@contextmanager
+def _page_at_the_end(kept: results.Results) -> Iterator[None]:
+    """Write the page at the end of the block, also where the user interrupts it or there is no more room."""
+
+    def write() -> None:
+        from cardioseg.model import page
+
+        page.write(kept.folder, kept.about, list(kept.entries.values()))
+
+    try:
+        yield
+    except (KeyboardInterrupt, OSError):
+        with suppress(OSError):
+            write()
+        raise
+    write()
 
 
 class _Read(NamedTuple):
