@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+# The mean over the structures, where tables name these.
+AVERAGE = "AVG"
+
 
 @dataclass(frozen=True)
 class Measure:

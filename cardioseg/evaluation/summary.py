@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from cardioseg.evaluation.measures import DICE, MEASURES, Measure, mean_over_seeds
-
-AVERAGE = "AVG"
+from cardioseg.evaluation.measures import AVERAGE, DICE, MEASURES, Measure, mean_over_seeds
 
 
 def by_method(metrics: pd.DataFrame) -> str:

@@ -8,9 +8,8 @@ from itertools import pairwise
 import pandas as pd
 
 from cardioseg.evaluation import methods, significance
-from cardioseg.evaluation.measures import DICE, MEASURES
+from cardioseg.evaluation.measures import AVERAGE, DICE, MEASURES
 
-AVERAGE = "AVG"
 LOW_DICE = 0.7
 SIGNIFICANT = 0.05
 # Chen et al. 2019, Table 1 (validation) and section 3.3 (test phase, averages not given), on MS-CMRSeg.

@@ -17,7 +17,7 @@ from torch import nn
 
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
-from cardioseg.evaluation import metrics
+from cardioseg.evaluation import measures, metrics
 from cardioseg.segmentation import unet
 
 log = logging.getLogger(__name__)
@@ -565,7 +565,7 @@ def _named(value: np.ndarray, counts: np.ndarray, names: list[str]) -> list[tupl
     columns = (np.broadcast_to(column, len(names)) for column in (value, counts))
     rows = [(name, float(one), int(n)) for name, one, n in zip(names, *columns, strict=True)]
     if len(rows) > 1:
-        rows.append(("AVG", float(np.mean(value)), int(counts.max())))
+        rows.append((measures.AVERAGE, float(np.mean(value)), int(counts.max())))
     return rows
 
 

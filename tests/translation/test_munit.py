@@ -134,8 +134,8 @@ def test_instance_norm_and_its_gradient_follow_the_definition_in_every_layout(re
     same(torch.autograd.grad(normalised, features, direction), torch.autograd.grad(defined, features, direction))
 
 
-def test_layer_norm_is_the_same_on_every_device():
-    """GPUs compute it in another form than CPUs."""
+def test_layer_norm_by_moments_is_that_by_group_norm():
+    """GPUs compute it in the former way, CPUs in the latter."""
     features = 3 + 2 * torch.randn(2, 5, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     features = features.contiguous(memory_format=torch.channels_last)
     for here, elsewhere in zip(kernels._by_group_norm(features), kernels._by_moments(features), strict=True):
@@ -144,7 +144,8 @@ def test_layer_norm_is_the_same_on_every_device():
 
 @pytest.mark.parametrize("with_adain", [False, True])
 @pytest.mark.parametrize("relu", [False, True])
-def test_instance_norm_of_a_gpu_is_that_of_a_cpu(relu, with_adain):
+def test_instance_norm_of_all_samples_in_one_call_is_that_of_each(relu, with_adain):
+    """GPUs compute it in the former way, CPUs in the latter."""
     generator = torch.Generator().manual_seed(0)
     shape = (2, 2, 3, 3)
     features = 3 + torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
