@@ -215,8 +215,8 @@ def _tell(row: Mapping[str, Any], structures: Sequence[str]) -> None:
     say(f"{row['name']}  {'  '.join(numbers)}  ({row['seconds']:.1f} s)", sys.stdout)
     for reason in row["reasons"]:
         say(f"  to be checked: {reason}", sys.stdout)
-    for note in results.further_scar_notes(row):
-        say(f"  {'scar' if 'scar_method' in row else 'no scar measured'}: {note}", sys.stdout)
+    for remark in results.scar_remarks(row):
+        say(f"  {remark}", sys.stdout)
 
 
 def say(text: str, stream: TextIO) -> None:

@@ -210,10 +210,10 @@ def checksum(array: Any, affine: Any) -> str:
     return digest.hexdigest()
 
 
-def further_scar_notes(entry: Mapping[str, Any]) -> list[str]:
-    """Return what is noted of an image's scar and not said before as a reason why a person should look at it.
+def scar_remarks(entry: Mapping[str, Any]) -> list[str]:
+    """Say what is noted of an image's scar and not said before as a reason why a person should look at it.
 
-    The note why no scar is measured stays in any case, since a reason alone does not say so.
+    Why no scar is measured is said in any case, since a reason alone does not tell.
 
     Parameters
     ----------
@@ -223,10 +223,12 @@ def further_scar_notes(entry: Mapping[str, Any]) -> list[str]:
     Returns
     -------
     list of str
-        The notes.
+        The remarks.
     """
-    measured = "scar_method" in entry
-    return [note for note in entry.get("scar_notes") or [] if not (measured and note in entry["reasons"])]
+    notes = entry.get("scar_notes") or []
+    if "scar_method" not in entry:
+        return [f"no scar measured: {note}" for note in notes]
+    return [f"scar: {note}" for note in notes if note not in entry["reasons"]]
 
 
 def readable(text: str) -> str:

@@ -82,6 +82,7 @@ def test_scar_is_withheld_where_the_outline_is_doubtful(image, tmp_path, capsys)
     assert not (out / "scar").exists()
     assert pd.read_csv(out / "segments.csv")["scar_percent"].isna().all()
     assert "no scar measured: " in capsys.readouterr().out
+    assert "no scar measured: " in (out / "report.html").read_text("utf-8")
 
 
 def test_open_wall_is_for_a_person_to_look_at(labels, image, tmp_path, capsys):
