@@ -42,7 +42,8 @@ def instance_norm(features: Tensor, adain: Tensor | None = None, relu: bool = Fa
     shift, scale = (None, None) if adain is None else at_least_float32(adain).unbind(1)
     if len(features) > 1 and features.device.type != "cpu":
         return _merged_instance_norm(features, scale, shift, relu)
-    # Where channels are last in memory, those of several samples cannot be merged without a copy.
+    # Where channels are last in memory, those of several samples cannot be merged without a copy. Nor is a single one
+    # reshaped: torch 2.13 then returns a wrong gradient for one with channels first.
     if scale is None or shift is None:
         normalised = [_batch_norm(sample, None, None, relu) for sample in features.split(1)]
     else:
