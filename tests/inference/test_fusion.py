@@ -43,6 +43,15 @@ def test_fused_probabilities_sum_to_1(weight, blur_mm, seed):
     np.testing.assert_allclose(fused.sum(axis=0), 1, atol=1e-5)
 
 
+def test_no_probability_is_negative_where_structures_alone_meet():
+    """There rounding makes their sum greater than 1, and post-processing takes no negative background."""
+    labels = Volume(np.random.default_rng(0).integers(1, 4, (3, 41, 41)).astype(np.uint8), AFFINE)
+    fused, *_ = fuse(
+        probabilities(classes=4, shape=(3, 41, 41)), labels, SHARP | {"weight": 1, "blur_mm": (5, 2.25, 2.25)}
+    )
+    assert fused.min() >= 0
+
+
 def test_a_blur_within_slices_is_in_mm():
     labels = Volume(np.zeros((3, 41, 41), np.uint8), AFFINE)
     labels.array[1, :, 20:] = 1
