@@ -205,6 +205,21 @@ def test_missing_extra_is_told_before_any_job(data, monkeypatch):
         planning.plan(config, check=True)
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_pairs_that_self_training_fuses_are_checked_before_any_job(data, fused):
+    image = heart.release_files(Path(data), 6)["LGE"]
+    far = np.diag([1.25, 1.25, 8, 1.0])
+    far[0, 3] = 900
+    nib.save(nib.Nifti1Image(np.asarray(nib.load(image).dataobj), far), image)
+    config = configured(data, **everybody(6, 7) | {"test": [7]})
+    config["self_training"] = {"epochs": 1, "fused": fused}
+    if not fused:
+        planning.plan(config, check=True)
+        return
+    with pytest.raises(InputError, match="lies entirely outside of"):
+        planning.plan(config, check=True)
+
+
 def test_bad_data_leaves_nothing(data):
     path = heart.release_files(Path(data), 7)["LGE"]
     path.write_bytes(path.read_bytes()[:800])
