@@ -32,6 +32,8 @@ else:
 
 MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
+# Two grids are one if no corner of theirs lies further apart, in parts of the smallest voxel size.
+GRID_TOLERANCE = 0.5
 # An array with fewer different values holds labels, not an image.
 MINIMAL_GREY_VALUES = 16
 # Far more than any stack of short-axis slices has; what is larger would fill the memory.
@@ -211,9 +213,9 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
     if image is None:
         return Volume(array, affine)
     notes = []
-    if not _same_grid(affine, image):
+    if not _same_grid(affine, array.shape, image):
         array, affine = _turned(array, affine, image)
-        if _same_grid(affine, image):
+        if _same_grid(affine, array.shape, image):
             notes.append("labels' axes turned to the image's")
         else:
             notes.append(ELSEWHERE)
@@ -644,8 +646,7 @@ def _forms_agree(image: "nib.nifti1.Nifti1Image") -> bool:
         difference = image.get_sform() - image.get_qform()
     except ValueError:  # a quaternion that is no rotation
         return False
-    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*image.shape[:3], 1]
-    return bool(np.abs(corners @ difference.T).max() < 1)
+    return bool(np.abs(_corners(image.shape[:3]) @ difference.T).max() < 1)
 
 
 def _check_grey_values(path: Path, array: np.ndarray) -> None:
@@ -678,14 +679,23 @@ def _slices_first(path: Path, array: np.ndarray, affine: np.ndarray) -> tuple[np
     return np.ascontiguousarray(np.moveaxis(array, _slice_axis(array.shape), 0)), affine[:, _columns(array.shape)]
 
 
-def _same_grid(affine: np.ndarray, image: Volume) -> bool:
-    return np.allclose(affine, image.affine, atol=0.1 * min(image.spacing))
+def _same_grid(affine: np.ndarray, shape: tuple[int, ...], image: Volume) -> bool:
+    """Whether an affine puts the corners of an array (z, y, x) within half a voxel of where the image's puts them."""
+    corners = _corners(np.subtract(shape[::-1], 1))
+    distances = np.linalg.norm((corners @ (affine - image.affine).T)[:, :3], axis=1)
+    return bool(distances.max() <= GRID_TOLERANCE * min(image.spacing))
+
+
+def _corners(ends: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The eight corners (x, y, z, 1) of a box from the index 0 to its ends (x, y, z)."""
+    return np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*ends, 1]
 
 
 def _turned(array: np.ndarray, affine: np.ndarray, image: Volume) -> tuple[np.ndarray, np.ndarray]:
     """Turn and flip the axes of labels (z, y, x) if that alone gives them the image's affine; else change nothing."""
     turn = nib.io_orientation(np.linalg.inv(image.affine) @ affine)
-    turned = affine @ nib.orientations.inv_ornt_aff(turn, array.shape[::-1])
-    if not _same_grid(turned, image):
+    turned = nib.apply_orientation(array.T, turn).T
+    turned_affine = affine @ nib.orientations.inv_ornt_aff(turn, array.shape[::-1])
+    if not _same_grid(turned_affine, turned.shape, image):
         return array, affine
-    return np.ascontiguousarray(nib.apply_orientation(array.T, turn).T), turned
+    return np.ascontiguousarray(turned), turned_affine

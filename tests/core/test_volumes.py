@@ -474,6 +474,23 @@ def test_labels_at_another_place_are_noted(path, image):
     np.testing.assert_array_equal(labels.array, volumes.read_labels(path, CODES).array)
 
 
+@pytest.mark.parametrize(("degrees", "notes"), [(0.005, ()), (0.5, (volumes.ELSEWHERE,)), (3, (volumes.ELSEWHERE,))])
+def test_labels_turned_by_little_lie_elsewhere_where_the_matrix_is_large(tmp_path, path, degrees, notes):
+    """Each voxel step differs by little, and the last voxel by many pixels."""
+    angle, shape, matrix = np.radians(degrees), (3, 400, 400), affine()
+    image = volumes.read_image(save(tmp_path / "large.nii.gz", intensities(shape), matrix))
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    matrix[:3, :3] = turn @ matrix[:3, :3]
+    assert volumes.read_labels(save(path, np.zeros(shape, np.int16), matrix), CODES, image).notes == notes
+
+
+@pytest.mark.parametrize(("parts", "notes"), [(0.45, ()), (0.55, (volumes.ELSEWHERE,))])
+def test_labels_less_than_half_a_voxel_away_lie_on_the_images_grid(path, image, parts, notes):
+    moved = affine()
+    moved[:3, 3] += parts * moved[:3, 0]  # the shortest axis
+    assert volumes.read_labels(save(path, stored_labels(), moved), CODES, image).notes == notes
+
+
 @pytest.mark.parametrize("flips", [(1, 1, -1), (1, -1, 1), (-1, -1, 1), (-1, 1, -1)])
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 2, 1), (2, 1, 0)])
 def test_labels_saved_with_other_axes_are_turned_back(path, image, flips, order):
