@@ -12,7 +12,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,8 @@ else:
 
 MAXIMAL_NON_FINITE_FRACTION = 0.5
 SPACING_TOLERANCE = 0.01
+# Pixels of a short-axis image are no smaller, and its slices no further apart.
+SMALLEST_MM, LARGEST_MM = 0.2, 50
 # Two grids are one if no corner of theirs lies further apart, in parts of the smallest voxel size.
 GRID_TOLERANCE = 0.5
 # An array with fewer different values holds labels, not an image.
@@ -175,7 +177,8 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
         The value, or the values, of each structure in the file; 0 is background, and so are the values of `BACKGROUND`,
         which may come last.
     image : Volume, optional
-        The image that the labels belong to. They must have its shape and spacing.
+        The image that the labels belong to. They must have its shape and spacing. Without it the labels' own header
+        must be sound.
 
     Returns
     -------
@@ -185,7 +188,8 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
     Raises
     ------
     InputError
-        The file cannot be read, a value is not a code, or the labels do not fit the image.
+        The file cannot be read, a value is not a code, or the labels do not fit the image; or, without an image, the
+        header contradicts itself or its voxel sizes are implausible.
     """
     path = Path(path)
     stored_image = _open(path)
@@ -211,6 +215,14 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
     labels[foreground] = labels_of[nearest][inverse]
     array, affine = _slices_first(path, labels, _affine(path, stored_image))
     if image is None:
+        _check_header(path, stored_image)
+        sizes = Volume(array, affine).spacing
+        # They need not be labels of short-axis slices, but metres and micrometres are mistakes.
+        if not SMALLEST_MM <= round(min(sizes), 3) <= round(max(sizes), 3) <= LARGEST_MM:
+            raise InputError(
+                f"{path}: voxels of {_in_mm(sizes)} (z, y, x); expected {SMALLEST_MM} to {LARGEST_MM} mm. Correct the "
+                "header."
+            )
         return Volume(array, affine)
     notes = []
     if not _same_grid(affine, array.shape, image):
@@ -224,11 +236,9 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
             f"{path}: shape {array.shape} (z, y, x) differs from its image's {image.array.shape}; expected one grid."
         )
     if not np.allclose(Volume(array, affine).spacing, image.spacing, rtol=SPACING_TOLERANCE):
-        own, expected = (
-            " x ".join(f"{mm:.3g}" for mm in sizes) for sizes in (Volume(array, affine).spacing, image.spacing)
-        )
         raise InputError(
-            f"{path}: voxels of {own} mm (z, y, x) differ from its image's {expected} mm. Correct the header."
+            f"{path}: voxels of {_in_mm(Volume(array, affine).spacing)} (z, y, x) differ from its image's "
+            f"{_in_mm(image.spacing)}. Correct the header."
         )
     return Volume(array, image.affine, tuple(notes))
 
@@ -464,13 +474,14 @@ def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float,
         )
     # Headers hold rounded numbers.
     shorter, longer = (round(size, 3) for size in sorted((height, width)))
-    if not 0.2 <= shorter <= longer <= 5 or longer > 1.5 * shorter:
+    if not SMALLEST_MM <= shorter <= longer <= 5 or longer > 1.5 * shorter:
         raise InputError(
-            f"{path}: pixels of {height:.3g} x {width:.3g} mm; expected nearly square pixels of 0.2 to 5 mm."
+            f"{path}: pixels of {height:.3g} x {width:.3g} mm; expected nearly square pixels of {SMALLEST_MM} to 5 mm."
         )
-    if not 1 <= round(thickness, 3) <= 50 or thickness < 0.9 * shorter:
+    if not 1 <= round(thickness, 3) <= LARGEST_MM or thickness < 0.9 * shorter:
         raise InputError(
-            f"{path}: slices {thickness:.3g} mm apart; expected a short-axis stack with 1 to 50 mm between slices."
+            f"{path}: slices {thickness:.3g} mm apart; expected a short-axis stack with 1 to {LARGEST_MM} mm between "
+            "slices."
         )
 
 
@@ -628,7 +639,7 @@ def _check_header(path: Path, image: "nib.nifti1.Nifti1Image") -> None:
         )
 
 
-def _in_mm(values: np.ndarray) -> str:
+def _in_mm(values: Iterable[float]) -> str:
     return " x ".join(f"{value:.3g}" for value in values) + " mm"
 
 

@@ -520,6 +520,33 @@ def test_labels_of_another_spacing_are_refused(path, image, spacing):
     assert "8 x 1.25 x 1.1 mm" in message
 
 
+def with_pixdim(path, sizes):
+    """A header's voxel sizes, (x, y, z), beside its sform."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<3f", content, 80, *sizes)
+    path.write_bytes(gzip.compress(content))
+
+
+@pytest.mark.parametrize(("sizes", "shown"), [((0, 1.25, 8), "0 x 1.25 x 8 mm"), ((2, 2, 2), "2 x 2 x 2 mm")])
+def test_labels_without_an_image_have_one_voxel_size_in_their_header(path, sizes, shown):
+    with_pixdim(save(path, stored_labels()), sizes)
+    message = failure(volumes.read_labels, path, CODES)
+    assert f"{path}: voxels are of {shown} by its pixdim, of 1.1 x 1.25 x 8 mm by its sform" in message
+
+
+@pytest.mark.parametrize(("factor", "shown"), [(1e3, "8e+03 x 1.25e+03 x 1.1e+03"), (1e-3, "0.008 x 0.00125 x 0.0011")])
+def test_labels_in_other_units_than_mm_are_refused(path, factor, shown):
+    save(path, stored_labels(), affine(np.multiply(SPACING, factor)))
+    message = failure(volumes.read_labels, path, CODES)
+    assert message == f"{path}: voxels of {shown} mm (z, y, x); expected 0.2 to 50 mm. Correct the header."
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.5, 0.5), (6, 1, 3)])
+def test_labels_without_an_image_need_not_be_of_short_axis_slices(path, spacing):
+    labels = volumes.read_labels(save(path, stored_labels((3, 20, 90)), affine(spacing)), CODES)
+    assert labels.spacing == pytest.approx(spacing)
+
+
 def test_empty_labels_are_read(path, image):
     """A mask may be empty. The cohort's check decides whether labels may be."""
     assert not volumes.read_labels(save(path, np.zeros(SHAPE, np.int16)), CODES, image).array.any()
