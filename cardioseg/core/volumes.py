@@ -53,6 +53,7 @@ SUFFIXES = (".nii.gz", ".nii")
 CONVERTIBLE = (".hdr", ".img", ".mha", ".mhd", ".nhdr", ".nrrd")
 CONVERSION = "import sys, SimpleITK; SimpleITK.WriteImage(SimpleITK.ReadImage(sys.argv[1]), sys.argv[2])"
 FORMS_DISAGREE = "sform and qform disagree; the sform is used"
+UNIT_SFORM = "the sform has no voxel sizes; the qform is used"
 ELSEWHERE = "labels' position or direction differs from the image's; the image's is used"
 NO_GEOMETRY = "neither sform nor qform set: geometry from the voxel sizes alone"
 BACKGROUND = "background"
@@ -117,7 +118,8 @@ def read_image(path: Path | str) -> Volume:
     """Read an intensity image.
 
     The slices may lie on any axis of the file. The geometry is the sform's where there is one; a qform that disagrees
-    is noted. Voxels that are not finite become the smallest finite value, and are noted.
+    is noted. Where an sform has no voxel sizes, the qform is used, and that is noted. Voxels that are not finite become
+    the smallest finite value, and are noted.
 
     Parameters
     ----------
@@ -155,7 +157,9 @@ def read_image(path: Path | str) -> Volume:
     array, affine = _slices_first(path, array, _affine(path, image))
     check_short_axis(path, array, Volume(array, affine).spacing)
     _check_grey_values(path, array)
-    if not _forms_agree(image):
+    if _has_unit_sform(image):
+        notes.append(UNIT_SFORM)
+    elif not _forms_agree(image):
         notes.append(FORMS_DISAGREE)
     if _unplaced(image):
         notes.append(NO_GEOMETRY)
@@ -604,7 +608,7 @@ def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _affine(path: Path, image: "nib.nifti1.Nifti1Image") -> np.ndarray:
-    affine = image.affine
+    affine = image.get_qform() if _has_unit_sform(image) else image.affine
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or not sizes.all() or abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-3:
         raise InputError(
@@ -646,6 +650,21 @@ def _in_mm(values: Iterable[float]) -> str:
 def _unplaced(image: "nib.nifti1.Nifti1Image") -> bool:
     """Whether a header has neither sform nor qform."""
     return bool(image.header["sform_code"] == 0 and image.header["qform_code"] == 0)
+
+
+@np.errstate(invalid="ignore")
+def _has_unit_sform(image: "nib.nifti1.Nifti1Image") -> bool:
+    """Whether an sform gives directions alone, all voxels of 1 mm, while pixdim and qform have the voxel sizes."""
+    if min(image.header["sform_code"], image.header["qform_code"]) <= 0:
+        return False
+    sizes = np.linalg.norm(image.get_sform()[:3, :3], axis=0)
+    if not np.allclose(sizes, 1, atol=1e-3) or np.allclose(image.header["pixdim"][1:4], 1, rtol=SPACING_TOLERANCE):
+        return False
+    try:
+        image.get_qform()
+    except ValueError:  # a quaternion that is no rotation
+        return False
+    return True
 
 
 @np.errstate(invalid="ignore")

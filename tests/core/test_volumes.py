@@ -171,6 +171,49 @@ def test_qform_gives_the_geometry_where_there_is_no_sform(path):
     assert volume.notes == ()
 
 
+def save_forms(path, array, sform, qform):
+    image = nib.Nifti1Image(array.T, None)
+    image.set_sform(sform, code=1)
+    image.set_qform(qform, code=1)
+    nib.save(image, path)
+    return path
+
+
+def test_qform_gives_the_geometry_where_the_sform_has_no_voxel_sizes(path):
+    sform, qform = np.diag([-1.0, -1, 1, 1]), np.diag([-1.3158, -1.3158, 10, 1])
+    volume = volumes.read_image(save_forms(path, intensities(), sform, qform))
+    np.testing.assert_allclose(volume.affine, qform, atol=1e-5)
+    assert volume.notes == ("the sform has no voxel sizes; the qform is used",)
+    np.testing.assert_array_equal(volumes.read_grid(path).affine, volume.affine)
+    save_forms(path, stored_labels(), sform, qform)
+    assert volumes.read_labels(path, CODES, volume).notes == ()
+    assert volumes.read_labels(path, CODES).spacing == pytest.approx((10, 1.3158, 1.3158))
+
+
+@pytest.mark.parametrize("sizes", [(1.1, 1.1, 1.1), (1, 1, 5)])
+def test_sform_of_other_sizes_than_pixdim_is_refused_beside_a_qform(path, sizes):
+    save_forms(path, intensities(), np.diag([*sizes, 1.0]), np.diag([1.3, 1.3, 10, 1]))
+    assert "voxels are of 1.3 x 1.3 x 10 mm by its pixdim" in failure(volumes.read_image, path)
+
+
+@pytest.mark.parametrize("field", [(252, "<h", 0), (256, "<3f", 1, 1, 1)], ids=["no qform", "no rotation"])
+def test_sform_without_voxel_sizes_is_refused_where_no_qform_has_them(path, field):
+    content = bytearray(
+        gzip.decompress(save_forms(path, intensities(), np.eye(4), np.diag([1.3, 1.3, 10, 1])).read_bytes())
+    )
+    struct.pack_into(field[1], content, field[0], *field[2:])
+    path.write_bytes(gzip.compress(content))
+    assert "of 1.3 x 1.3 x 10 mm by its pixdim, of 1 x 1 x 1 mm by its sform" in failure(volumes.read_image, path)
+
+
+def test_sform_of_true_unit_voxels_is_used(path):
+    moved = np.eye(4)
+    moved[:3, 3] = 50
+    volume = volumes.read_image(save_forms(path, intensities(), np.eye(4), moved))
+    np.testing.assert_array_equal(volume.affine, np.eye(4))
+    assert volume.notes == (volumes.FORMS_DISAGREE,)
+
+
 def test_paths_may_have_spaces_and_letters_beyond_ascii(tmp_path):
     array = intensities()
     assert (volumes.read_image(save(tmp_path / "Jürgen Ø 心 .nii.gz", array)).array == array).all()
@@ -618,6 +661,8 @@ def raw_files(folder):
     left_handed.set_qform(left_handed.affine, code=1)
     turned = plain.as_reoriented(np.array([[2, 1], [0, -1], [1, 1]]))
     turned.set_qform(turned.affine, code=1)
+    unit = nib.Nifti1Image(intensities().T, affine() / [*SPACING[::-1], 1])
+    unit.set_qform(affine(), code=1)
     big = nib.Nifti1Image(plain.get_fdata(), affine(), plain.header.as_byteswapped(">"))
     second = nib.Nifti2Image(intensities().T, affine())
     images = {
@@ -629,6 +674,7 @@ def raw_files(folder):
         "left_handed": left_handed,
         "slices_first": plain.as_reoriented(np.array([[1, 1], [2, 1], [0, 1]])),
         "turned": turned,
+        "unit_sform": unit,
         "big_endian": big,
         "nifti2": second,
     }
@@ -651,6 +697,7 @@ RAW = [
     "left_handed",
     "slices_first",
     "turned",
+    "unit_sform",
     "big_endian",
     "nifti2",
 ]

@@ -341,6 +341,12 @@ IMAGES = [
     image("neither sform nor qform", header(NO_FORM), notes="neither sform nor qform"),
     image("sform and qform 50 mm apart", forms(affine(), moved(50)), notes="sform", right=unchanged),
     image("sform and qform turned by 90 degrees", forms(affine(), affine()[:, [1, 0, 2, 3]]), notes="sform"),
+    image(
+        "sform without voxel sizes beside a qform",
+        forms(affine() / [*SPACING[::-1], 1], affine()),
+        notes="the qform is used",
+        right=unchanged,
+    ),
     image("slices on the file's first axis", reoriented((1, 2, 0), (1, 1, 1)), right=in_place),
     image("slices on the file's second axis", reoriented((0, 2, 1), (1, 1, 1)), right=in_place),
     image("slices from base to apex", reoriented((0, 1, 2), (1, 1, -1)), right=in_place),
