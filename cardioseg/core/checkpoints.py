@@ -10,6 +10,11 @@ import torch
 from cardioseg.core import files
 from cardioseg.core.errors import InputError
 
+DAMAGED = (
+    "is not a complete checkpoint of tensors and plain values; it is damaged or from elsewhere. Delete it and run "
+    "again to write it anew."
+)
+
 
 def save(path: Path | str, content: dict[str, Any]) -> None:
     """Write tensors and plain values to a file, completely or not at all.
@@ -30,13 +35,15 @@ def save(path: Path | str, content: dict[str, Any]) -> None:
         torch.save(content, file)
 
 
-def load(path: Path | str) -> dict[str, Any]:
+def load(path: Path | str, damaged: str = DAMAGED) -> dict[str, Any]:
     """Read a file that `save` wrote, onto the CPU.
 
     Parameters
     ----------
     path : Path or str
         The file to read.
+    damaged : str
+        What the error says of a file that `save` did not write: what is wrong, and what to do.
 
     Returns
     -------
@@ -48,17 +55,14 @@ def load(path: Path | str) -> dict[str, Any]:
     InputError
         The file is missing or damaged, or holds anything but tensors and plain values.
     """
-    message = (
-        f"{path}: is not a complete checkpoint of tensors and plain values; it is damaged or from elsewhere. "
-        "Delete it and run again to write it anew."
-    )
+    message = f"{path}: {damaged}"
     try:
         # PyTorch does not compare the checksums, so a damaged byte would change a weight without notice.
         with zipfile.ZipFile(path) as archive:
             # torch.save compresses nothing; what is compressed may be far larger than its file.
             compressed = any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
-            damaged = compressed or archive.testzip()
-        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+            unsound = compressed or archive.testzip()
+        content = None if unsound else torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a file of this package.") from error
     except Exception as error:  # the unpickler raises almost any error on random bytes

@@ -26,6 +26,8 @@ from cardioseg.segmentation import cascade
 FORMAT = "cardioseg ensemble 7"
 # The model file in a folder of results.
 FILE = Path("model", "ensemble.pt")
+# A file that a user names may be any: nothing here writes it anew.
+NOT_A_MODEL = "is no model file, or a damaged one. Name another, or copy it again."
 # What is kept beside `IMAGE_SECTIONS` for source images of new patients.
 OF_SOURCE = ("registration", "fusion", "seed")
 # Contents of the file other than weights.
@@ -390,7 +392,7 @@ def _orient(image: Volume, resampled: Volume, model: TrainedModel, device: torch
 
 
 def _from_file(path: Path) -> TrainedModel:
-    content = checkpoints.load(path)
+    content = checkpoints.load(path, NOT_A_MODEL)
     try:
         if content["format"] != FORMAT:
             raise KeyError(content["format"])
