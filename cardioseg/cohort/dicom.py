@@ -67,9 +67,8 @@ PARTS = {
 # GE writes OTHER into ImageType, and the part of the signal into an element of its own.
 GE_PART = (0x0043, 0x102F)
 GE_PARTS = (MAGNITUDE, "phase", "real part", "imaginary part")
-# Attributes that all images of a stack must share, if their headers have them. Numbers may differ by a fifth.
-SHARED = ("StudyInstanceUID", "PatientID", "ScanningSequence", "EchoTime", "FlipAngle")
-SHARED_TOLERANCE = 0.2
+# Attributes that all images of a stack must share, if their headers have them. Measured ones may differ by a part.
+SHARED = {"StudyInstanceUID": 0, "PatientID": 0, "ScanningSequence": 0, "EchoTime": 0.2, "FlipAngle": 0.2}
 # Attributes in which the slices of a stack seldom differ. A difference is noted.
 NOTED = ("ImageType", "SequenceName", "SeriesDescription")
 DESCRIBING = ("SeriesNumber", "SeriesDescription")
@@ -577,8 +576,8 @@ def _check_shared(headers: dict[Path, Dataset]) -> None:
     """Raise InputError if files are not of one examination and sequence."""
     (first, reference), *others = headers.items()
     for file, header in others:
-        for name in SHARED:
-            if not _alike(reference.get(name), header.get(name)):
+        for name, tolerance in SHARED.items():
+            if not _alike(reference.get(name), header.get(name), tolerance):
                 shown = "" if name == "PatientID" else f", {_shown(header, name)} and {_shown(reference, name)}"
                 raise InputError(
                     f"{file}: its {name} differs from that of {first}{shown}; expected images of one series. Copy "
@@ -592,14 +591,14 @@ def _differences(headers: Sequence[Dataset]) -> list[str]:
     return [f"{name} differs between its files: images of several series?" for name in NOTED if len(values[name]) > 1]
 
 
-def _alike(one: object, other: object) -> bool:
+def _alike(one: object, other: object, tolerance: float = 0) -> bool:
     """Whether two values of an attribute can belong to one series. A missing value can belong to any."""
-    if one in (None, "") or other in (None, ""):
+    if one in (None, "") or other in (None, "") or _words(one) == _words(other):
         return True
     try:
-        return bool(np.isclose(float(str(one)), float(str(other)), rtol=SHARED_TOLERANCE))
+        return tolerance > 0 and bool(np.isclose(float(str(one)), float(str(other)), rtol=tolerance))
     except ValueError:
-        return _words(one) == _words(other)
+        return False
 
 
 def _shown(header: Dataset, name: str) -> str:

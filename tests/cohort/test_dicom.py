@@ -210,9 +210,14 @@ def shifted(file, millimetres):
     rewrite(file, ImagePositionPatient=[position[0] + millimetres, *position[1:]])
 
 
-def another_echo(file):
-    for each in file.parent.iterdir():
-        rewrite(each, EchoTime=9.5 if each == file else 1.5)
+def differing(name, own, others):
+    """Give one file another value of an attribute than the others."""
+
+    def spoil(file):
+        for each in file.parent.iterdir():
+            rewrite(each, **{name: own if each == file else others})
+
+    return spoil
 
 
 FAULTS_OF_A_FILE = {
@@ -234,7 +239,9 @@ FAULTS_OF_A_FILE = {
     "zero spacing": (lambda file: rewrite(file, PixelSpacing=[0, 1.1]), "expected mm above 0"),
     "phase": (lambda file: rewrite(file, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"]), "of the signal's phase"),
     "another study": (lambda file: rewrite(file, StudyInstanceUID="1.9"), "its StudyInstanceUID differs"),
-    "another echo": (another_echo, "its EchoTime differs"),
+    "another echo": (differing("EchoTime", 9.5, 1.5), "its EchoTime differs"),
+    "another patient": (differing("PatientID", "1001", "1002"), "its PatientID differs"),
+    "another patient, zeros apart": (differing("PatientID", "01", "1"), "its PatientID differs"),
     "a million pixels a side": (lambda file: rewrite(file, Rows=65535, Columns=65535), "expected at most"),
     "no modality": (lambda file: rewrite(file, Modality="", SOPClassUID="1.2.3"), "its header has no Modality"),
     "skewed": (lambda file: rewrite(file, ImageOrientationPatient=[1, 0, 0, 1, 1, 0]), "two perpendicular"),
@@ -249,6 +256,13 @@ def test_fault_of_a_file_is_named_with_the_file(folder, fault):
     message = failure(folder)
     assert expected in message
     assert str(file) in message
+
+
+@pytest.mark.parametrize(("name", "own", "others"), [("EchoTime", 1.6, 1.5), ("FlipAngle", 22, 20)])
+def test_what_is_measured_may_differ_a_little(folder, name, own, others):
+    file = dicom_files.write_series(folder, stored(), stack_affine())[2]
+    differing(name, own, others)(file)
+    assert dicom.read_series(folder).volume.array.shape == SHAPE
 
 
 FAULTS_OF_A_SERIES = {
