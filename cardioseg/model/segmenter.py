@@ -133,6 +133,11 @@ def _as_file(image: Picture, spacing: tuple[float, float, float] | None, folder:
     elif isinstance(image, np.ndarray):
         if image.dtype.kind not in "iuf" or image.ndim != 3:
             raise InputError(f"the image: is an array of {image.dtype} {image.shape}; expected numbers (z, y, x)")
+        if image.shape[0] > min(image.shape[1:]):  # as a file, its shortest axis would be taken for that of the slices
+            raise InputError(
+                f"the image: is an array {image.shape} (z, y, x), of more slices than rows or columns; expected fewer. "
+                "Put the axis of the slices first, or leave slices beyond the heart out."
+            )
         if spacing is None or len(spacing) != 3 or not all(0 < size < math.inf for size in spacing):
             raise InputError(f"the image's spacing: is {spacing}; expected three lengths in mm (z, y, x)")
         stored = nib.Nifti1Image(image.T.astype(np.float32), None)

@@ -87,6 +87,8 @@ def test_array_is_segmented_as_an_image_without_directions(model, folder):
         (np.zeros((4, 40, 40)), (8, 1), "three lengths in mm"),
         (np.zeros((4, 40, 40)), (8, 1, -1), "three lengths in mm"),
         (np.zeros((40, 40)), (8, 1, 1), "expected numbers \\(z, y, x\\)"),
+        (np.zeros((50, 40, 48)), (2, 2, 2), "more slices than rows or columns; expected fewer"),
+        (np.zeros((48, 40, 9)), (1, 1, 8), "Put the axis of the slices first"),
         ("nowhere.nii", None, "nowhere.nii: no such file"),
         ("nowhere.nii", (8, 1, 1), "with nothing else"),
         (7, None, "of type int cannot be used"),
