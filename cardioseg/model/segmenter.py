@@ -159,7 +159,7 @@ def _of_the_kind(mask: nib.nifti1.Nifti1Image, image: Picture) -> Any:
     if isinstance(image, np.ndarray):
         return codes
     if isinstance(image, sitk.Image):
-        found = sitk.GetImageFromArray(codes)
+        found = sitk.GetImageFromArray(codes.reshape(image.GetSize()[::-1]), isVector=False)  # which may have one frame
         found.CopyInformation(image)
         return found
     return mask

@@ -65,6 +65,15 @@ def test_simpleitk_image_gives_a_mask_in_its_geometry(model, folder, expected):
     assert mask.GetOrigin() == image.GetOrigin()
 
 
+def test_simpleitk_image_of_one_frame_gives_a_mask_of_one_frame(model, folder):
+    image = sitk.ReadImage(str(folder / "lge.nii.gz"))
+    mask = model.segment(sitk.JoinSeries(image)).mask
+    assert mask.GetSize() == (*image.GetSize(), 1)
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(mask[..., 0]), sitk.GetArrayFromImage(model.segment(image).mask)
+    )
+
+
 def test_array_is_segmented_as_an_image_without_directions(model, folder):
     image = nib.load(folder / "lge.nii.gz")
     array, spacing = np.asarray(image.dataobj).T, image.header.get_zooms()[::-1]
