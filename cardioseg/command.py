@@ -306,6 +306,10 @@ def _structure(text: str) -> tuple[str, int]:
     name, _, code = text.partition("=")
     if not name or not code.isdecimal() or int(code) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CODE with a whole number above 0, such as LV=500")
+    from cardioseg.core.volumes import RESERVED
+
+    if name in RESERVED:
+        raise argparse.ArgumentTypeError(f"{name} is what no structure may be called; expected another name")
     return name, int(code)
 
 

@@ -331,8 +331,9 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
     known = f"cohort.structures ({', '.join(codes)})"
     if not codes:
         yield "cohort.structures: no structure has a code; expected at least one code."
-    if BACKGROUND in codes:
-        yield f"cohort.structures: {BACKGROUND} is what no structure may be called; expected another name."
+    for name in volumes.RESERVED:
+        if name in codes:
+            yield f"cohort.structures: {name} is what no structure may be called; expected another name."
     if len(set(codes.values())) < len(codes):
         yield f"{known}: two structures share a code; expected one code each, or null to leave a structure out."
     if configuration["cohort"]["source"]["name"] == configuration["cohort"]["target"]["name"]:

@@ -57,6 +57,8 @@ UNIT_SFORM = "the sform has no voxel sizes; the qform is used"
 ELSEWHERE = "labels' position or direction differs from the image's; the image's is used"
 NO_GEOMETRY = "neither sform nor qform set: geometry from the voxel sizes alone"
 BACKGROUND = "background"
+# What no structure may be called: tables and figures name the average over the structures beside them.
+RESERVED = (BACKGROUND, "AVG", "mean")
 # Values in a label file by structure, in the order of the networks' classes; see `read_labels`.
 Codes = Mapping[str, int | Sequence[int]]
 # Labels stored as scaled integers differ from their codes by less than this.

@@ -259,6 +259,12 @@ def test_contradictions_are_refused(changes, expected):
     assert expected in failure(changed(**changes))
 
 
+@pytest.mark.parametrize("name", ["background", "AVG", "mean"])
+def test_structure_may_not_be_called_as_what_tables_name_beside_structures(name):
+    message = failure(changed(cohort__structures={"LV": 500, "MYO": 200, name: 600}))
+    assert f"cohort.structures: {name} is what no structure may be called; expected another name." in message
+
+
 def test_a_structure_is_left_out_by_null():
     overlay = {
         "cohort": {"structures": {"RV": None, "scar": 700, "LV": 1}},

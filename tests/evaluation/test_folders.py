@@ -136,6 +136,13 @@ def test_structure_named_twice_is_refused(folder, capsys):
     assert "expected each once" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["background", measures.AVERAGE, "mean"])
+def test_structure_may_not_be_called_as_what_tables_name_beside_structures(folder, capsys, name):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate(folder, "--structures", f"{name}=500")
+    assert f"{name} is what no structure may be called" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["LV", "LV=", "=3", "LV=0", "LV=x"])
 def test_structure_without_a_code_is_wrong_usage(folder, text):
     with pytest.raises(SystemExit, match="2"):
