@@ -224,7 +224,7 @@ def dense_crf(
     """
     _check_spacing(spacing)
     _check_crf_input(image, probabilities)
-    refined = probabilities.astype(np.float32)
+    refined = probabilities.astype(np.float32, order="C")  # as the CRF takes its energies
     for z in range(image.shape[0]):
         if refined[0, z].min() >= CERTAIN:
             continue

@@ -153,6 +153,15 @@ def test_crf_works_slice_by_slice():
         np.testing.assert_array_equal(together[:, z : z + 1], crf(image[z : z + 1], probabilities[:, z : z + 1]))
 
 
+def test_crf_takes_arrays_of_any_layout():
+    probabilities = random_probabilities((3, 2, 12, 14))
+    image = np.random.default_rng(2).uniform(-1, 1, (2, 12, 14))
+    expected = crf(image, probabilities)
+    np.testing.assert_array_equal(crf(np.asfortranarray(image), np.asfortranarray(probabilities)), expected)
+    classes_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(probabilities, 0, -1)), -1, 0)
+    np.testing.assert_array_equal(crf(image, classes_last), expected)
+
+
 def test_crf_leaves_out_slices_of_certain_background(monkeypatch):
     rng = np.random.default_rng(4)
     foreground = rng.uniform(0, 0.009, (2, 1, 16, 16))
