@@ -508,6 +508,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> "nib.nifti1.Nifti1Image":
+    if path.is_dir():
+        raise InputError(
+            f"{path}: is a folder; expected a NIfTI file (.nii or .nii.gz). Name the file, or convert DICOM to NIfTI."
+        )
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
     if not path.name.lower().endswith(SUFFIXES):

@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import dicom_files
 from cardioseg import command
 from cardioseg.evaluation import measures, metrics, thirds
 
@@ -80,6 +81,14 @@ def test_mask_that_lies_elsewhere_by_its_header_is_measured_and_named(folder, ca
     line = "bert  lies elsewhere than the manual mask by its header; measured voxel by voxel"
     assert line in capsys.readouterr().out.splitlines()
     assert measures.read(folder / "out" / "metrics.csv")["dice"].min() > 0.6
+
+
+@pytest.mark.parametrize("call", [{"masks": "series"}, {"truth": "series"}])
+def test_dicom_is_named_as_a_folder_in_place_of_a_mask(folder, capsys, call):
+    dicom_files.write_series(folder / "series", ring(10).astype(np.uint16), np.diag([1.25, 1.5, 8, 1]))
+    single = {"masks": "mine/anna.nii.gz", "truth": "manual/anna.nii.gz"}
+    assert evaluate(folder, **single | call) == command.FAILED
+    assert "series: is a folder; expected a NIfTI file" in capsys.readouterr().err
 
 
 SPOILT = {
