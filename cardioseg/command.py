@@ -65,7 +65,8 @@ Written to the folder of --out:
   metrics_thirds.csv  Dice, ASD and HD95 in the basal, mid and apical third of the manual mask
   clinical.csv        volumes, and mass and thickness of the myocardium, one row per mask and one per manual mask
   bland_altman.csv    bias and limits of agreement of these
-  summary.txt         means and standard deviations, and which masks could not be measured, which is printed as well
+  summary.txt         means and standard deviations, which masks could not be measured, and of which manual masks there
+                      is no mask; printed as well
 """
 EVALUATED_STATUS = f"""\
 exit status:
@@ -295,10 +296,12 @@ def _evaluate(given: argparse.Namespace) -> int:
         raise InputError(
             f"evaluate: the package {error.name}, which measures masks, is missing; install it."
         ) from error
-    pairs = folders.pair(inputs.find([given.masks], given.out), inputs.find([given.truth], given.out))
+    truths = inputs.find([given.truth], given.out)
+    pairs = folders.pair(inputs.find([given.masks], given.out), truths)
     wall = WALL if set(WALL.values()) <= set(codes) else None
     evaluated = folders.evaluate(pairs, given.masks.absolute().name, codes, wall)
-    print(folders.write(given.out, evaluated, WALL["myocardium"] if wall else None))
+    without = folders.without_mask(truths, pairs)
+    print(folders.write(given.out, evaluated, WALL["myocardium"] if wall else None, without))
     return FAILED if evaluated.failed else DONE
 
 

@@ -45,12 +45,31 @@ def pair(masks: Mapping[str, Path], truths: Mapping[str, Path]) -> dict[str, tup
     -------
     dict of str to (Path, Path or None)
         By name, the mask and the manual mask, which is None where there is none. Manual masks without a partner are
-        left out.
+        left out, see `without_mask`.
     """
     if len(masks) == len(truths) == 1:
         (truth,) = truths.values()
         return {name: (path, truth) for name, path in masks.items()}
     return {name: (path, truths.get(name)) for name, path in masks.items()}
+
+
+def without_mask(truths: Mapping[str, Path], pairs: Mapping[str, tuple[Path, Path | None]]) -> list[str]:
+    """Find the manual masks without a partner.
+
+    Parameters
+    ----------
+    truths : mapping of str to Path
+        The manual masks by name.
+    pairs : mapping of str to (Path, Path or None)
+        As from `pair`.
+
+    Returns
+    -------
+    list of str
+        Their names.
+    """
+    paired = {truth for _, truth in pairs.values()}
+    return [name for name, truth in truths.items() if truth not in paired]
 
 
 def evaluate(
@@ -96,7 +115,7 @@ def evaluate(
     return Evaluated(Agreement(*map(_together, zip(*found, strict=True))), failed, elsewhere)
 
 
-def write(folder: Path, evaluated: Evaluated, myocardium: str | None) -> str:
+def write(folder: Path, evaluated: Evaluated, myocardium: str | None, without: Sequence[str]) -> str:
     """Write the tables of the workflow: `metrics`, `metrics_thirds`, `clinical` and `bland_altman`, and `summary.txt`.
 
     Parameters
@@ -107,6 +126,8 @@ def write(folder: Path, evaluated: Evaluated, myocardium: str | None) -> str:
         As from `evaluate`.
     myocardium : str or None
         The structure whose mass and thickness are given.
+    without : sequence of str
+        Manual masks without a partner, by name, which the summary lists.
 
     Returns
     -------
@@ -127,6 +148,7 @@ def write(folder: Path, evaluated: Evaluated, myocardium: str | None) -> str:
     told += [
         f"{name}  lies elsewhere than the manual mask by its header; measured voxel by voxel" for name in elsewhere
     ]
+    told += [f"no mask of: {', '.join(without)}"] if without else []
     text = "\n".join([summary.by_method(agreement.whole), *told])
     files.write_text(folder / "summary.txt", text + "\n")
     return text

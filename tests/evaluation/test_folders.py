@@ -63,10 +63,21 @@ def test_tables_are_those_of_the_workflow(folder, capsys):
     assert capsys.readouterr().out == (folder / "out" / "summary.txt").read_text()
 
 
+def test_manual_masks_without_a_mask_are_named(folder, capsys):
+    assert evaluate(folder) == command.DONE
+    assert capsys.readouterr().out.splitlines()[-1] == "no mask of: carl"
+    (folder / "manual" / "carl.nii.gz").unlink()
+    figures = (folder / "out" / "metrics.csv").read_text()
+    assert evaluate(folder) == command.DONE
+    assert "no mask" not in capsys.readouterr().out
+    assert (folder / "out" / "metrics.csv").read_text() == figures
+
+
 def test_single_files_of_other_codes_belong_together(folder):
     store(folder / "a.nii", (ring(10) == 500).astype(np.uint8))
     store(folder / "b.nii", (ring(11) == 500).astype(np.uint8))
     assert evaluate(folder, "--structures", "cavity=1", masks="a.nii", truth="b.nii") == command.DONE
+    assert "no mask of" not in (folder / "out" / "summary.txt").read_text()
     table = measures.read(folder / "out" / "metrics.csv")
     assert list(table["structure"]) == ["cavity"]
     assert table["wall_thickness_mm"].isna().all()
