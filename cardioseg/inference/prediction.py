@@ -53,7 +53,7 @@ def smooth_across_slices(probabilities: np.ndarray, spacing_mm: float, deviation
 
     Returns
     -------
-    ndarray of float32, shape (classes, z, y, x)
+    ndarray of shape (classes, z, y, x)
         Probabilities that sum to 1 over the classes.
     """
     if deviation_mm == 0:

@@ -50,7 +50,7 @@ def most_probable(probabilities: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray of float32, shape (classes, z, y, x)
+    ndarray of shape (classes, z, y, x)
         The same for the most probable class of each voxel, 0 for the others.
     """
     return resampling.one_hot(probabilities.argmax(axis=0), len(probabilities)) * probabilities.max(axis=0)

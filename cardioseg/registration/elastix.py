@@ -93,7 +93,7 @@ def positions(volume: Volume) -> np.ndarray:
 
     Returns
     -------
-    ndarray of float32, shape (z, y, x, 3)
+    ndarray of float64, shape (z, y, x, 3)
         Coordinates in mm, in the order of the affine's rows.
     """
     z, y, x = np.indices(volume.array.shape[-3:], dtype=np.float32)
