@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cardioseg.clinical import scar
+from cardioseg.clinical.ring import ring
 from cardioseg.core.errors import InputError
 from cardioseg.phantoms import heart as phantom
 from cardioseg.phantoms.slices import LV_CODE, MYO_CODE
@@ -67,6 +68,16 @@ def test_slice_that_is_scar_all_round_is_no_remote_myocardium():
     measured = found(drawn)
     assert not (measured.remote.mask & drawn.scar).any()
     np.testing.assert_array_equal(measured.chosen.scar, drawn.scar)
+
+
+def test_slice_is_scar_all_round_if_brighter_than_the_others_by_three_deviations():
+    labels = heart().mask.array
+    wall = ring(labels, SPACING, LV, MYO)
+    # From the second slice on, since the first has no cavity. The median is 100, and that of the distances from it 10:
+    # slices beyond 100 + 3 x 1.4826 x 10 = 144.5 are left out.
+    brightness = np.array([100, 100, 100, 100, 110, 90, 110, 90, 140, 150])
+    image = np.broadcast_to(brightness[:, None, None], labels.shape).astype(float)
+    assert scar.find_remote(image, wall).mask.any(axis=(1, 2)).tolist() == [False, *[True] * 8, False]
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(3.7, 0), (1, 4000), (0.001, -7), (20, -9000)])
