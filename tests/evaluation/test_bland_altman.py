@@ -46,6 +46,13 @@ def test_repeated_masks_by_hand():
     assert sd == pytest.approx(np.sqrt(8 + 0.5 * 5))
 
 
+def test_unequal_numbers_of_masks_by_hand():
+    # Means 2 and 4: variance 2; within (1 + 1) / 1 = 2, of which the means hold 1/2 and 1, on average 3/4.
+    bias, sd = bland_altman.limits(pd.Series(["a", "a", "b"]), pd.Series([1.0, 3.0, 4.0]))
+    assert bias == 3
+    assert sd == pytest.approx(np.sqrt(2 + (1 - 3 / 4) * 2))
+
+
 def test_one_patient_has_no_limits():
     table = bland_altman.agreement(by_hand(manual=[[100]], unet=[[90]]))
     assert table.loc[0, "bias"] == -10
