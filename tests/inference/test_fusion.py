@@ -125,6 +125,14 @@ def test_ends_stay_where_the_labels_leave_out_too_much_of_the_heart():
         assert (fused.argmax(axis=0) > 0).sum(axis=(1, 2)).tolist() == kept
 
 
+@pytest.mark.parametrize(("end", "kept"), [(39, 0), (41, 41)])
+def test_ends_hold_a_fifth_of_the_heart_at_most(end, kept):
+    fused, *_ = fuse(
+        sure_of(stack(end, 40, 40, 40, 40)), Volume(stack(0, 40, 40, 40, 40), AFFINE), SHARP | {"least_area": 0.1}
+    )
+    assert np.count_nonzero(fused.argmax(axis=0)[0]) == kept
+
+
 def test_end_slices_with_enough_labels_and_stacks_without_labels_stay():
     networks = sure_of(stack(40, 50, 40))
     drawn = [40, 50, 40]
