@@ -23,7 +23,7 @@ if config["fusion"]:
         threads: threads("prediction")
         params:
             prediction=prediction_settings(),
-            postprocessing=section("postprocessing"),
+            morphology=section("postprocessing")["morphology"],
             registration=section("registration"),
             stage=STAGE,
             structures=STRUCTURES,

@@ -20,7 +20,7 @@ rule train_localiser:
         settings=localiser_settings(),
         resampling=section("resampling"),
         turns=[turn(SOURCE, patient) for patient in SPLITS["labelled"]],
-        structures=STRUCTURES,
+        classes=1 + len(STRUCTURES),
         codes=CODES[SOURCE],
         seed=config["seed"],
         code=code("train_localiser.py"),

@@ -27,6 +27,7 @@ if config["self_training"]:
             settings=prediction_settings(),
             fusion=(FUSED_BY | {"least_agreement": config["self_training"]["least_agreement"]} if WITNESSES else None),
             targets=config["self_training"]["targets"],
+            keep_largest=config["postprocessing"]["morphology"]["keep_largest"],
             patients=UNLABELLED,
             witnessed=WITNESSES,
             structures=STRUCTURES,

@@ -17,8 +17,8 @@ def predict_source(snakemake: Any) -> None:
     source, target, crop = volumes.read_image(given.source), volumes.read_image(given.target), volumes.read(given.image)
     networks = [cascade.load_first(params.prediction, 1 + len(structures), path) for path in given.networks]
     members = [prediction.predict(network, crop, params.prediction, device) for network in networks]
-    settings = postprocessing.Settings.of(params.postprocessing, list(structures))
-    labels = fusion.predicted_labels(members, crop, source, settings)
+    morphology = postprocessing.Morphology.of(params.morphology, list(structures))
+    labels = fusion.predicted_labels(members, crop, source, morphology)
     volumes.write_labels_like(snakemake.output.source, labels, structures, given.source)
     try:
         carried = fusion.carry(target, source, labels, params.registration, params.stage, params.seed).array

@@ -32,7 +32,7 @@ with job(snakemake):
             if not fused.used:
                 logging.warning("%s: registered labels with a Dice of %.3f are left out", patient, fused.agreement)
             seen = volumes.Volume(fused.probabilities, image.affine)
-        probabilities = pseudo_labels.in_one_piece(seen.array)
+        probabilities = pseudo_labels.in_one_piece(seen.array) if parameters.keep_largest else seen.array
         if parameters.targets == "labels":
             probabilities = pseudo_labels.most_probable(probabilities)
         volumes.write(pseudo_path, probabilities, image.affine)

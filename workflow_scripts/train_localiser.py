@@ -9,7 +9,7 @@ from support.computing import training_run
 from support.job import job, naming
 
 with job(snakemake):
-    settings, structures, seed = snakemake.params.settings, snakemake.params.structures, snakemake.params.seed
+    settings, classes, seed = snakemake.params.settings, snakemake.params.classes, snakemake.params.seed
     images, labels = [], []
     for path, labels_path, turn in zip(
         snakemake.input.raw, snakemake.input.labels, snakemake.params.turns, strict=True
@@ -20,8 +20,8 @@ with job(snakemake):
             resampled = resampling.to_common_pixels(Turn(*turn).apply(raw), snakemake.params.resampling)
         images.append(volumes.as_stored(resampled))
     torch.manual_seed(derive(seed, "localisation", "weights"))
-    network = localisation.network(settings, 1 + len(structures))
-    slices, truth = localisation.training_slices(images, labels, settings, 1 + len(structures), network.stride)
+    network = localisation.network(settings, classes)
+    slices, truth = localisation.training_slices(images, labels, settings, classes, network.stride)
     run = training_run(snakemake, "localisation", "localisation", seed, "localisation")
     history = training.fit(network, slices, truth, settings, run)
     training_loop.write_history(snakemake.output.history, history)

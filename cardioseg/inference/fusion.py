@@ -19,7 +19,7 @@ MOST_BEYOND = 0.2
 
 
 def predicted_labels(
-    members: Sequence[np.ndarray], crop: Volume, raw: Volume, settings: postprocessing.Settings
+    members: Sequence[np.ndarray], crop: Volume, raw: Volume, morphology: postprocessing.Morphology
 ) -> np.ndarray:
     """Label a source image with the networks that were trained on source images.
 
@@ -28,11 +28,11 @@ def predicted_labels(
     members : sequence of ndarray, shape (classes, z, y, x)
         Class probabilities of each network on the crop's grid.
     crop : Volume of shape (z, y, x)
-        The normalised crop of the source image.
+        The crop of the source image.
     raw : Volume of shape (z, y, x)
         The raw source image.
-    settings : postprocessing.Settings
-        Settings of the post-processing. Only the morphology is applied.
+    morphology : postprocessing.Morphology
+        Settings of the morphology, which is all of the post-processing that is done.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def predicted_labels(
         Labels on the raw image's grid.
     """
     mean = Volume(raw_labels.mean_probabilities(members), crop.affine)
-    return postprocessing.postprocess(mean, crop, raw, settings, ["morphology"])["morphology"]
+    return postprocessing.smooth(raw_labels.on_raw_grid(mean, raw), raw.spacing, morphology)
 
 
 def carry(

@@ -92,6 +92,15 @@ class Morphology:
     order: tuple[int, ...]
     keep_largest: bool
 
+    @classmethod
+    def of(cls, section: Mapping[str, Any], structures: Sequence[str]) -> "Morphology":
+        """Make settings from `morphology` in the configuration's `postprocessing`, see `Settings.of`."""
+        return cls(
+            radius_mm=tuple(section["radius_mm"]),
+            order=tuple(1 + structures.index(name) for name in section["order"]),
+            keep_largest=section["keep_largest"],
+        )
+
     def __post_init__(self) -> None:
         if len(self.radius_mm) != 3 or not all(np.isfinite(radius) and radius >= 0 for radius in self.radius_mm):
             raise InputError(
@@ -126,15 +135,7 @@ class Settings:
         Settings
             The settings.
         """
-        morphology = section["morphology"]
-        return cls(
-            Crf(**section["crf"]),
-            Morphology(
-                radius_mm=tuple(morphology["radius_mm"]),
-                order=tuple(1 + structures.index(name) for name in morphology["order"]),
-                keep_largest=morphology["keep_largest"],
-            ),
-        )
+        return cls(Crf(**section["crf"]), Morphology.of(section["morphology"], structures))
 
 
 def postprocess(

@@ -366,8 +366,8 @@ def _with_source(
             raise InputError("without sform and qform in both headers it is not known where the images lie.")
         _, _, crop = _crop(source, model, device)
         members = _predict(model.source_networks, crop, settings, device)
-        refinement = postprocessing.Settings.of(settings["postprocessing"], list(model.structures))
-        labels = fusion.predicted_labels(members, crop, source, refinement)
+        morphology = postprocessing.Morphology.of(settings["postprocessing"]["morphology"], list(model.structures))
+        labels = fusion.predicted_labels(members, crop, source, morphology)
         carried = fusion.carry(
             raw, source, labels, settings["registration"], settings["fusion"]["stage"], settings["seed"]
         )

@@ -154,9 +154,8 @@ def test_predicted_labels_are_the_means_most_probable_in_one_piece():
     sure[0] = 1 - sure[1]
     other = np.stack([np.full(sure.shape[1:], 0.6), np.full(sure.shape[1:], 0.4)]).astype(np.float32)
     morphology = postprocessing.Morphology((0, 0, 0), (), keep_largest=True)
-    crf = postprocessing.Crf(5, 1.5, 1, 3, 0.1, 1)
     crop = Volume(np.zeros((3, 12, 14), np.float32), AFFINE)
-    found = predicted_labels([sure, other], crop, raw, postprocessing.Settings(crf, morphology))
+    found = predicted_labels([sure, other], crop, raw, morphology)
     assert found.shape == raw.array.shape
     assert found[:, 6:14, 6:14].all()
     assert not found[:, :, 20:].any()

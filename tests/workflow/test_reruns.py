@@ -172,6 +172,12 @@ def test_changed_postprocessing_repeats_it_and_what_follows(run: Path, tmp_path:
     assert set(jobs) == {"postprocess", "evaluate", "metrics", "export", "provenance"} | scar | tables | figures
 
 
+def test_other_values_in_the_masks_repeat_no_training(work: Path) -> None:
+    codes = "codes: {LV: 500, MYO: 200, RV: 600}"
+    overlay = f"cohort: {{structures: {{LV: 1, MYO: 2, RV: 3}}, source: {{{codes}}}, target: {{{codes}}}}}"
+    assert steps(plan(work, overlay=overlay)) == AFTER_NETWORKS
+
+
 @pytest.mark.parametrize("change", ["weights: {image: 9}", "precision: bfloat16"])
 def test_changed_translation_repeats_it_and_what_follows(work: Path, change: str) -> None:
     jobs = plan(work, overlay=f"translation: {{{change}}}")

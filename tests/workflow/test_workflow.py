@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from scipy import ndimage
 
 from calls import METHODS, artifacts, planned, snakemake
 from cardioseg import command
@@ -100,6 +101,12 @@ def test_command_takes_the_source_image_as_the_workflow_does(fused_run: Path, tm
     np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(expected.dataobj))
 
 
+def test_another_crf_repeats_the_fusion_and_no_prediction_of_source_images(fused_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(fused_run, tmp_path / "run"))
+    jobs = planned(folder, "results/table1.md", overlay=f"{FUSION}\npostprocessing: {{crf: {{iterations: 6}}}}")
+    assert jobs["fuse"] and jobs["fuse_predicted"] and not jobs["predict_source"]
+
+
 def test_predicted_labels_serve_patients_without_manual_ones(broken: Path, tmp_path: Path) -> None:
     heart.release_files(broken, 1)["bSSFP_labels"].unlink()
     jobs = planned(tmp_path, data=broken, overlay=FUSION)
@@ -107,6 +114,21 @@ def test_predicted_labels_serve_patients_without_manual_ones(broken: Path, tmp_p
     manual = planned(tmp_path, data=broken, overlay=FUSION.replace(", predicted", ""))
     assert (manual["fuse"], manual["predict_source"]) == (1, 0)
     assert manual["crop"] == jobs["crop"] - 1  # of patient 1's source image
+
+
+@pytest.mark.parametrize("keep_largest", ["true", "false"])
+def test_pseudo_labels_are_in_one_piece_where_masks_are(run: Path, tmp_path: Path, keep_largest: str) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    overlay = f"""
+    self_training: {{epochs: 1, learning_rate: 0.01, targets: labels, fused: false, least_agreement: 0}}
+    postprocessing: {{morphology: {{keep_largest: {keep_largest}}}}}
+    """
+    path = "results/self_training/seed1/pseudo_labels/6.nii.gz"
+    finished = snakemake(folder, path, overlay=overlay)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    labels = np.asarray(nib.load(folder / path).dataobj).argmax(axis=-1)
+    pieces = [ndimage.label(labels == label)[1] for label in (1, 2, 3)]
+    assert (max(pieces) == 1) == (keep_largest == "true"), pieces
 
 
 def test_members_are_trained_further_on_predictions_of_the_others(run: Path, tmp_path: Path) -> None:
