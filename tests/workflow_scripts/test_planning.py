@@ -456,3 +456,28 @@ def test_jobs_know_what_is_turned(data):
     assert first.turned == {("LGE", "7"): Turn(False, True, True)}
     assert any("turned by 180 degrees" in note for note in first.oddities)
     assert planning.plan(config, check=True).turned == planning.plan(config, check=False).turned == first.turned
+
+
+def test_plan_of_another_cohort_does_not_change_what_jobs_turn(data):
+    turned_cohort(data)
+    config = configured(data, **everybody(6, 7))
+    config["cohort"]["splits"]["labelled"] = [6]
+    first = planning.plan(config, check=True)
+    other = configured(data, **everybody(6))
+    assert planning.plan(other, check=True).turned == {}
+    assert planning.plan(config, check=False).turned == first.turned != {}
+    with pytest.raises(InputError, match=r"checked\.json: has no record of this cohort"):
+        planning.plan(configured(data, **everybody(7)), check=False)
+
+
+def test_plan_after_an_image_has_changed_finds_anew_what_is_turned(data):
+    turned_cohort(data)
+    config = configured(data, **everybody(6, 7))
+    config["cohort"]["splits"]["labelled"] = [6]
+    assert planning.plan(config, check=True).turned
+    path = next(Path(data).rglob("patient7_LGE.nii.gz"))
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine @ np.diag([-1, -1, 1, 1])), path)
+    other = configured(data, **everybody(7))
+    planning.plan(other, check=True)
+    assert planning.plan(config, check=True).turned == planning.plan(config, check=False).turned == {}

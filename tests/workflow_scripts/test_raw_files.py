@@ -52,6 +52,20 @@ def test_link_is_made_once():
     assert LINKS.image.lstat() == before
 
 
+def test_link_that_a_run_in_progress_reads_stays():
+    """A dry run beside it may be of other data."""
+    raw_files.linked(cohort(Path("data")), make=True)
+    lock = raw_files.LOCKS / "0.input.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    planned = raw_files.linked(cohort(Path("other")), make=True)
+    assert planned.volumes["LGE", "a"] == Files(Path("other/a_lge.nii.gz"), Path("other/a_manual.nii"))
+    assert LINKS.image.readlink() == Path("data/a_lge.nii.gz").absolute()
+    lock.unlink()
+    assert raw_files.linked(cohort(Path("other")), make=True).volumes["LGE", "a"] == LINKS
+    assert LINKS.image.readlink() == Path("other/a_lge.nii.gz").absolute()
+
+
 def test_file_of_new_content_gets_a_new_link():
     raw_files.linked(cohort(Path("data")), make=True)
     before = [path.lstat().st_ino for path in (LINKS.image, LINKS.labels)]

@@ -1,5 +1,6 @@
 """What the workflow must know before its first job: the checked cohort."""
 
+import hashlib
 import json
 import os
 import re
@@ -86,7 +87,8 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
     ------
     InputError
         Data cannot be used, a network's package is not installed, histogram matching would make the
-        same image twice, or self-training has nobody's source labels to fuse.
+        same image twice, self-training has nobody's source labels to fuse, or, without `check`, the cohort is another
+        than those that were checked.
     """
     settings = config["cohort"]
     if config["segmentation"]["network"] == "segresnet":
@@ -112,7 +114,8 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
         )
     _check_fused(found, config)
     _check_samples(config, found)
-    turned = _turned()
+    turns = _remembered_turns()
+    turned = turns.get(_name(found))
     if check:
         remembered, before = _remembered(code)
         codes = {"structures": configuration.structures(config)}
@@ -120,7 +123,7 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
         checked = cohort_plan.check_volumes(
             found, settings | codes, remembered, config["clinical"], grids, _witnesses(found, config)
         )
-        if checked != remembered:
+        if checked != remembered or turned is None:
             now = checksums.sha256(map(os.path.realpath, _files(found)))
             _check_times(before, now)
             seen = {path: before.get(path, Seen("", 0)) for path in now}
@@ -129,12 +132,19 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
                 for path, content in now.items()
             }
             turned = _turns(found, grids)
+            if any(path in before and before[path].content != content for path, content in now.items()):
+                turns = {}
             # The folder of results may be read-only.
             with suppress(OSError):
-                _remember(code, checked, known, turned)
+                _remember(code, checked, known, turns | {_name(found): turned})
         oddities = [note for key, notes in checked.items() if key not in remembered for note in notes]
         found = replace(found, oddities=oddities)
-    return replace(found, turned=turned)
+    if turned is None and turns:
+        raise InputError(
+            f"{MEMORY}: has no record of this cohort, whose images have changed or are others since the workflow was "
+            "started. Start it again."
+        )
+    return replace(found, turned=turned or {})
 
 
 def _witnesses(found: cohort_plan.Cohort, config: Mapping[str, Any]) -> list[str]:
@@ -229,14 +239,25 @@ def _turns(found: cohort_plan.Cohort, grids: cohort_plan.Grids) -> Turns:
     return {key: turn for key, turn in of_volumes.items() if turn and turn != AS_STORED}
 
 
-def _remember(code: str, checked: Mapping[str, list[str]], known: Mapping[str, Seen], turned: Turns) -> None:
+def _name(found: cohort_plan.Cohort) -> str:
+    """Name a cohort by its images: which of them are turned depends on all of them, see `orientation.usual`."""
+    images = sorted([*key, str(files.image)] for key, files in found.volumes.items())
+    return hashlib.sha256(json.dumps(images).encode()).hexdigest()
+
+
+def _remember(
+    code: str, checked: Mapping[str, list[str]], known: Mapping[str, Seen], turns: Mapping[str, Turns]
+) -> None:
     record = {
         "code": code,
         "volumes": checked,
         # All files ever seen keep theirs: a patient may be left out for a while.
         "checksums": {path: seen.content for path, seen in known.items()},
         "since": {path: seen.since for path, seen in known.items()},
-        "turned": [[*key, *astuple(turn)] for key, turn in turned.items()],
+        # A plan of another cohort must not change what the jobs of a running workflow read.
+        "turned": {
+            name: [[*key, *astuple(turn)] for key, turn in turned.items()] for name, turned in turns.items()
+        },
     }
     with files.atomic_write(MEMORY) as file:
         file.write(json.dumps(record, indent=1).encode())
@@ -252,10 +273,13 @@ def _remembered(code: str) -> tuple[dict[str, list[str]], dict[str, Seen]]:
         return {}, {}
 
 
-def _turned() -> Turns:
-    """The images that are turned, as the check of the cohort found; none where there is no record of it."""
+def _remembered_turns() -> dict[str, Turns]:
+    """The images that are turned, by the name of each cohort that was checked; nothing where there is no record."""
     try:
         stored = json.loads(MEMORY.read_text("utf-8"))["turned"]
-        return {(modality, patient): Turn(*choices) for modality, patient, *choices in stored}
-    except (OSError, ValueError, TypeError, KeyError):
+        return {
+            name: {(modality, patient): Turn(*choices) for modality, patient, *choices in turned}
+            for name, turned in stored.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # not for the jobs, which start faster without it
     from cardioseg.cohort.plan import Cohort
 
 RAW = Path(".snakemake/raw")
+LOCKS = Path(".snakemake/locks")
 
 
 def linked(cohort: "Cohort", make: bool, since: Mapping[str, float] | None = None) -> "Cohort":
@@ -24,9 +25,10 @@ def linked(cohort: "Cohort", make: bool, since: Mapping[str, float] | None = Non
 
     With `make` they are made, and made anew where they lead elsewhere or are older than their file's content. since: by
     real path, when a file was first seen with its content. A new link has Snakemake compare the content with what it
-    knows, whatever the file's own time is. Where there can be no link, as on file systems without them, the file stands
-    for itself.
+    knows, whatever the file's own time is. Where there can be no link, as on file systems without them, or where a run
+    in progress reads another file by it, the file stands for itself.
     """
+    in_use = any(LOCKS.glob("*"))
 
     def link(modality: str, kind: str, patient: str, file: Path | None) -> Path | None:
         if file is None:
@@ -35,7 +37,8 @@ def linked(cohort: "Cohort", make: bool, since: Mapping[str, float] | None = Non
         path, target = RAW / modality / kind / f"{patient}{suffix}", file.absolute()
         if make:
             with suppress(OSError):
-                _make(path, target, (since or {}).get(os.path.realpath(file), 0.0))
+                if not (in_use and path.is_symlink() and path.readlink() != target):
+                    _make(path, target, (since or {}).get(os.path.realpath(file), 0.0))
         return path if path.is_symlink() and path.readlink() == target else file
 
     volumes = {}
