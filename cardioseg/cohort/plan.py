@@ -390,7 +390,7 @@ def check_sides(
     """Find labelled images in which the heart lies turned against most others, whatever their headers say.
 
     Images are turned as their headers ask. What is compared then is the direction, in the plane of the pixels, from the
-    cavity to the structures that are neither cavity nor wall.
+    cavity to the structures that are neither cavity nor wall and do not lie within the wall, as scars do.
 
     Parameters
     ----------
@@ -411,6 +411,7 @@ def check_sides(
     """
     others = [index for index, name in enumerate(volumes.structures(codes), start=1) if name not in wall.values()]
     cavity = 1 + volumes.structures(codes).index(wall["cavity"])
+    ventricle = [cavity, 1 + volumes.structures(codes).index(wall["myocardium"])]
     labelled = list(labelled)
     grids = Grids() if grids is None else grids
     turned = turns((files.image for files in labelled), grids)
@@ -419,11 +420,16 @@ def check_sides(
         assert files.labels is not None
         stored = volumes.read_labels(files.labels, codes, grids[files.image])
         labels = (turned[files.image] or orientation.AS_STORED).apply(stored)
-        beside, inside = np.isin(labels.array, others), labels.array == cavity
-        if beside.any() and inside.any():
-            away = (np.argwhere(beside).mean(axis=0) - np.argwhere(inside).mean(axis=0)) * labels.spacing
-            if np.hypot(*away[1:]) > MINIMAL_DISTANCE_MM:
-                sides[files.image] = complex(away[2], away[1]) / np.hypot(*away[1:])
+        inside = _in_plane(labels, [cavity])
+        if not inside.size:
+            continue
+        centre = inside.mean()
+        reach = np.percentile(np.abs(_in_plane(labels, ventricle) - centre), 95)
+        structures = [_in_plane(labels, [label]) - centre for label in others]
+        beside = [away for away in structures if away.size and np.abs(away).mean() > reach]
+        if beside and abs(np.concatenate(beside).mean()) > MINIMAL_DISTANCE_MM:
+            away = np.concatenate(beside).mean()
+            sides[files.image] = away / abs(away)
     if not sides:
         return []
     # That which most others are near to: a mean of two halves that are opposed would be no direction.
@@ -435,6 +441,12 @@ def check_sides(
         for path, angle in degrees.items()
         if angle > MAXIMAL_TURN_DEGREES
     ]
+
+
+def _in_plane(labels: Volume, which: Sequence[int]) -> np.ndarray:
+    """Return where the voxels of some labels lie in the plane of the pixels: x + iy in mm, shape (voxels,)."""
+    _, y, x = np.nonzero(np.isin(labels.array, which))
+    return x * labels.spacing[2] + 1j * y * labels.spacing[1]
 
 
 def check_volumes(

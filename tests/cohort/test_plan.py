@@ -528,6 +528,19 @@ def test_labels_of_the_wall_alone_have_no_side(tmp_path, alike):
     assert plan.check_sides(alone, CODES, WALL) == []
 
 
+def test_scars_within_the_wall_have_no_side(tmp_path):
+    y, x = np.mgrid[-40:40, -40:40]
+    labels = np.select([np.hypot(y, x) < 16, np.hypot(y, x) < 24], [500, 200], 0)
+    patients = []
+    for name, where in (("a", y < -12), ("b", y < -12), ("c", y > 12)):
+        files = Files(tmp_path / f"{name}.nii.gz", tmp_path / f"{name}_labels.nii.gz")
+        write(files.image, np.random.default_rng(0).integers(0, 999, (3, 80, 80)).astype(np.int16), OBLIQUE)
+        scarred = np.where((labels == 200) & where, 600, labels).astype(np.int16)
+        write(files.labels, np.stack([scarred] * 3), OBLIQUE)
+        patients.append(files)
+    assert plan.check_sides(patients, CODES, WALL) == []
+
+
 def test_remarks_that_many_files_share_are_one_line():
     bare = [f"data/{patient}.nii.gz: has no header" for patient in range(60)]
     few = ["a.nii: is odd", "b.nii: is odd"]

@@ -255,9 +255,7 @@ def _remember(
         "checksums": {path: seen.content for path, seen in known.items()},
         "since": {path: seen.since for path, seen in known.items()},
         # A plan of another cohort must not change what the jobs of a running workflow read.
-        "turned": {
-            name: [[*key, *astuple(turn)] for key, turn in turned.items()] for name, turned in turns.items()
-        },
+        "turned": {name: [[*key, *astuple(turn)] for key, turn in turned.items()] for name, turned in turns.items()},
     }
     with files.atomic_write(MEMORY) as file:
         file.write(json.dumps(record, indent=1).encode())
