@@ -6,6 +6,7 @@ rule export:
         first=expand(MEMBER_WEIGHTS[0], seed=SEEDS),
         second=expand(MEMBER_WEIGHTS[1], seed=SEEDS),
         labels=crop_labels(SPLITS["labelled"]),
+        targets=crops(TARGET, dict.fromkeys([*SPLITS["translation_target"], *SEGMENTED])),
         source=(
             expand("results/segmentation/seed{seed}/unet_pretrained.pt", seed=SEEDS) if "predicted" in FUSED else []
         ),

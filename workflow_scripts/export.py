@@ -6,10 +6,14 @@ from support.job import job
 
 with job(snakemake):
     made_from, structures = snakemake.input, snakemake.params.structures
-    labels = {Path(path).name.removesuffix(".nii.gz"): path for path in made_from.labels}
+    labels, targets = (
+        {Path(path).name.removesuffix(".nii.gz"): path for path in paths}
+        for paths in (made_from.labels, made_from.targets)
+    )
     cohort = training_cohort.summarise(
         made_from.cohort,
         labels,
+        targets,
         made_from.metrics,
         snakemake.params.source,
         snakemake.params.target,

@@ -15,6 +15,7 @@ from cardioseg.evaluation import clinical, measures, methods
 def summarise(
     table: Path | str,
     labels: Mapping[str, Path | str],
+    targets: Mapping[str, Path | str],
     metrics: Path | str,
     source: str,
     target: str,
@@ -29,6 +30,8 @@ def summarise(
         The table of the cohort's volumes.
     labels : mapping of str to Path or str
         Files of the cropped training labels, by patient.
+    targets : mapping of str to Path or str
+        Files of the target's cropped images, by patient.
     metrics : Path or str
         The table of the metrics.
     source, target : str
@@ -48,27 +51,30 @@ def summarise(
         target images were used in it.
         - `slices`, `spacing_mm`: least and greatest among the target's images, the spacing as (z, y, x).
         - `volumes_ml`: least and greatest of each structure in the training labels.
-        - `directions`: directions of the labelled images (see `orientation.usual`); None if no header tells them.
+        - `directions`: directions of the labelled images and the target's (see `orientation.usual`), which the workflow
+        has turned alike; None if no header tells them.
         - `dice`: by structure, mean and standard deviation over the test patients with labels, and the number of these.
     """
     rows = pd.read_csv(table, dtype=str, keep_default_na=False)
     splits = rows["splits"].str.split()
-    targets = rows[(rows["modality"] == target) & (rows["splits"] != "")]
-    spacings = [[float(mm) for mm in spacing.split()] for spacing in targets["spacing_mm"]]
+    images = rows[(rows["modality"] == target) & (rows["splits"] != "")]
+    spacings = [[float(mm) for mm in spacing.split()] for spacing in images["spacing_mm"]]
     labelled = rows[(rows["modality"] == source) & splits.map(lambda own: "labelled" in own)]
-    tested = set(targets.loc[splits[targets.index].map(lambda own: "test" in own), "patient"])
-    unlabelled = set(targets.loc[splits[targets.index].map(lambda own: "translation_target" in own), "patient"])
+    tested = set(images.loc[splits[images.index].map(lambda own: "test" in own), "patient"])
+    unlabelled = set(images.loc[splits[images.index].map(lambda own: "translation_target" in own), "patient"])
     masks = [volumes.read(labels[patient]) for patient in labelled["patient"]]
     measured = pd.DataFrame([clinical.measure(volume.array, volume.spacing, structures, None) for volume in masks])
-    known = ~labelled["notes"].str.contains(volumes.NO_GEOMETRY, regex=False)
-    directions = orientation.usual([volume.affine for volume, told in zip(masks, known, strict=True) if told])
+    told = ~rows["notes"].str.contains(volumes.NO_GEOMETRY, regex=False)
+    affines = [mask.affine for mask, known in zip(masks, told[labelled.index], strict=True) if known]
+    affines += [volumes.read_grid(targets[patient]).affine for patient in images.loc[told[images.index], "patient"]]
+    directions = orientation.usual(affines)
     return {
         "source": source,
         "target": target,
         "patients": {name: int(count) for name, count in splits.explode().dropna().value_counts(sort=False).items()},
         "seen": len(tested & set(labelled["patient"])),
         "self_training": self_training and {"fused": self_training["fused"], "tested": len(tested & unlabelled)},
-        "slices": [int(targets["slices"].astype(int).min()), int(targets["slices"].astype(int).max())],
+        "slices": [int(images["slices"].astype(int).min()), int(images["slices"].astype(int).max())],
         "spacing_mm": [np.min(spacings, axis=0).tolist(), np.max(spacings, axis=0).tolist()],
         "volumes_ml": {
             name: [float(measured[f"{name}_volume_ml"].min()), float(measured[f"{name}_volume_ml"].max())]

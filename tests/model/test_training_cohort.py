@@ -38,15 +38,28 @@ def test_no_patient_is_named(results):
 def test_directions_that_differ(results):
     labels = volumes.read(results / "cropped" / "labels" / "anna.nii.gz")
     volumes.write(results / "cropped" / "labels" / "anna.nii.gz", labels.array, AFFINE @ np.diag([-1, -1, 1, 1]))
-    assert summary(results)["directions"] in ([[-1, 0, 0], [0, 1, 0]], [[1, 0, 0], [0, -1, 0]])
+    assert summary(results)["directions"] == [[-1, 0, 0], [0, 1, 0]]
+
+
+def test_oblique_targets_tell_directions_where_labelled_images_lie_along_the_bodys_axes(results):
+    turn = np.radians(30)
+    rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    oblique = np.eye(4)
+    oblique[:3, :3] = rotation * (2, 2, 10)
+    for patient in ("bert", "dora"):
+        path = results / "cropped" / "LGE" / f"{patient}.nii.gz"
+        volumes.write(path, volumes.read(path).array, oblique)
+    np.testing.assert_allclose(summary(results)["directions"], rotation.T[:2], atol=1e-6)
 
 
 def test_directions_that_no_header_tells(results):
-    def without_geometry(text, name):
-        return text.replace(f"yes,yes,,{name}.nii.gz", f"yes,yes,{name}.nii.gz: {volumes.NO_GEOMETRY},{name}.nii.gz")
+    def without_geometry(text, *names):
+        for name in names:
+            text = text.replace(f",,{name}.nii.gz", f",{name}.nii.gz: {volumes.NO_GEOMETRY},{name}.nii.gz")
+        return text
 
     table = results / "cohort" / "cohort.csv"
-    table.write_text(without_geometry(COHORT, "b"))
+    table.write_text(without_geometry(COHORT, "a", "b", "c"))
     assert summary(results)["directions"] == [[-1, 0, 0], [0, 1, 0]]
-    table.write_text(without_geometry(without_geometry(COHORT, "b"), "a"))
+    table.write_text(without_geometry(COHORT, "a", "b", "c", "d"))
     assert summary(results)["directions"] is None

@@ -81,6 +81,8 @@ def write_results(folder: Path, affine: np.ndarray, with_source: bool = False) -
         for label in (1, 2, 3):
             labels[label, :size, :size] = label
         volumes.write(folder / "cropped" / "labels" / f"{patient}.nii.gz", labels, affine)
+    for patient in ("bert", "dora"):
+        volumes.write(folder / "cropped" / "LGE" / f"{patient}.nii.gz", np.zeros((4, 32, 32), np.float32), affine)
     for name, text in (
         ("cohort/cohort.csv", COHORT),
         ("metrics.csv", METRICS),
@@ -125,9 +127,11 @@ def source_file(folder: Path, seed: int) -> Path:
 def summary(folder: Path, self_training: dict | None = None) -> dict:
     """The summary of the training cohort."""
     labels = {patient: folder / "cropped" / "labels" / f"{patient}.nii.gz" for patient in ("anna", "bert")}
+    targets = {patient: folder / "cropped" / "LGE" / f"{patient}.nii.gz" for patient in ("bert", "dora")}
     return training_cohort.summarise(
         folder / "cohort" / "cohort.csv",
         labels,
+        targets,
         folder / "metrics.csv",
         "bSSFP",
         "LGE",
