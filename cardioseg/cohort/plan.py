@@ -295,8 +295,8 @@ def check_pair(source: Files, target: Files, codes: volumes.Codes, grids: Grids)
     if not any(map(overlaps, sorted(range(slices), key=lambda number: abs(number - slices // 2)))):
         raise InputError(
             f"{source.labels or source.image}: lies entirely outside of {target.image} in scanner coordinates; "
-            "expected images of one examination. Correct the headers, or remove the "
-            f"{'labels' if source.labels else 'image'}; the patient is then not registered."
+            "expected images of one examination. Correct the headers; or rename the files of one, if they are of two "
+            f"people; or remove the {'labels' if source.labels else 'image'}: the patient is then not registered."
         )
     return []
 
@@ -667,6 +667,12 @@ def _splits(
             remain = f"{len(splits[split])} patients remain"
             notes.append(f"split {split}: no {modality} image of {', '.join(absent)}; {remain}")
         if split not in ("validation", "test") and not splits[split]:
+            if names:
+                shown = ", ".join(sorted(names, key=_natural)[:3]) + (", ..." if len(names) > 3 else "")
+                raise InputError(
+                    f"cohort.splits.{split}: names none of the {len(names)} patients with {modality} images in {data} "
+                    f"({shown}). Name some of them there."
+                )
             raise InputError(
                 f"cohort.splits.{split}: no {modality} image found in {data}; expected files that match "
                 f"{settings[role]['image']}. Correct `data`, cohort.{role}.image or the split."

@@ -172,7 +172,7 @@ def appearance(configuration: Mapping[str, Any], section: str) -> dict[str, Any]
     numbered = {
         name: settings[name] and _numbered(settings[name], classes, "structure", "blood") for name in ("nulled", "scar")
     }
-    downward = [settings["downward"].get(name, 0) for name in classes]
+    downward = [settings["downward"].get(name) or 0 for name in classes]
     percentiles = configuration["cropping" if section == "segmentation" else section]["percentiles"]
     return {**settings, **numbered, "downward": downward, "percentiles": percentiles}
 
@@ -407,9 +407,11 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
                 f"each structure of {known}."
             )
         looks = configuration[section]["appearance"] or {}
-        for name in looks.get("downward", {}):
-            if name not in (BACKGROUND, *codes):
-                yield f"{section}.appearance.downward: {name} is neither {BACKGROUND} nor in {known}."
+        for name, probability in looks.get("downward", {}).items():
+            if probability is not None and name not in (BACKGROUND, *codes):
+                yield (
+                    f"{section}.appearance.downward: {name} is neither {BACKGROUND} nor in {known}; or `{name}: null`."
+                )
         for part in ("nulled", "scar"):
             wall = looks.get(part) or {}
             for key in ("structure", "blood"):

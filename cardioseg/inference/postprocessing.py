@@ -94,7 +94,25 @@ class Morphology:
 
     @classmethod
     def of(cls, section: Mapping[str, Any], structures: Sequence[str]) -> "Morphology":
-        """Make settings from `morphology` in the configuration's `postprocessing`, see `Settings.of`."""
+        """Make settings from the configuration's `postprocessing.morphology`, where label k + 1 is `structures[k]`.
+
+        Parameters
+        ----------
+        section : mapping
+            The configuration's `postprocessing.morphology`.
+        structures : sequence of str
+            Names of the structures.
+
+        Returns
+        -------
+        Morphology
+            The settings.
+
+        Raises
+        ------
+        InputError
+            A setting is out of range.
+        """
         return cls(
             radius_mm=tuple(section["radius_mm"]),
             order=tuple(1 + structures.index(name) for name in section["order"]),

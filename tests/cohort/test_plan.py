@@ -173,10 +173,11 @@ def test_cohort_without_a_patient_to_segment_is_refused():
 
 @pytest.mark.parametrize("split", ["labelled", "translation_source", "translation_target"])
 def test_split_without_a_patient_is_refused(split):
+    modality = "LGE" if split == "translation_target" else "bSSFP"
     for entries in ([], ["20-30"]):
         message = failure(release(), **{split: entries})
-        assert f"cohort.splits.{split}: no " in message
-        assert "expected files that match" in message
+        assert f"cohort.splits.{split}: names none of the " in message
+        assert f"patients with {modality} images in data (" in message
 
 
 def test_folder_without_images_is_refused():

@@ -84,6 +84,15 @@ def test_valid_values_are_accepted(changes):
     configuration.check(changed(**changes))
 
 
+def test_null_takes_a_name_of_another_overlay_out_of_the_curves_that_fall():
+    looks = yaml.safe_load((ROOT / "demo" / "config.yaml").read_text())["segmentation"]["appearance"]
+    looks |= {"downward": {"background": 0.3, "muscle": None}, "nulled": None, "scar": None}
+    configuration.check(changed(segmentation__appearance=looks))
+    looks["downward"]["muscle"] = 0.3
+    with pytest.raises(InputError, match="muscle is neither background nor in .*; or `muscle: null`"):
+        configuration.check(changed(segmentation__appearance=looks))
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -396,6 +405,8 @@ def test_appearance_has_classes_in_place_of_names():
     configured = PAPER | {"segmentation": PAPER["segmentation"] | {"appearance": looks}}
     found = configuration.appearance(configured, "segmentation")
     assert found["downward"] == [0.3, 0, 0.3, 0]
+    looks["downward"]["MYO"] = None
+    assert configuration.appearance(configured, "segmentation")["downward"] == [0.3, 0, 0, 0]
     assert (found["scar"]["structure"], found["scar"]["blood"]) == (2, 1)
     assert (found["nulled"]["structure"], found["nulled"]["blood"]) == (2, 1)
     assert found["percentiles"] == PAPER["cropping"]["percentiles"]

@@ -645,7 +645,11 @@ COHORTS = [
     Case("test patient in validation", splits(validation=[7]), "in validation and in test; expected disjoint splits"),
     Case("test patients in the training splits, as in the paper (no label of LGE is learnt from)", splits(test=[7])),
     Case("no patient to segment", splits(test=[]), "nothing to segment"),
-    Case("no patient to learn from", splits(labelled=[]), "cohort.splits.labelled: no bSSFP image"),
+    Case(
+        "no patient to learn from",
+        splits(labelled=[]),
+        "cohort.splits.labelled: names none of the 2 patients with bSSFP images",
+    ),
     Case("one patient", splits(**everywhere(7))),
     Case(
         "bSSFP and LGE of a patient 900 mm apart",
@@ -869,7 +873,7 @@ CONFIGURATIONS = [
     Case(
         "self-training without target images",
         self_trained({"translation_target": []}),
-        "cohort.splits.translation_target: no LGE image",
+        "cohort.splits.translation_target: names none of the 2 patients with LGE images",
     ),
     Case(
         "self-training with source labels of nobody",
