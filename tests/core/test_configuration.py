@@ -89,7 +89,7 @@ def test_null_takes_a_name_of_another_overlay_out_of_the_curves_that_fall():
     looks |= {"downward": {"background": 0.3, "muscle": None}, "nulled": None, "scar": None}
     configuration.check(changed(segmentation__appearance=looks))
     looks["downward"]["muscle"] = 0.3
-    with pytest.raises(InputError, match="muscle is neither background nor in .*; or `muscle: null`"):
+    with pytest.raises(InputError, match=r"muscle is neither background nor in .*; or `muscle: null`"):
         configuration.check(changed(segmentation__appearance=looks))
 
 
