@@ -77,6 +77,12 @@ def test_call_that_forgets_an_option_is_refused():
     refused(call("release", ["1"], options={"data": "release"}), "--config seed=2, which this call lacks")
 
 
+def test_overlays_in_another_order_are_refused_where_it_matters():
+    origin.write(call("release", ["1"], ["a.yaml", "b.yaml"], seed=2))
+    origin.check(call("release", ["1"], ["b.yaml", "a.yaml"], seed=2))
+    refused(call("release", ["1"], ["b.yaml", "a.yaml"], seed=3), "a.yaml", "in another order")
+
+
 def test_settings_change_freely():
     origin.write(call("release", ["1"], ["a.yaml"], {"seed": 2}, seed=2))
     Path("a.yaml").write_text("name: changed")

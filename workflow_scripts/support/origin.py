@@ -40,7 +40,8 @@ def check(now: Mapping[str, Any]) -> None:
     """Raise InputError if the results are of another cohort, or of settings that this call leaves out.
 
     A cohort is known by its files, so that it may move and grow. Settings may be changed; but a file or an option that
-    made the results must be named again, since without it most of them would be made anew by the defaults.
+    made the results must be named again, and files in the same order, since otherwise most of the results would be made
+    anew by other settings than were meant.
     """
     try:
         before = json.loads(RECORD.read_text("utf-8"))
@@ -76,9 +77,16 @@ def _faults(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         if name not in now["overlays"] and content not in now["overlays"].values()
     ]
     lacking += [f"--config {key}={value}" for key, value in before["options"].items() if key not in now["options"]]
-    if not lacking:
-        return ""
-    return (
-        f"results/ was made with {', '.join(lacking)}, which this call lacks: it would replace the results by those of "
-        "other settings."
-    )
+    if lacking:
+        return (
+            f"results/ was made with {', '.join(lacking)}, which this call lacks: it would replace the results by those "
+            "of other settings."
+        )
+    first = [name for name in before["overlays"] if name in now["overlays"]]
+    second = [name for name in now["overlays"] if name in before["overlays"]]
+    if first != second:
+        return (
+            f"results/ was made with --configfile {' '.join(first)}, and this call names these files in another order, "
+            "where the last overrules the others: it would replace the results by those of other settings."
+        )
+    return ""
