@@ -79,8 +79,8 @@ def _faults(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     lacking += [f"--config {key}={value}" for key, value in before["options"].items() if key not in now["options"]]
     if lacking:
         return (
-            f"results/ was made with {', '.join(lacking)}, which this call lacks: it would replace the results by those "
-            "of other settings."
+            f"results/ was made with {', '.join(lacking)}, which this call lacks: it would replace the results by "
+            "those of other settings."
         )
     first = [name for name in before["overlays"] if name in now["overlays"]]
     second = [name for name in now["overlays"] if name in before["overlays"]]
