@@ -102,7 +102,8 @@ def test_command_takes_the_source_image_as_the_workflow_does(fused_run: Path, tm
 
 
 def test_another_crf_repeats_the_fusion_and_no_prediction_of_source_images(fused_run: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(fused_run, tmp_path / "run"))
+    # The overlay beside it is known by the name of its folder, too.
+    folder = Path(shutil.copytree(fused_run, tmp_path / "fused_run" / "work"))
     jobs = planned(folder, "results/table1.md", overlay=f"{FUSION}\npostprocessing: {{crf: {{iterations: 6}}}}")
     assert jobs["fuse"] and jobs["fuse_predicted"] and not jobs["predict_source"]
 
