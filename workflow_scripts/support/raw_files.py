@@ -37,8 +37,7 @@ def linked(cohort: "Cohort", make: bool, since: Mapping[str, float] | None = Non
         path, target = RAW / modality / kind / f"{patient}{suffix}", file.absolute()
         if make:
             with suppress(OSError):
-                if not (in_use and path.is_symlink() and path.readlink() != target):
-                    _make(path, target, (since or {}).get(os.path.realpath(file), 0.0))
+                _make(path, target, (since or {}).get(os.path.realpath(file), 0.0), in_use)
         return path if path.is_symlink() and path.readlink() == target else file
 
     volumes = {}
@@ -66,9 +65,10 @@ def in_users_terms(text: str, paths: Iterable[str]) -> str:
     return text
 
 
-def _make(path: Path, target: Path, since: float) -> None:
+def _make(path: Path, target: Path, since: float, in_use: bool) -> None:
     if path.is_symlink():
-        if path.readlink() == target and path.lstat().st_mtime >= since:
+        leads_there = path.readlink() == target
+        if (leads_there and path.lstat().st_mtime >= since) or (in_use and not leads_there):
             return
     elif path.exists():
         # Copying a folder of results may have made a file of a link.
