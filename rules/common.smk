@@ -40,7 +40,6 @@ from workflow_scripts.support.planning import (
     check_interpreter,
     check_writable,
     contents,
-    first_seen,
     on_mscmrseg,
     phantom_files,
     phantom_modalities,
@@ -69,11 +68,12 @@ try:
         config["data"] = os.path.expanduser(config["data"])
     # Jobs of a running workflow see what the main process has checked.
     COHORT = plan(config, check=workflow.is_main_process, code=code("support/planning.py"))
+    CONTENTS = contents(COHORT) if workflow.is_main_process and config["data"] is not None else None
     ORIGIN = None
     if workflow.is_main_process:
         ORIGIN = origin.of(
             config,
-            [] if config["data"] is None else contents(COHORT),
+            (CONTENTS or {}).values(),
             workflow.config_settings.configfiles,
             workflow.config_settings.config or {},
         )
@@ -81,7 +81,7 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 if config["data"] is not None:
-    COHORT = raw_files.linked(COHORT, make=workflow.is_main_process, since=first_seen())
+    COHORT = raw_files.linked(COHORT, CONTENTS)
 elif workflow.is_main_process:
     logger.warning(
         "No data is named (--config data=FOLDER): the cohort is the digital phantom, drawn into results/phantom"

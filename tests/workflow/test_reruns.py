@@ -120,6 +120,20 @@ def test_data_under_another_path_repeats_nothing(work: Path) -> None:
     assert planned(work, target, data=".") == NOTHING
 
 
+def test_link_led_back_to_earlier_data_is_not_missed(work: Path) -> None:
+    """The data's folder is a link, and the files of both places are as old as each other."""
+    shutil.copytree(work / "data", work / "other")
+    change(heart.release_files(work / "other", 1)["LGE"])
+    target = "results/cropped/LGE/1.nii.gz"
+    crop = Counter(crop=1)
+    for folder, expected in (("data", NOTHING), ("other", crop), ("data", crop), ("data", NOTHING)):
+        (work / "link").unlink(missing_ok=True)
+        (work / "link").symlink_to(folder)
+        assert planned(work, target, data="link") == expected
+        finished = snakemake(work, target, data="link")
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
 def test_phantom_does_not_replace_a_cohort(work: Path) -> None:
     refused = snakemake(work, "results/metrics.csv", "--dry-run")
     said = refused.stdout + refused.stderr

@@ -1,12 +1,13 @@
 """Links to the cohort's files, by names that stay when the data moves."""
 
+import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
 from cardioseg.cohort.plan import Cohort, Files
+from cardioseg.core import checksums
 from support import raw_files
 
 
@@ -24,6 +25,12 @@ def cohort(folder):
     return Cohort({("LGE", "a"): Files(folder / "a_lge.nii.gz", folder / "a_manual.nii")}, {})
 
 
+def linked(found):
+    """With links as the main process makes them."""
+    paths = [path for files in found.volumes.values() for path in (files.image, files.labels) if path]
+    return raw_files.linked(found, checksums.sha256(paths))
+
+
 LINKS = Files(Path(".snakemake/raw/LGE/images/a.nii.gz"), Path(".snakemake/raw/LGE/labels/a.nii"))
 
 
@@ -31,62 +38,88 @@ def test_names_stay_when_the_data_moves():
     for folder in (Path("data"), Path("data").absolute(), Path("moved")):
         if folder == Path("moved"):
             shutil.move("data", "moved")
-        found = raw_files.linked(cohort(folder), make=True)
+        found = linked(cohort(folder))
         assert found.volumes["LGE", "a"] == LINKS
         assert LINKS.image.read_text() == "a_lge.nii.gz"
         assert raw_files.given(str(LINKS.image)) == f"{folder.name}/a_lge.nii.gz"
         # Jobs find what the main process has made.
-        assert raw_files.linked(cohort(folder), make=False) == found
+        assert raw_files.linked(cohort(folder)) == found
 
 
 def test_image_without_labels_is_linked_alone():
     files = Files(cohort(Path("data")).volumes["LGE", "a"].image, None)
-    found = raw_files.linked(Cohort({("LGE", "a"): files}, {}), make=True)
+    found = linked(Cohort({("LGE", "a"): files}, {}))
     assert found.volumes["LGE", "a"] == Files(LINKS.image, None)
 
 
 def test_link_is_made_once():
-    raw_files.linked(cohort(Path("data")), make=True)
+    linked(cohort(Path("data")))
     before = LINKS.image.lstat()
-    raw_files.linked(cohort(Path("data")), make=True)
+    linked(cohort(Path("data")))
     assert LINKS.image.lstat() == before
 
 
 def test_link_that_a_run_in_progress_reads_stays():
     """A dry run beside it may be of other data."""
-    raw_files.linked(cohort(Path("data")), make=True)
+    linked(cohort(Path("data")))
     lock = raw_files.LOCKS / "0.input.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
-    planned = raw_files.linked(cohort(Path("other")), make=True)
+    planned = linked(cohort(Path("other")))
     assert planned.volumes["LGE", "a"] == Files(Path("other/a_lge.nii.gz"), Path("other/a_manual.nii"))
     assert LINKS.image.readlink() == Path("data/a_lge.nii.gz").absolute()
     lock.unlink()
-    assert raw_files.linked(cohort(Path("other")), make=True).volumes["LGE", "a"] == LINKS
+    assert linked(cohort(Path("other"))).volumes["LGE", "a"] == LINKS
     assert LINKS.image.readlink() == Path("other/a_lge.nii.gz").absolute()
 
 
 def test_file_of_new_content_gets_a_new_link():
-    raw_files.linked(cohort(Path("data")), make=True)
+    """Whatever the file's time is."""
+    linked(cohort(Path("data")))
     before = [path.lstat().st_ino for path in (LINKS.image, LINKS.labels)]
-    since = {str(Path("data/a_lge.nii.gz").resolve()): time.time(), str(Path("data/a_manual.nii").resolve()): 1e9}
-    raw_files.linked(cohort(Path("data")), make=True, since=since)
+    Path("data/a_lge.nii.gz").write_text("other")
+    os.utime("data/a_lge.nii.gz", (1e9, 1e9))
+    linked(cohort(Path("data")))
     assert LINKS.image.lstat().st_ino != before[0]
     assert LINKS.labels.lstat().st_ino == before[1]
+
+
+def test_link_is_new_when_its_file_leads_back_to_an_earlier_content():
+    """The data folder may be a link, and so may each file, as with DVC and git-annex."""
+    cohort(Path("one"))
+    cohort(Path("two"))
+    Path("two/a_lge.nii.gz").write_text("other")
+    made = []
+    for folder in ("one", "two", "one"):
+        Path("data").unlink(missing_ok=True)
+        Path("data").symlink_to(folder)
+        linked(cohort(Path("data")))
+        made.append((LINKS.image.lstat().st_mtime_ns, LINKS.labels.lstat().st_mtime_ns))
+    assert len({time for time, _ in made}) == 3
+    assert len({labels for _, labels in made}) == 1
+
+
+@pytest.mark.parametrize("record", ["", "[1]", "null", "\udcff"])
+def test_damaged_record_has_links_made_anew(record):
+    linked(cohort(Path("data")))
+    before = LINKS.image.lstat().st_mtime_ns
+    raw_files.MEMORY.write_bytes(record.encode("utf-8", "surrogateescape"))
+    linked(cohort(Path("data")))
+    assert LINKS.image.lstat().st_mtime_ns > before
 
 
 def test_copy_of_a_file_becomes_a_link():
     """As where a folder of results is copied."""
     LINKS.image.parent.mkdir(parents=True)
     LINKS.image.write_text("a_lge.nii.gz")
-    assert raw_files.linked(cohort(Path("data")), make=True).volumes["LGE", "a"] == LINKS
+    assert linked(cohort(Path("data"))).volumes["LGE", "a"] == LINKS
     assert LINKS.image.is_symlink()
 
 
 def test_file_of_somebody_else_stays():
     LINKS.image.parent.mkdir(parents=True)
     LINKS.image.write_text("mine")
-    found = raw_files.linked(cohort(Path("data")), make=True)
+    found = linked(cohort(Path("data")))
     assert found.volumes["LGE", "a"] == Files(Path("data/a_lge.nii.gz"), LINKS.labels)
     assert LINKS.image.read_text() == "mine"
 
@@ -98,12 +131,12 @@ def test_files_are_used_themselves_where_links_are_refused(monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "symlink_to", refused)
-    for make in (True, False):
-        assert raw_files.linked(cohort(Path("data")), make=make) == cohort(Path("data"))
+    for used in (linked, raw_files.linked):
+        assert used(cohort(Path("data"))) == cohort(Path("data"))
 
 
 def test_user_is_told_of_own_files():
-    raw_files.linked(cohort(Path("data")), make=True)
+    linked(cohort(Path("data")))
     said = raw_files.in_users_terms(
         f"{LINKS.image}: is damaged, or {LINKS.labels}", map(str, [LINKS.image, LINKS.labels])
     )

@@ -181,17 +181,12 @@ def check_writable(folder: Path) -> None:
             )
 
 
-def contents(found: cohort_plan.Cohort) -> list[str]:
+def contents(found: cohort_plan.Cohort) -> dict[str, str]:
     """Checksums of a cohort's files, as remembered or, where they are not, read."""
     _, known = _remembered("")
-    paths = [os.path.realpath(path) for path in _files(found)]
-    unknown = checksums.sha256(path for path in paths if path not in known)
-    return [known[path].content if path in known else unknown[path] for path in paths]
-
-
-def first_seen() -> dict[str, float]:
-    """Return, by real path, when each checked file was first seen with its present content."""
-    return {path: seen.since for path, seen in _remembered("")[1].items()}
+    real = {str(path): os.path.realpath(path) for path in _files(found)}
+    unknown = checksums.sha256(path for path in real.values() if path not in known)
+    return {path: known[name].content if name in known else unknown[name] for path, name in real.items()}
 
 
 class Seen(NamedTuple):

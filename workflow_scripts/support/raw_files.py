@@ -4,6 +4,7 @@ Snakemake repeats a step when its inputs have other paths. Therefore rules read 
 that these stand for. The links do not lie in results/: copying these must not copy the patients' images along.
 """
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -11,41 +12,49 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cardioseg.core import checksums
+from cardioseg.core import checksums, files
 
 if TYPE_CHECKING:  # not for the jobs, which start faster without it
     from cardioseg.cohort.plan import Cohort
 
 RAW = Path(".snakemake/raw")
+MEMORY = Path(".snakemake/raw.json")
 LOCKS = Path(".snakemake/locks")
 
 
-def linked(cohort: "Cohort", make: bool, since: Mapping[str, float] | None = None) -> "Cohort":
+def linked(cohort: "Cohort", contents: Mapping[str, str] | None = None) -> "Cohort":
     """The cohort with links in place of its files.
 
-    With `make` they are made, and made anew where they lead elsewhere or are older than their file's content. since: by
-    real path, when a file was first seen with its content. A new link has Snakemake compare the content with what it
+    contents: the checksum of each file. With it links are made, and made anew where they lead elsewhere or where
+    another content was last behind them, wherever that lay. A new link has Snakemake compare the content with what it
     knows, whatever the file's own time is. Where there can be no link, as on file systems without them, or where a run
     in progress reads another file by it, the file stands for itself.
     """
     in_use = any(LOCKS.glob("*"))
+    before = {} if contents is None else _remembered()
+    behind = dict(before)
 
     def link(modality: str, kind: str, patient: str, file: Path | None) -> Path | None:
         if file is None:
             return None
         suffix = ".nii.gz" if file.name.endswith(".nii.gz") else file.suffix
         path, target = RAW / modality / kind / f"{patient}{suffix}", file.absolute()
-        if make:
+        if contents is not None:
             with suppress(OSError):
-                _make(path, target, (since or {}).get(os.path.realpath(file), 0.0), in_use)
-        return path if path.is_symlink() and path.readlink() == target else file
+                _make(path, target, before.get(str(path)) == contents[str(file)], in_use)
+                if _leads(path, target):
+                    behind[str(path)] = contents[str(file)]
+        return path if _leads(path, target) else file
 
     volumes = {}
-    for (modality, patient), files in cohort.volumes.items():
-        image = link(modality, "images", patient, files.image)
+    for (modality, patient), volume in cohort.volumes.items():
+        image = link(modality, "images", patient, volume.image)
         assert image
-        labels = link(modality, "labels", patient, files.labels)
-        volumes[modality, patient] = replace(files, image=image, labels=labels)
+        labels = link(modality, "labels", patient, volume.labels)
+        volumes[modality, patient] = replace(volume, image=image, labels=labels)
+    if behind != before:
+        with suppress(OSError):
+            files.write_text(MEMORY, json.dumps(behind))
     return replace(cohort, volumes=volumes)
 
 
@@ -65,10 +74,23 @@ def in_users_terms(text: str, paths: Iterable[str]) -> str:
     return text
 
 
-def _make(path: Path, target: Path, since: float, in_use: bool) -> None:
+def _remembered() -> dict[str, str]:
+    """By link, the checksum of what was last behind it; nothing where the record is damaged."""
+    try:
+        return {str(path): str(content) for path, content in json.loads(MEMORY.read_text("utf-8")).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _leads(path: Path, target: Path) -> bool:
+    return path.is_symlink() and path.readlink() == target
+
+
+def _make(path: Path, target: Path, same: bool, in_use: bool) -> None:
+    """Make a link, unless it is there. same: whether what was last behind it is the target's content."""
     if path.is_symlink():
         leads_there = path.readlink() == target
-        if (leads_there and path.lstat().st_mtime >= since) or (in_use and not leads_there):
+        if (leads_there and same) or (in_use and not leads_there):
             return
     elif path.exists():
         # Copying a folder of results may have made a file of a link.
