@@ -578,7 +578,7 @@ def identity(what: str, paths: Iterable[Path | None]) -> str:
     Returns
     -------
     str
-        A text that changes with `what` and with the path, size or time of any file.
+        A text that changes with `what`, with the path, size or times of any file, and where another takes its place.
 
     Raises
     ------
@@ -595,7 +595,9 @@ def identity(what: str, paths: Iterable[Path | None]) -> str:
             ) from error
         except OSError as error:
             raise InputError(f"{path}: no such file; it may be a broken link. Correct or remove it.") from error
-        states.append((str(path), state.st_size, state.st_mtime_ns) if state else None)
+        # Files that are exchanged may be as large and as old as each other; times of change nobody sets.
+        numbers = ("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
+        states.append((str(path), *(getattr(state, number) for number in numbers)) if state else None)
     return repr((what, states))
 
 

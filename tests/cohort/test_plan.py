@@ -1,4 +1,5 @@
 import os
+import time
 
 import nibabel as nib
 import numpy as np
@@ -465,6 +466,25 @@ def test_patients_whose_labels_self_training_fuses_are_checked_as_pairs_too(tmp_
     plan.check_volumes(cohort, configured(), {})
     with pytest.raises(InputError, match="lies entirely outside of"):
         plan.check_volumes(cohort, configured(), {}, witnesses=["6"])
+
+
+def test_file_in_the_place_of_another_as_large_and_as_old_is_not_taken_for_it(tmp_path):
+    paths = [tmp_path / name for name in ("a", "b", "aside")]
+    for path in paths[:2]:
+        path.write_text(path.name)
+        os.utime(path, (1e9, 1e9))
+    before = plan.identity("volume", paths[:1])
+    assert plan.identity("volume", paths[:1]) == before
+    for old, new in zip(paths, [paths[2], *paths], strict=False):
+        old.rename(new)
+    assert paths[0].read_text() == "b"
+    exchanged = plan.identity("volume", paths[:1])
+    assert exchanged != before
+    # The same file may also get another content.
+    time.sleep(0.05)
+    paths[0].write_text("c")
+    os.utime(paths[0], (1e9, 1e9))
+    assert plan.identity("volume", paths[:1]) not in (before, exchanged)
 
 
 def test_remembered_file_that_is_gone(files):

@@ -394,6 +394,20 @@ def test_changed_file_gets_a_new_link(data):
     assert link().st_ino != before.st_ino
 
 
+def test_other_rights_of_a_file_are_no_change(data):
+    """Though the time of its change is another."""
+    config = configured(data, **everybody("6-7"))
+
+    def link():
+        found = planning.plan(config, check=True)
+        return raw_files.linked(found, planning.contents(found)).volumes["bSSFP", "6"].labels.lstat()
+
+    before = link(), json.loads(MEMORY.read_text())["since"]
+    time.sleep(0.05)
+    labels_of(data).chmod(0o640)
+    assert (link(), json.loads(MEMORY.read_text())["since"]) == before
+
+
 def test_contents_are_those_of_all_files_whether_checked_or_not(data):
     config = configured(data, **everybody("6-7"))
     found = planning.plan(config, check=False)
