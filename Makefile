@@ -86,8 +86,9 @@ audit: $(READY)
 	.venv/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
+# Leaves .snakemake, which belongs to results/: without it every training would run again.
 clean:
-	rm -rf .venv .snakemake .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info
 
 # Some packages come as source, so their build tools are installed first, from the lock. The lock is complete: pip looks for
 # no other package, except that torch brings what its build needs and the lock does not have.

@@ -111,3 +111,12 @@ def test_set_up_below_a_path_that_a_shell_splits_is_refused(tmp_path, name):
     assert refused.returncode != 0
     assert "at which a shell splits a path" in refused.stderr
     assert not (folder / ".venv").exists()
+
+
+def test_make_clean_leaves_what_a_run_knows_of_its_results(tmp_path):
+    """README runs the workflow in the repository's folder."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in (".snakemake", "results", ".venv"):
+        (tmp_path / name).mkdir()
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".snakemake", "Makefile", "results"]
