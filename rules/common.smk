@@ -259,7 +259,7 @@ def leftover_files():
         return []
     wanted = {str(path) for job in jobs for path in (*job.output, *job.log, job.benchmark) if path}
     # Those that no table needs, where a patient has no labels, are made when they are asked for.
-    wanted |= set(expand("results/masks/{model}/{patient}.nii.gz", model=MODELS, patient=SEGMENTED))
+    wanted |= {f"results/masks/{model}/{patient}.nii.gz" for patient in SEGMENTED for model in models(patient)}
     records = {}
     for path in Path("results").rglob("*"):
         record = path.is_file() and workflow.persistence.metadata(IOFile(str(path), rule=jobs[0].rule))

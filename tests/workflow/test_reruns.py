@@ -134,6 +134,19 @@ def test_link_led_back_to_earlier_data_is_not_missed(work: Path) -> None:
         assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
+def test_masks_that_need_the_source_examination_are_removed_with_it(work: Path) -> None:
+    for name in ("bSSFP", "bSSFP_labels"):
+        raw(work, 1, name).unlink()
+    masks = work / "results" / "masks"
+    registered = sorted(masks.glob("registration*/1.nii.gz"))
+    assert len(registered) == 4
+    tidied = snakemake(work, "tidy", data="data")
+    assert tidied.returncode == 0, tidied.stdout + tidied.stderr
+    assert not any(path.exists() for path in registered)
+    left = {path.parent for path in masks.rglob("1.nii.gz")}
+    assert left == {path.parent for path in masks.rglob("6.nii.gz")} - {path.parent for path in registered}
+
+
 def test_phantom_does_not_replace_a_cohort(work: Path) -> None:
     refused = snakemake(work, "results/metrics.csv", "--dry-run")
     said = refused.stdout + refused.stderr
