@@ -52,6 +52,13 @@ def test_image_without_labels_is_linked_alone():
     assert found.volumes["LGE", "a"] == Files(LINKS.image, None)
 
 
+def test_link_to_a_name_in_capitals_is_one_to_nifti():
+    Path("A_LGE.NII.GZ").touch()
+    Path("A_MANUAL.NII").touch()
+    found = linked(Cohort({("LGE", "a"): Files(Path("A_LGE.NII.GZ"), Path("A_MANUAL.NII"))}, {}))
+    assert found.volumes["LGE", "a"] == LINKS
+
+
 def test_link_is_made_once():
     linked(cohort(Path("data")))
     before = LINKS.image.lstat()

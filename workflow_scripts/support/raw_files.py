@@ -37,7 +37,7 @@ def linked(cohort: "Cohort", contents: Mapping[str, str] | None = None) -> "Coho
     def link(modality: str, kind: str, patient: str, file: Path | None) -> Path | None:
         if file is None:
             return None
-        suffix = ".nii.gz" if file.name.endswith(".nii.gz") else file.suffix
+        suffix = ".nii.gz" if file.name.lower().endswith(".nii.gz") else ".nii"
         path, target = RAW / modality / kind / f"{patient}{suffix}", file.absolute()
         if contents is not None:
             with suppress(OSError):
