@@ -48,9 +48,10 @@ onstart:
     # Snakemake 9.27's rate limiter leaves one more timer ticking with every job, which after some hundred jobs keep a core busy.
     workflow.scheduler.job_rate_limiter = None
     slurm.adapt(workflow.scheduler._executor)
-    if not workflow.local_exec:
-        status.keep_telling(Path())
     try:
+        if not workflow.local_exec:
+            check_sendable(PATIENTS)
+            status.keep_telling(Path())
         check_writable(Path("results"))
         origin.write(ORIGIN)
     except InputError as error:

@@ -38,6 +38,7 @@ from workflow_scripts.support import (
 from workflow_scripts.support.fingerprints import code
 from workflow_scripts.support.planning import (
     check_interpreter,
+    check_sendable,
     check_writable,
     contents,
     on_mscmrseg,

@@ -137,7 +137,11 @@ not say so, or images of another sequence under the right name.
 def table(header: str, rows: Iterable[tuple[str, ...]]) -> str:
     head = header.split("|")
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(map(in_a_cell, line)) + " |" for line in lines) + "\n"
+
+
+def in_a_cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def shown(got: Outcome) -> str:

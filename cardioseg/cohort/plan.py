@@ -628,10 +628,10 @@ def _match(data: Path, names: Sequence[str], pattern: str, key: str) -> dict[str
             continue
         # File systems store accented letters in different ways; the configuration has them composed.
         patient, path = unicodedata.normalize("NFC", match["patient"]), data / PurePosixPath(name)
-        if patient.startswith(".") or not str(path).isprintable() or re.search(r"[{}\\]", str(path)):
+        if patient.startswith(".") or not str(path).isprintable() or re.search(r"[{}<>\\]", str(path)):
             raise InputError(
-                f"{str(path)!r}: braces, backslashes, control characters in a path, or a dot before a patient's name "
-                f"({patient!r}) cannot be used. Rename it."
+                f"{str(path)!r}: braces, angle brackets, backslashes, control characters in a path, or a dot before a "
+                f"patient's name ({patient!r}) cannot be used. Rename it."
             )
         if patient in matched:
             raise InputError(

@@ -230,7 +230,9 @@ def test_patient_with_two_files_is_refused():
     assert "cohort.target.labels" in failure([*release(), "x/patient7_LGE_manual.nii.gz"])
 
 
-@pytest.mark.parametrize("patient", ["..", ".6", "...", "a\nb", "a\tb", "{6}", "6{", "a\\b", "\udcff", "a\x7fb"])
+@pytest.mark.parametrize(
+    "patient", ["..", ".6", "...", "a\nb", "a\tb", "{6}", "6{", "<6>", "6>", "a\\b", "\udcff", "a\x7fb"]
+)
 def test_patient_name_that_breaks_paths_is_refused(patient):
     message = failure([*release(), f"{patient}/C0.nii.gz"], source="{patient}/C0")
     assert "cannot be used" in message

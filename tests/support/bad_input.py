@@ -686,6 +686,11 @@ COHORTS = [
         "cannot be used. Rename it",
     ),
     Case("braces in a name", renamed({"6": "{x}", "7": "7"}, "{patient}_MODALITY.nii.gz"), "cannot be used. Rename it"),
+    Case(
+        "angle brackets in a name",
+        renamed({"6": "<x>", "7": "7"}, "{patient}_MODALITY.nii.gz"),
+        "cannot be used. Rename it",
+    ),
     Case("patient called ..", renamed({"6": "..", "7": "7"}, "{patient}_MODALITY.nii.gz"), "expected"),
     Case("patient called ../../x in a split", patient_named("../../x"), "patient ../../x has no bSSFP image"),
     Case("patient called /etc/x in a split", patient_named("/etc/x"), "patient /etc/x has no bSSFP image"),

@@ -129,6 +129,17 @@ def test_other_patients_are_not_affected(work: Path) -> None:
     assert sorted(path.name for path in (work / "results" / "resampled" / "LGE").iterdir()) == ["7.nii.gz"]
 
 
+def test_name_with_a_comma_is_refused_where_jobs_are_sent(work: Path) -> None:
+    sound = bad_input.renamed({"6": "Doe, Jane", "7": "7"}, "{patient}_MODALITY.nii.gz")
+    overlay = prepare(work, bad_input.Case("comma", sound))
+    assert snakemake(work, "--dry-run", overlay=overlay).returncode == 0
+    arguments = ["--executor", "cluster-generic", "--cluster-generic-submit-cmd", "false", "--jobs", "1"]
+    refused = snakemake(work, *arguments, overlay=overlay)
+    assert refused.returncode == 1
+    assert "patient 'Doe, Jane': a name with a comma cannot be sent to a cluster" in refused.stdout + refused.stderr
+    assert "Error submitting" not in refused.stdout + refused.stderr
+
+
 def test_no_field_of_a_patients_header_is_in_any_output(raw_run: Path) -> None:
     files = [path for path in (raw_run / "results").rglob("*") if path.is_file()]
     assert len(files) > 100

@@ -417,6 +417,12 @@ def test_contents_are_those_of_all_files_whether_checked_or_not(data):
     assert planning.contents(planning.plan(config, check=True)) == read
 
 
+def test_name_with_a_comma_is_not_sent_to_a_cluster():
+    planning.check_sendable(["6", "anna maria", "d'Arc", "a=b:c", "50% #&(7)"])
+    with pytest.raises(InputError, match=r"patient 'Doe, Jane': .* of 'Doe, Jane', 'a,b', or run on one machine"):
+        planning.check_sendable(["6", "Doe, Jane", "a,b"])
+
+
 @pytest.mark.parametrize("character", list(" \t\n\"'\\\\$&;()<>|`*?[]"))
 def test_interpreter_whose_path_a_shell_splits_is_refused(character):
     with pytest.raises(InputError, match="at which a shell splits it"):

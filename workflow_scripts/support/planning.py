@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -179,6 +179,16 @@ def check_writable(folder: Path) -> None:
                 f"{path.absolute()}: cannot be written to; expected a writable folder for results. Make it "
                 "writable, or run elsewhere (--directory)."
             )
+
+
+def check_sendable(patients: Iterable[str]) -> None:
+    """Raise InputError for a patient's name that no job on a cluster can be told: Snakemake splits names at commas."""
+    wrong = [patient for patient in patients if "," in patient]
+    if wrong:
+        raise InputError(
+            f"patient {wrong[0]!r}: a name with a comma cannot be sent to a cluster. Rename the files or folders of "
+            f"{', '.join(map(repr, wrong))}, or run on one machine."
+        )
 
 
 def contents(found: cohort_plan.Cohort) -> dict[str, str]:
