@@ -399,6 +399,12 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         )
     elif size == strides.get("translation.generator.downsamplings"):
         yield f"cropping.size: {size} leaves one pixel after translation.generator.downsamplings; expected more."
+    segmentation = configuration["segmentation"]
+    if (segmentation["network"], segmentation["batch_size"], size) == ("unet", 1, strides["segmentation.depth"]):
+        yield (
+            f"segmentation.depth: {segmentation['depth']} leaves one pixel of cropping.size: {size}, of which a batch "
+            "norm cannot learn where segmentation.batch_size is 1; expected a smaller depth, or a larger crop or batch."
+        )
     for section in ("localisation", "segmentation"):
         weights, expected = configuration[section]["class_weights"], 1 + len(codes)
         if len(weights) != expected:

@@ -243,6 +243,6 @@ def _middle(volume: Volume) -> tuple[float, float]:
 
 
 def _pad(volume: Volume, multiple: int) -> Volume:
-    """Pad an image to a square whose side is a multiple."""
-    size = -(-max(volume.array.shape[-2:]) // multiple) * multiple
+    """Pad an image to a square whose side is a multiple, and two at least: of one pixel the network's norms fail."""
+    size = max(2, -(-max(volume.array.shape[-2:]) // multiple)) * multiple
     return cropping.crop(volume, _middle(volume), size, -1.0)

@@ -224,6 +224,10 @@ def test_value_out_of_range_is_refused(changes, key):
             },
             "cropping.size: 16 leaves one pixel after translation.generator.downsamplings",
         ),
+        (
+            {"cropping__size": 64, "segmentation__depth": 6, "segmentation__batch_size": 1},
+            "segmentation.depth: 6 leaves one pixel of cropping.size: 64",
+        ),
         ({"cropping__size": 48}, "cropping.size: 48 is too small for translation.discriminator (3 scales, 4 layers)"),
         ({"cropping__percentiles": [99, 1]}, "cropping.percentiles: [99, 1]; expected the lower one first"),
         ({"localisation__percentiles": [5, 5]}, "localisation.percentiles: [5, 5]"),
@@ -266,6 +270,20 @@ def test_value_out_of_range_is_refused(changes, key):
 )
 def test_contradictions_are_refused(changes, expected):
     assert expected in failure(changed(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"segmentation__batch_size": 2},
+        {"segmentation__depth": 5},
+        {"cropping__size": 128},
+        {"segmentation__network": "segresnet"},
+    ],
+)
+def test_networks_that_can_learn_from_what_they_halve_are_accepted(changes):
+    smallest = {"cropping__size": 64, "segmentation__depth": 6, "segmentation__batch_size": 1}
+    configuration.check(changed(**smallest | changes))
 
 
 @pytest.mark.parametrize("name", ["background", "AVG", "mean"])

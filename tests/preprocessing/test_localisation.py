@@ -161,3 +161,15 @@ def test_training_slices_keep_images_and_labels_together():
     for first, last, original in ((0, 6, labels[0]), (6, 9, labels[1])):
         area = original.array.sum(axis=(1, 2)) * original.spacing[1] * original.spacing[2]
         np.testing.assert_allclose(truth[first:last].sum(axis=(1, 2)) * 2.5**2, area, rtol=0.05)
+
+
+def test_image_of_one_stride_is_learnt_from_and_located():
+    """A norm over the single pixel that one stride becomes would stop the network."""
+    image = volume([(0, (10.0, 10.0), 5.0)], shape=(1, 20, 20), spacing=(8.0, 1.0, 1.0))
+    unet = localisation.network(SETTINGS | {"depth": 4}, 2)
+    slices, truth = localisation.training_slices(
+        [image], [Volume((image.array > 0.5).astype(np.uint8), image.affine)], SETTINGS, 2, unet.stride
+    )
+    assert slices.shape == truth.shape == (1, 32, 32)
+    assert unet.train()(torch.from_numpy(slices)[:, None]).isfinite().all()
+    locate(image, unet, SETTINGS, CPU)
