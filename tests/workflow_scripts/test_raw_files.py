@@ -66,18 +66,44 @@ def test_link_is_made_once():
     assert LINKS.image.lstat() == before
 
 
-def test_link_that_a_run_in_progress_reads_stays():
-    """A dry run beside it may be of other data."""
-    linked(cohort(Path("data")))
+def locked():
+    """The lock of a run in progress, or of one that was killed."""
     lock = raw_files.LOCKS / "0.input.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
+    return lock
+
+
+def test_link_that_a_run_in_progress_reads_stays():
+    """A dry run beside it may be of other data."""
+    linked(cohort(Path("data")))
+    lock = locked()
+    other = cohort(Path("other")).volumes["LGE", "a"]
+    for path in (other.image, other.labels):
+        path.write_text("other")
     planned = linked(cohort(Path("other")))
-    assert planned.volumes["LGE", "a"] == Files(Path("other/a_lge.nii.gz"), Path("other/a_manual.nii"))
+    assert planned.volumes["LGE", "a"] == other
+    assert "a run is in progress, or was killed (--unlock)" in planned.oddities[0]
     assert LINKS.image.readlink() == Path("data/a_lge.nii.gz").absolute()
     lock.unlink()
-    assert linked(cohort(Path("other"))).volumes["LGE", "a"] == LINKS
+    planned = linked(cohort(Path("other")))
+    assert planned.volumes["LGE", "a"] == LINKS
+    assert planned.oddities == []
     assert LINKS.image.readlink() == Path("other/a_lge.nii.gz").absolute()
+
+
+@pytest.mark.parametrize("move", [shutil.copytree, shutil.move])
+def test_names_stay_when_the_data_moves_beside_a_run_in_progress(move):
+    """A plan then shows no step that the move alone would repeat."""
+    linked(cohort(Path("data")))
+    before = LINKS.image.lstat()
+    locked()
+    move("data", "other")
+    planned = linked(cohort(Path("other")))
+    assert planned.volumes["LGE", "a"] == LINKS
+    assert planned.oddities == []
+    assert LINKS.image.read_text() == "a_lge.nii.gz"
+    assert (LINKS.image.lstat() == before) == (move is shutil.copytree)
 
 
 def test_file_of_new_content_gets_a_new_link():

@@ -27,24 +27,32 @@ def linked(cohort: "Cohort", contents: Mapping[str, str] | None = None) -> "Coho
 
     contents: the checksum of each file. With it links are made, and made anew where they lead elsewhere or where
     another content was last behind them, wherever that lay. A new link has Snakemake compare the content with what it
-    knows, whatever the file's own time is. Where there can be no link, as on file systems without them, or where a run
-    in progress reads another file by it, the file stands for itself.
+    knows, whatever the file's own time is. A link that a run in progress reads stays, and stands for any file of its
+    content. Where there can be no link, as on file systems without them, or where such a run reads another content by
+    it, the file stands for itself.
     """
     in_use = any(LOCKS.glob("*"))
     before = {} if contents is None else _remembered()
     behind = dict(before)
+    other = []
 
     def link(modality: str, kind: str, patient: str, file: Path | None) -> Path | None:
         if file is None:
             return None
         suffix = ".nii.gz" if file.name.lower().endswith(".nii.gz") else ".nii"
         path, target = RAW / modality / kind / f"{patient}{suffix}", file.absolute()
+        same = False
         if contents is not None:
+            same = before.get(str(path)) == contents[str(file)]
             with suppress(OSError):
-                _make(path, target, before.get(str(path)) == contents[str(file)], in_use)
+                _make(path, target, same, in_use)
                 if _leads(path, target):
                     behind[str(path)] = contents[str(file)]
-        return path if _leads(path, target) else file
+        if _leads(path, target) or (in_use and same and path.exists()):
+            return path
+        if in_use and path.is_symlink():
+            other.append(path)
+        return file
 
     volumes = {}
     for (modality, patient), volume in cohort.volumes.items():
@@ -55,7 +63,14 @@ def linked(cohort: "Cohort", contents: Mapping[str, str] | None = None) -> "Coho
     if behind != before:
         with suppress(OSError):
             files.write_text(MEMORY, json.dumps(behind))
-    return replace(cohort, volumes=volumes)
+    oddities = cohort.oddities
+    if other:
+        oddities = [
+            *oddities,
+            f"{LOCKS}: a run is in progress, or was killed (--unlock). It reads other images than those of this call, "
+            "whose plan may show too many steps",
+        ]
+    return replace(cohort, volumes=volumes, oddities=oddities)
 
 
 def given(path: str) -> str:
@@ -90,7 +105,9 @@ def _make(path: Path, target: Path, same: bool, in_use: bool) -> None:
     """Make a link, unless it is there. same: whether what was last behind it is the target's content."""
     if path.is_symlink():
         leads_there = path.readlink() == target
-        if (leads_there and same) or (in_use and not leads_there):
+        # Nobody reads by a link that leads nowhere, as after the data moved.
+        held = in_use and not leads_there and (path.exists() or not same)
+        if (leads_there and same) or held:
             return
     elif path.exists():
         # Copying a folder of results may have made a file of a link.
