@@ -1,5 +1,7 @@
 import csv
 import logging
+import os
+from itertools import product
 from pathlib import Path
 
 from cardioseg.cohort import report
@@ -12,8 +14,12 @@ with job(snakemake):
         for modality, patient, image, *others in snakemake.params.volumes
     ]
     rows = report.rows(entries, snakemake.params.splits, snakemake.params.codes, snakemake.params.wall)
-    for row in rows:
-        row |= {key: raw_files.in_users_terms(str(row[key]), snakemake.input.files) for key in ("notes", "image")}
+    # Below `data`, so that the table stays true when the data moves.
+    data = snakemake.config["data"] or "."
+    names = {path: os.path.relpath(raw_files.given(path), data) for path in snakemake.input.files}
+    for row, key in product(rows, ("notes", "image")):
+        for path, name in names.items():
+            row[key] = str(row[key]).replace(path, name)
     for note in [*(row["notes"] for row in rows if row["notes"]), *snakemake.params.notes]:
         logging.warning("%s", note)
     with Path(snakemake.output[0]).open("w", newline="", encoding="utf-8") as file:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
 from calls import ROOT, planned, snakemake
@@ -118,6 +119,17 @@ def test_data_under_another_path_repeats_nothing(work: Path) -> None:
     shutil.rmtree(work / "copied")
     shutil.copytree(work.parent / "moved", work, dirs_exist_ok=True)  # beside the results
     assert planned(work, target, data=".") == NOTHING
+
+
+def test_table_of_the_cohort_names_files_that_are_there_after_the_data_moved(work: Path) -> None:
+    target = "results/cohort/cohort.csv"
+    made = snakemake(work, target, data=work / "data")
+    assert made.returncode == 0, made.stdout + made.stderr
+    (work / "data").rename(work.parent / "moved")
+    assert planned(work, target, data=work.parent / "moved") == NOTHING
+    images = pd.read_csv(work / target)["image"]
+    assert len(images) == 6
+    assert all((work.parent / "moved" / image).is_file() for image in images)
 
 
 def test_link_led_back_to_earlier_data_is_not_missed(work: Path) -> None:
