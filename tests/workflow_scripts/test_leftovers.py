@@ -24,7 +24,7 @@ def results(tmp_path, monkeypatch):
 
 
 def made(path):
-    return Made(Path(path).stat().st_mtime, [LOGS[0], LOGS_KEPT[0]])
+    return Made(Path(path).stat().st_mtime, [LOGS_KEPT[0]] if path in KEPT else [LOGS[0], LOGS_KEPT[0]])
 
 
 def found():
@@ -38,6 +38,12 @@ def test_leftovers_are_files_made_earlier_that_the_configuration_no_longer_makes
 def test_without_leftovers_nothing_is_told():
     assert leftovers.find({path: made(path) for path in KEPT}, {*KEPT, *LOGS_KEPT}) == []
     assert leftovers.told([]) == ""
+
+
+def test_log_and_timing_of_a_job_that_made_wanted_files_too_stay():
+    """It did several patients, of whom one is left out; jobs of another number of patients have other logs."""
+    records = {path: Made(made(path).time, [LOGS[0]]) for path in (*OLD, *KEPT)}
+    assert leftovers.find(records, KEPT) == sorted(OLD)
 
 
 def test_file_that_was_changed_since_is_the_users():

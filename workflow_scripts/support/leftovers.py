@@ -31,7 +31,9 @@ def find(records: Mapping[str, Made], wanted: Collection[str]) -> list[str]:
         for path, made in records.items()
         if path not in wanted and Path(path).stat().st_mtime <= made.time + SECONDS
     ]
-    logs = {log for path in own for log in records[path].logs} - set(wanted)
+    # A job may have done other patients, too, who stay.
+    needed = {log for path, made in records.items() if path in wanted for log in made.logs}
+    logs = {log for path in own for log in records[path].logs} - needed - set(wanted)
     timings = {log.replace("/logs/", "/benchmarks/", 1).removesuffix(".log") + ".tsv" for log in logs} - set(wanted)
     return sorted([*own, *(path for path in logs | timings if Path(path).is_file())])
 
