@@ -163,23 +163,25 @@ def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any], pr
     ------
     InputError
         Two files match for one patient, labels have no image, a patient that a split names is missing, a labelled
-        patient has no labels, a split is empty, or splits contradict each other.
+        patient has no labels, a split is empty, or splits contradict each other. Of labels, images and patients that
+        are missing the error lists all.
     """
     names = list(names)
     data = Path(data)
     found: dict[tuple[str, str], Files] = {}
+    orphans: list[str] = []
     for role in ("source", "target"):
         modality = settings[role]
         images = _match(data, names, modality["image"], f"cohort.{role}.image")
         labels = _match(data, names, modality["labels"], f"cohort.{role}.labels")
-        orphans = sorted(set(labels) - set(images), key=_natural)
-        if orphans:
-            raise InputError(
-                f"{labels[orphans[0]]}: labels without an image; expected one that matches {modality['image']} "
-                f"for patient {orphans[0]}. Add the image or correct cohort.{role}.image."
-            )
+        orphans += [
+            f"{labels[patient]}: labels without an image; expected one that matches {modality['image']} for patient "
+            f"{patient}. Add the image or correct cohort.{role}.image."
+            for patient in sorted(set(labels) - set(images), key=_natural)
+        ]
         for patient in sorted(images, key=_natural):
             found[modality["name"], patient] = Files(images[patient], labels.get(patient))
+    _refuse(orphans)
     splits, notes = _splits(data, found, settings)
     used = {(settings["source"]["name"], patient) for split in SPLITS_OF_SOURCE for patient in splits[split]}
     used |= {(settings["target"]["name"], patient) for split in SPLITS_OF_TARGET for patient in splits[split]}
@@ -641,26 +643,40 @@ def _match(data: Path, names: Sequence[str], pattern: str, key: str) -> dict[str
     return matched
 
 
+def _refuse(faults: Sequence[str]) -> None:
+    """Raise InputError with all faults, a line each, if there are any."""
+    if faults:
+        raise InputError("\n".join(faults))
+
+
 def _splits(
     data: Path, found: Mapping[tuple[str, str], Files], settings: Mapping[str, Any]
 ) -> tuple[dict[str, list[str]], list[str]]:
     splits: dict[str, list[str]] = {}
     notes: list[str] = []
+    missing: list[str] = []
+    empty: list[str] = []
     for split in (*SPLITS_OF_SOURCE, *SPLITS_OF_TARGET):
         role = "source" if split in SPLITS_OF_SOURCE else "target"
         modality = settings[role]["name"]
         splits[split] = []
         absent = []
         names = [name for owner, name in found if owner == modality]
+        if not names and split not in ("validation", "test"):
+            raise InputError(
+                f"cohort.splits.{split}: no {modality} image found in {data}; expected files that match "
+                f"{settings[role]['image']}. Correct `data`, cohort.{role}.image or the split."
+            )
         for entry in settings["splits"][split]:
             for patient in _named(entry, names):
                 if (modality, patient) not in found:
                     if patient == str(entry):
-                        raise InputError(
+                        missing.append(
                             f"cohort.splits.{split}: patient {patient} has no {modality} image in {data}; expected a "
                             f"file that matches {settings[role]['image']}."
                         )
-                    absent.append(patient)
+                    else:
+                        absent.append(patient)
                 elif patient in splits[split]:
                     raise InputError(f"cohort.splits.{split}: patient {patient} is named twice. Name each once.")
                 else:
@@ -669,23 +685,20 @@ def _splits(
             remain = f"{len(splits[split])} patients remain"
             notes.append(f"split {split}: no {modality} image of {', '.join(absent)}; {remain}")
         if split not in ("validation", "test") and not splits[split]:
-            if names:
-                shown = ", ".join(sorted(names, key=_natural)[:3]) + (", ..." if len(names) > 3 else "")
-                raise InputError(
-                    f"cohort.splits.{split}: names none of the {len(names)} patients with {modality} images in {data} "
-                    f"({shown}). Name some of them there."
-                )
-            raise InputError(
-                f"cohort.splits.{split}: no {modality} image found in {data}; expected files that match "
-                f"{settings[role]['image']}. Correct `data`, cohort.{role}.image or the split."
+            shown = ", ".join(sorted(names, key=_natural)[:3]) + (", ..." if len(names) > 3 else "")
+            empty.append(
+                f"cohort.splits.{split}: names none of the {len(names)} patients with {modality} images in {data} "
+                f"({shown}). Name some of them there."
             )
     for patient in splits["labelled"]:
         files = found[settings["source"]["name"], patient]
         if files.labels is None:
-            raise InputError(
+            missing.append(
                 f"{files.image}: patient {patient} is in cohort.splits.labelled but has no labels; expected a file "
                 f"that matches {settings['source']['labels']}."
             )
+    _refuse(missing)
+    _refuse(empty)
     both = [patient for patient in splits["validation"] if patient in splits["test"]]
     if both:
         raise InputError(f"cohort.splits: patient {both[0]} is in validation and in test; expected disjoint splits.")

@@ -194,6 +194,21 @@ def test_labelled_patient_without_labels_is_refused():
     assert "patient{patient}_C0_manual.nii.gz" in message
 
 
+def test_all_that_is_missing_is_told_at_once():
+    message = failure(release(labelled=(8,)), validation=["1-2", 9], test=["Jane", "6-8"]).splitlines()
+    assert len(message) == 4
+    for line, words in zip(
+        message, ["patient 9 has", "patient Jane has", "6_C0.nii.gz: ", "7_C0.nii.gz: "], strict=True
+    ):
+        assert words in line
+    orphans = failure(release(source=(1, 2, 8), target=(1, 2, 6, 7))).splitlines()
+    assert [line.partition(": ")[0].rpartition("/")[2] for line in orphans] == [
+        "patient6_C0_manual.nii.gz",
+        "patient7_C0_manual.nii.gz",
+        "patient8_LGE_manual.nii.gz",
+    ]
+
+
 def test_target_without_labels_is_segmented_not_evaluated():
     found = plan.find("data", release(target_labelled=(1, 6)), configured())
     assert found.notes == ["no LGE labels of 2, 7, 8: segmented, not evaluated"]
