@@ -22,7 +22,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, TM
 
-from cardioseg.cohort.folders import is_dicom, walk
+from cardioseg.cohort.folders import PREAMBLE, is_dicom, walk
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
@@ -71,6 +71,8 @@ GE_PARTS = (MAGNITUDE, "phase", "real part", "imaginary part")
 SHARED = {"StudyInstanceUID": 0, "PatientID": 0, "ScanningSequence": 0, "EchoTime": 0.2, "FlipAngle": 0.2}
 # Attributes in which the slices of a stack seldom differ. A difference is noted.
 NOTED = ("ImageType", "SequenceName", "SeriesDescription")
+# How names of DICOM files end, where they have such an ending at all.
+ENDINGS = (".dcm", ".ima", ".dcm.gz", ".ima.gz")
 DESCRIBING = ("SeriesNumber", "SeriesDescription")
 IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 # Attributes of patient and study that every image has, empty if unknown (type 2), each with its check.
@@ -136,9 +138,9 @@ def read_series(path: Path | str) -> Series:
     ----------
     path : Path or str
         A folder that holds one MR series, or several series of one slice each, which scanners make of breath-holds. All
-        folders below are searched, files of other kinds are ignored, and so are phase images beside a stack of
-        magnitude images. Or a file, which stands for its series in its folder, or for itself if it holds several
-        frames.
+        folders below are searched. Files of other kinds are ignored unless they may have been a slice, as empty ones,
+        and so are phase images beside a stack of magnitude images. Or a file, which stands for its series in its
+        folder, or for itself if it holds several frames.
 
     Returns
     -------
@@ -340,10 +342,10 @@ def _series_files(path: Path) -> list[Path]:
     series: dict[str, list[Path]] = {}
     described: dict[str, str] = {}
     others = set()
+    foreign = []
     for file in _files(path):
-        if file.stat().st_size == 0:
-            raise InputError(f"{file}: is empty; it may have been a slice. Copy it again or remove it.")
         if not is_dicom(file):
+            foreign.append(file)
             continue
         header = _read(
             file, ["Modality", "SeriesInstanceUID", "SOPClassUID", "SeriesNumber", "SeriesDescription", "Rows"]
@@ -362,6 +364,7 @@ def _series_files(path: Path) -> list[Path]:
             continue
         series.setdefault(header.SeriesInstanceUID, []).append(file)
         described.setdefault(header.SeriesInstanceUID, _description(header))
+    _check_foreign(foreign, {file.suffix for files in series.values() for file in files})
     if not path.is_dir():
         series = {name: files for name, files in series.items() if path in files}
     if not series:
@@ -386,13 +389,47 @@ def _number_of_frames(header: Dataset) -> int:
 
 
 def _files(path: Path) -> list[Path]:
-    """All files below a folder, or beside a file; linked folders are followed, each folder once."""
-    found = []
+    """All files below a folder, or beside a file; linked folders are followed, each folder once.
+
+    Links whose target is missing are among them: they may have been slices.
+    """
     if not path.is_dir():
-        return sorted(file for file in path.parent.iterdir() if file.is_file())
-    for parent, names in walk(path, _unreadable):
-        found += [file for name in names if (file := parent / name).is_file()]
-    return sorted(found)
+        found = list(path.parent.iterdir())
+    else:
+        found = [parent / name for parent, names in walk(path, _unreadable) for name in names]
+    return sorted(file for file in found if file.is_file() or (file.is_symlink() and not file.exists()))
+
+
+def _check_foreign(files: Iterable[Path], suffixes: set[str]) -> None:
+    """Raise InputError if a file that is not DICOM may have been a slice: at an end of the stack no gap tells.
+
+    `suffixes` are those of the series' files. A file that has none may be a text, which has no zero bytes.
+    """
+    for file in files:
+        if file.name.startswith("."):  # see `walk`
+            continue
+        if not file.exists():
+            raise InputError(
+                f"{file}: is a link to a file that is missing; it may have been a slice. Mend or remove it."
+            )
+        try:
+            with file.open("rb") as opened:
+                start = opened.read(PREAMBLE + 4)
+        except OSError as error:
+            raise InputError(
+                f"{file}: cannot be read ({error.strerror}); it may be a slice. Change its permissions or remove it."
+            ) from error
+        if not start:
+            what = "is empty"
+        elif not any(start):
+            what = "starts with zeros alone and is not DICOM"
+        elif file.name.lower().endswith(ENDINGS):
+            what = "is not DICOM, or compressed as a file"
+        elif len(start) < PREAMBLE + 4 and file.suffix in suffixes and (file.suffix or 0 in start):
+            what = "is cut off"
+        else:
+            continue
+        raise InputError(f"{file}: {what}; it may have been a slice. Copy it again or remove it.")
 
 
 def _unreadable(error: OSError) -> NoReturn:

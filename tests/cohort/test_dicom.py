@@ -1,3 +1,4 @@
+import gzip
 import warnings
 
 import highdicom
@@ -300,6 +301,55 @@ def test_file_truncated_anywhere_is_refused(folder):
     for length in [*range(132, len(content) - 2000, 97), len(content) - 1]:
         file.write_bytes(content[:length])
         assert str(file) in failure(folder), length
+
+
+def as_link(file):
+    file.unlink()
+    file.symlink_to("nowhere")
+
+
+def as_gzip(file):
+    file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    file.unlink()
+
+
+LOST_LAST_SLICES = {
+    "link to nothing": ("", as_link, "a link to a file that is missing"),
+    "zeros": ("", lambda file: file.write_bytes(bytes(9999)), "zeros alone"),
+    "cut to 100 bytes": ("", lambda file: file.write_bytes(file.read_bytes()[:100]), "zeros alone"),
+    "cut, with a filled preamble": (".mr", lambda file: file.write_bytes(b"II*\0" * 25), "is cut off"),
+    "cut, without a suffix": ("", lambda file: file.write_bytes(b"II*\0" * 25), "is cut off"),
+    "compressed": (".dcm", as_gzip, "is not DICOM, or compressed"),
+    "text in its place": (".IMA", lambda file: file.write_text("moved to the archive" * 9), "is not DICOM"),
+    "empty": ("", lambda file: file.write_bytes(b""), "is empty"),
+}
+
+
+@pytest.mark.parametrize(("suffix", "lose", "expected"), LOST_LAST_SLICES.values(), ids=LOST_LAST_SLICES)
+def test_lost_last_slice_is_named(folder, suffix, lose, expected):
+    """No gap in the stack tells."""
+    files = dicom_files.write_series(folder, stored(), stack_affine(), names=[f"{index}{suffix}" for index in range(5)])
+    lose(files[-1])
+    message = failure(folder)
+    assert str(files[-1]) in message
+    assert expected in message
+    assert message == failure(files[0])
+
+
+def test_files_of_other_programs_beside_a_series_are_ignored(folder):
+    files = dicom_files.write_series(folder, stored(), stack_affine())
+    for name, content in [
+        *(
+            ("README", b"read me"),
+            ("notes.txt", b"II*\0"),
+            (".DS_Store", bytes(200)),
+            ("Thumbs.db", b"\xd0\xcf\x11\xe0"),
+        ),
+        *(("._0.dcm", b"\0\5\x16\7"), ("sheet.pdf", b"%PDF" * 99)),
+    ]:
+        (folder / name).write_bytes(content)
+    for path in (folder, files[0]):
+        np.testing.assert_array_equal(dicom.read_series(path).volume.array, stored())
 
 
 def phase(files):
