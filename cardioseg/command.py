@@ -74,6 +74,8 @@ exit status:
   {FAILED}  a mask could not be measured (the others are; its values are N/A), or none could
   2  wrong usage
 """
+# What a workflow's folder of results holds, and no other folder that this command writes to.
+OF_WORKFLOW = (Path("cohort", "made_from.json"), Path("model", "ensemble.pt"))
 MSCMRSEG = {"LV": 500, "MYO": 200, "RV": 600}
 WALL = {"cavity": "LV", "myocardium": "MYO"}
 NO_MODEL = (
@@ -202,6 +204,7 @@ def _segment(given: argparse.Namespace) -> int:
 
     if given.model is None:
         raise InputError(NO_MODEL)
+    _check_no_workflow(given.out)
     found = inputs.find(given.images, given.out)
     device = devices.choose_any(given.device, "--device")
     if given.threads:
@@ -246,6 +249,7 @@ def _export(given: argparse.Namespace) -> int:
     from cardioseg.cohort import inputs
     from cardioseg.model import model_card, trained_model
 
+    _check_no_workflow(given.out)
     onnx_export = _onnx_export() if given.onnx else None
     written = given.out / "ensemble.pt"
     if written.exists() and written.samefile(trained_model.find(given.model)):
@@ -290,6 +294,7 @@ def _evaluate(given: argparse.Namespace) -> int:
     codes = dict(given.structures)
     if len(codes) < len(given.structures) or len(set(codes.values())) < len(codes):
         raise InputError("--structures: a name or a code stands there twice; expected each once.")
+    _check_no_workflow(given.out)
     try:
         from cardioseg.evaluation import folders
     except ModuleNotFoundError as error:
@@ -303,6 +308,16 @@ def _evaluate(given: argparse.Namespace) -> int:
     without = folders.without_mask(truths, pairs)
     print(folders.write(given.out, evaluated, WALL["myocardium"] if wall else None, without))
     return FAILED if evaluated.failed else DONE
+
+
+def _check_no_workflow(out: Path) -> None:
+    """Raise InputError if a folder to write to is a workflow's results, whose files have the same names."""
+    for name in OF_WORKFLOW:
+        if (out / name).is_file():
+            raise InputError(
+                f"{out}: holds the results of a workflow ({name}), of which files would be overwritten. Write to "
+                "another folder."
+            )
 
 
 def _structure(text: str) -> tuple[str, int]:

@@ -499,6 +499,20 @@ def test_export_does_not_replace_the_model(results, tmp_path, capsys):
     assert (tmp_path / "results" / "model" / "ensemble.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["cohort/made_from.json", "model/ensemble.pt"])
+def test_results_of_a_workflow_are_not_written_to(cohort, results, tmp_path, capsys, name):
+    folder = tmp_path / "results"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).touch()
+    (folder / "report.html").write_text("of the workflow")
+    assert segment(results, folder, cohort / "60.nii.gz") == command.FAILED
+    assert export(results, folder) == command.FAILED
+    refusal = f"{folder}: holds the results of a workflow ({name}), of which files would be overwritten. Write to"
+    assert capsys.readouterr().err.count(refusal) == 2
+    assert {path for path in folder.rglob("*") if path.is_file()} == {folder / name, folder / "report.html"}
+    assert (folder / "report.html").read_text() == "of the workflow"
+
+
 def test_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit) as stopped:
         command.main(["--version"])

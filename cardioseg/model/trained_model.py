@@ -201,7 +201,8 @@ def find(path: Path | str) -> Path:
     Parameters
     ----------
     path : Path or str
-        The file, the folder that holds it, or a workflow's folder of results, which has it as `FILE`.
+        The file, the folder that holds it, or a workflow's folder of results, which has it as `FILE`. The latter
+        counts where a folder has both.
 
     Returns
     -------
@@ -213,10 +214,10 @@ def find(path: Path | str) -> Path:
     InputError
         There is no such file.
     """
-    path = Path(path)
-    file = path
+    file = path = Path(path)
     if path.is_dir():
-        file = path / FILE.name if (path / FILE.name).is_file() else path / FILE
+        alone = (path / FILE.name).is_file() and not (path / FILE).is_file()
+        file = path / FILE.name if alone else path / FILE
     if not file.is_file():
         raise InputError(
             f"{file}: no such model; expected the file {FILE.name} that the workflow writes at its end, or the folder "

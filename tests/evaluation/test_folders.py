@@ -151,6 +151,17 @@ def test_masks_none_of_which_can_be_measured_leave_no_tables(folder, capsys):
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["cohort/made_from.json", "model/ensemble.pt"])
+def test_tables_of_a_workflow_are_not_overwritten(folder, capsys, name):
+    (folder / "out" / name).parent.mkdir(parents=True)
+    (folder / "out" / name).touch()
+    (folder / "out" / "metrics.csv").write_text("of the workflow")
+    assert evaluate(folder) == command.FAILED
+    assert f"out: holds the results of a workflow ({name})" in capsys.readouterr().err
+    assert (folder / "out" / "metrics.csv").read_text() == "of the workflow"
+    assert not (folder / "out" / "clinical.csv").exists()
+
+
 def test_structure_named_twice_is_refused(folder, capsys):
     assert evaluate(folder, "--structures", "LV=1", "MYO=1") == command.FAILED
     assert "expected each once" in capsys.readouterr().err

@@ -166,6 +166,13 @@ def test_folders_stand_for_the_model_file_in_them(results):
     assert trained_model.find(results / "model") == trained_model.find(results)
 
 
+def test_model_of_a_workflow_counts_more_than_an_export_beside_it(tmp_path):
+    for path in (tmp_path / "ensemble.pt", tmp_path / "model" / "ensemble.pt"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        assert trained_model.find(tmp_path) == path
+
+
 def test_model_file_may_lie_anywhere():
     """At the root, as in a container, too: there are no results around it to compare it with."""
     trained_model._check_sources(Path("/ensemble.pt"), {"results/metrics.csv": "0"})
