@@ -215,6 +215,23 @@ def test_files_of_others_are_not_overwritten(cohort, results, tmp_path):
     assert results_of(tmp_path)[1] == [f"{cohort.name}/60"]
 
 
+def test_page_and_colours_of_others_are_kept(cohort, results, tmp_path, capsys):
+    names = ["report.html", "structures.ctbl", "structures.label"]
+    for name in names:
+        (tmp_path / name).write_text("of somebody else")
+    for _ in range(2):
+        segment(results, tmp_path, cohort / "60.nii.gz")
+        kept = sorted(path for path in tmp_path.iterdir() if "_edited" in path.name)
+        assert [path.name for path in kept] == [
+            "report_edited.html",
+            "structures_edited.ctbl",
+            "structures_edited.label",
+        ]
+        assert {path.read_text() for path in kept} == {"of somebody else"}
+        assert all((tmp_path / name).read_text() != "of somebody else" for name in names)
+    assert capsys.readouterr().err.count("is not as cardioseg wrote it, and is kept as") == 3
+
+
 def test_results_of_another_model_are_not_mixed_in(cohort, results, tmp_path, capsys):
     segment(results, tmp_path / "out", cohort / "60.nii.gz")
     export(results, tmp_path / "model", "--licence", "CC BY 4.0")

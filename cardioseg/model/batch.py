@@ -104,12 +104,16 @@ def segment(
 
 @contextmanager
 def _page_at_the_end(kept: results.Results) -> Iterator[None]:
-    """Write the page at the end of the block, also where the user interrupts it or there is no more room."""
+    """Write the page at the end of the block, also where the user interrupts it or there is no more room.
+
+    Without any results there is none.
+    """
 
     def write() -> None:
         from cardioseg.model import page
 
-        page.write(kept.folder, kept.about, list(kept.entries.values()))
+        if kept.entries:
+            page.write(kept.folder, kept.about, list(kept.entries.values()))
 
     try:
         yield

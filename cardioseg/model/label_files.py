@@ -5,12 +5,13 @@ from pathlib import Path
 
 from cardioseg.core import files
 from cardioseg.figures import style
+from cardioseg.model import results
 
 
 def write(folder: Path, name: str, codes: Mapping[str, int]) -> None:
     """Write a colour table of 3D Slicer, `NAME.ctbl`, and a label file of ITK-SNAP, `NAME.label`.
 
-    The colours are those of the figures.
+    The colours are those of the figures. Files of these names that hold something else are kept under other names.
 
     Parameters
     ----------
@@ -28,5 +29,7 @@ def write(folder: Path, name: str, codes: Mapping[str, int]) -> None:
         slicer.append(f"{code} {'_'.join(structure.split())} {red} {green} {blue} 255")
         title = structure.replace('"', "'")
         snap.append(f'{code} {red} {green} {blue} 1 1 1 "{title}"')
-    files.write_text(folder / f"{name}.ctbl", "\n".join(slicer) + "\n")
-    files.write_text(folder / f"{name}.label", "\n".join(snap) + "\n")
+    for path, lines in ((folder / f"{name}.ctbl", slicer), (folder / f"{name}.label", snap)):
+        text = "\n".join(lines) + "\n"
+        results.keep_edited(path, text)
+        files.write_text(path, text)

@@ -184,8 +184,10 @@ def opened(folder: Path, about: Mapping[str, Any]) -> Iterator[Results]:
         raise InputError(f"{folder}: cannot be written to. Make it writable, or name another folder.")
     with _alone(folder):
         entries = _earlier(folder, about)
-        _keep_edited(folder / "results.csv", _table(entries.values()))
-        _keep_edited(folder / "segments.csv", _segments(entries.values()))
+        keep_edited(folder / "results.csv", _table(entries.values()))
+        keep_edited(folder / "segments.csv", _segments(entries.values()))
+        if not entries:  # then there is no page of an earlier call
+            keep_edited(folder / "report.html", "")
         yield Results(folder, about, entries)
 
 
@@ -229,6 +231,23 @@ def scar_remarks(entry: Mapping[str, Any]) -> list[str]:
     if "scar_method" not in entry:
         return [f"no scar measured: {note}" for note in notes]
     return [f"scar: {note}" for note in notes if note not in entry["reasons"]]
+
+
+def keep_edited(path: Path, written: str) -> None:
+    """Rename a file that is not as it was written, for instance since somebody added notes to it.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it may be missing.
+    written : str
+        What it should hold.
+    """
+    if path.is_file() and path.read_bytes() != written.encode():
+        names = (f"{path.stem}_edited{number}{path.suffix}" for number in itertools.chain([""], itertools.count(2)))
+        kept = next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
+        path.rename(kept)
+        print(f"{path}: is not as cardioseg wrote it, and is kept as {kept.name}", file=sys.stderr, flush=True)
 
 
 def readable(text: str) -> str:
@@ -317,15 +336,6 @@ def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     import pandas as pd  # not before there is a row: loading it takes a while
 
     return pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", na_rep="N/A")
-
-
-def _keep_edited(path: Path, written: str) -> None:
-    """Rename a table that is not as it was written, for instance since somebody added notes to it."""
-    if path.is_file() and path.read_bytes() != written.encode():
-        names = (f"{path.stem}_edited{number}{path.suffix}" for number in itertools.chain([""], itertools.count(2)))
-        kept = next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
-        path.rename(kept)
-        print(f"{path}: is not as cardioseg wrote it, and is kept as {kept.name}", file=sys.stderr, flush=True)
 
 
 @contextmanager
