@@ -296,7 +296,7 @@ def _evaluate(given: argparse.Namespace) -> int:
         raise InputError("--structures: a name or a code stands there twice; expected each once.")
     _check_no_workflow(given.out)
     try:
-        from cardioseg.evaluation import folders
+        from cardioseg.evaluation import clinical, folders
     except ModuleNotFoundError as error:
         raise InputError(
             f"evaluate: the package {error.name}, which measures masks, is missing; install it."
@@ -304,7 +304,10 @@ def _evaluate(given: argparse.Namespace) -> int:
     truths = inputs.find([given.truth], given.out)
     pairs = folders.pair(inputs.find([given.masks], given.out), truths)
     wall = WALL if set(WALL.values()) <= set(codes) else None
-    evaluated = folders.evaluate(pairs, given.masks.absolute().name, codes, wall)
+    method = given.masks.absolute().name
+    if method == clinical.MANUAL:  # what the manual masks are called in the tables
+        method = f"{method} (masks)"
+    evaluated = folders.evaluate(pairs, method, codes, wall)
     without = folders.without_mask(truths, pairs)
     print(folders.write(given.out, evaluated, WALL["myocardium"] if wall else None, without))
     return FAILED if evaluated.failed else DONE

@@ -63,6 +63,15 @@ def test_tables_are_those_of_the_workflow(folder, capsys):
     assert capsys.readouterr().out == (folder / "out" / "summary.txt").read_text()
 
 
+def test_masks_of_a_folder_called_manual_are_told_from_the_manual_ones(folder):
+    (folder / "other").mkdir()
+    (folder / "mine").rename(folder / "other" / "manual")
+    assert evaluate(folder, masks="other/manual") == command.DONE
+    table = pd.read_csv(folder / "out" / "clinical.csv")
+    assert table.groupby("patient")["method"].apply(list).tolist() == [["manual", "manual (masks)"]] * 2
+    assert set(pd.read_csv(folder / "out" / "bland_altman.csv")["method"]) == {"manual (masks)"}
+
+
 def test_manual_masks_without_a_mask_are_named(folder, capsys):
     assert evaluate(folder) == command.DONE
     assert capsys.readouterr().out.splitlines()[-1] == "no mask of: carl"
