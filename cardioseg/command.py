@@ -242,7 +242,7 @@ def _sources(given: argparse.Namespace, images: Mapping[str, Path], model: "Trai
 
 def _about(model: Path) -> dict[str, str]:
     """Identify a model file."""
-    return {"model": str(model.absolute()), "model_sha256": checksums.sha256([model])[str(model)]}
+    return {"model": files.readable(str(model.absolute())), "model_sha256": checksums.sha256([model])[str(model)]}
 
 
 def _export(given: argparse.Namespace) -> int:
@@ -304,7 +304,7 @@ def _evaluate(given: argparse.Namespace) -> int:
     truths = inputs.find([given.truth], given.out)
     pairs = folders.pair(inputs.find([given.masks], given.out), truths)
     wall = WALL if set(WALL.values()) <= set(codes) else None
-    method = given.masks.absolute().name
+    method = files.readable(given.masks.absolute().name)
     if method == clinical.MANUAL:  # what the manual masks are called in the tables
         method = f"{method} (masks)"
     evaluated = folders.evaluate(pairs, method, codes, wall)

@@ -485,6 +485,15 @@ def test_exported_ensemble_gives_the_same_masks(cohort, results, tmp_path):
     assert told["model_sha256"] == hashlib.sha256((tmp_path / "model" / "ensemble.pt").read_bytes()).hexdigest()
 
 
+def test_model_whose_folder_is_not_named_in_utf8_is_used(cohort, results, tmp_path):
+    folder = tmp_path / os.fsdecode(b"M\xfcller")
+    folder.mkdir()
+    shutil.copy(results / "model" / "ensemble.pt", folder)
+    assert segment(folder, tmp_path / "out", cohort / "60.nii.gz") == command.REVIEW
+    for name in ("report.html", "results.json"):
+        assert "xfcller" in (tmp_path / "out" / name).read_text()
+
+
 @pytest.mark.parametrize("renewed", ["segmentation/seed2/unet_finetuned.pt", "localisation/network.pt", "metrics.csv"])
 def test_results_newer_than_their_model_are_refused(cohort, results, tmp_path, capsys, renewed):
     """A network was trained again under other settings after the model was written."""

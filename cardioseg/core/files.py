@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all."""
+"""Files that are written completely or not at all, and names of files in texts."""
 
 import errno
 import os
@@ -65,3 +65,19 @@ def write_text(path: Path | str, text: str) -> None:
     """
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def readable(text: str) -> str:
+    """Escape bytes that are no characters, as there are in file names that are not UTF-8.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+
+    Returns
+    -------
+    str
+        The text, which can be written as UTF-8.
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -101,12 +101,12 @@ def evaluate(
         No mask can be measured.
     """
     found, failed, elsewhere = [], {}, []
-    for name, (path, truth) in pairs.items():
+    for name, (path, truth) in ((files.readable(name), pair) for name, pair in pairs.items()):
         try:
             measured, notes = _measured(path, truth, method, codes, wall)
             elsewhere += [name] if volumes.ELSEWHERE in notes else []
         except InputError as error:
-            failed[name] = str(error)
+            failed[name] = files.readable(str(error))
             measured = patient.not_measured(method, list(codes))
         found.append(measured.named(SPLIT, name))
     if len(failed) == len(pairs):
@@ -148,7 +148,7 @@ def write(folder: Path, evaluated: Evaluated, myocardium: str | None, without: S
     told += [
         f"{name}  lies elsewhere than the manual mask by its header; measured voxel by voxel" for name in elsewhere
     ]
-    told += [f"no mask of: {', '.join(without)}"] if without else []
+    told += [f"no mask of: {files.readable(', '.join(without))}"] if without else []
     text = "\n".join([summary.by_method(agreement.whole), *told])
     files.write_text(folder / "summary.txt", text + "\n")
     return text

@@ -203,7 +203,7 @@ def _explained(error: Exception, name: str, kept: results.Results) -> str:
     if isinstance(error, InputError):
         return str(error)
     details = kept.folder / "errors" / f"{name}.txt"
-    files.write_text(details, results.readable("".join(traceback.format_exception(error))))
+    files.write_text(details, files.readable("".join(traceback.format_exception(error))))
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return f"an unexpected error ({reason}); details are in {details}"
 

@@ -69,7 +69,7 @@ class Results:
             A name that no other image has.
         """
         for name, entry in self.entries.items():
-            if voxels and (entry.get("voxels_sha256"), entry["image"]) == (voxels, readable(str(path))):
+            if voxels and (entry.get("voxels_sha256"), entry["image"]) == (voxels, files.readable(str(path))):
                 return name
         return next(name for name in _names(wanted, path) if self._is_free(name, path, voxels))
 
@@ -150,7 +150,7 @@ class Results:
         entry = self.entries.get(name)
         if entry is None:
             return not any(map(os.path.lexists, self._files(name)))
-        if entry["status"] == "failed" and entry["image"] == readable(str(path)):
+        if entry["status"] == "failed" and entry["image"] == files.readable(str(path)):
             return True
         return voxels is not None and entry.get("voxels_sha256") == voxels
 
@@ -250,22 +250,6 @@ def keep_edited(path: Path, written: str) -> None:
         print(f"{path}: is not as cardioseg wrote it, and is kept as {kept.name}", file=sys.stderr, flush=True)
 
 
-def readable(text: str) -> str:
-    """Escape bytes that are no characters, as there are in file names that are not UTF-8.
-
-    Parameters
-    ----------
-    text : str
-        The text.
-
-    Returns
-    -------
-    str
-        The text, which can be written as UTF-8.
-    """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def _names(wanted: str, path: Path) -> Iterator[str]:
     """Yield names that files can have: the wanted one, then with more and more folders of its path, then numbered."""
     *_, own = wanted.split("/")
@@ -280,7 +264,7 @@ def _component(name: str) -> str:
     """Return a name that a file or folder can have: printable, not too long, and neither "." nor ".."."""
     name = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in _storable(readable(name))
+        for character in _storable(files.readable(name))
     )
     if len(name.encode()) > LONGEST_NAME:
         start = name.encode()[: LONGEST_NAME - 9].decode(errors="ignore")
@@ -357,7 +341,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _plain(value: Any) -> Any:
     """Return a value that JSON can hold: without NaN, and without bytes that are no characters."""
     if isinstance(value, str):
-        return readable(value)
+        return files.readable(value)
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, Iterable):

@@ -1,3 +1,5 @@
+import os
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -70,6 +72,25 @@ def test_masks_of_a_folder_called_manual_are_told_from_the_manual_ones(folder):
     table = pd.read_csv(folder / "out" / "clinical.csv")
     assert table.groupby("patient")["method"].apply(list).tolist() == [["manual", "manual (masks)"]] * 2
     assert set(pd.read_csv(folder / "out" / "bland_altman.csv")["method"]) == {"manual (masks)"}
+
+
+@pytest.mark.parametrize("part", ["folder", "mask", "manual mask", "bad mask"])
+def test_name_that_is_not_utf8_is_escaped(folder, capsys, part):
+    odd = os.fsdecode(b"M\xfcller")
+    moved = {
+        "folder": [("mine", odd)],
+        "mask": [(f"{kind}/anna.nii.gz", f"{kind}/{odd}.nii.gz") for kind in ("mine", "manual")],
+        "manual mask": [("manual/carl.nii.gz", f"manual/{odd}.nii.gz")],
+        "bad mask": [("mine/anna.nii.gz", f"mine/{odd}.nii.gz")],  # its manual mask is called otherwise
+    }
+    for old, new in moved[part]:
+        (folder / old).rename(folder / new)
+    masks = odd if part == "folder" else "mine"
+    assert evaluate(folder, masks=masks) == (command.FAILED if part == "bad mask" else command.DONE)
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    told = printed.out if part == "manual mask" else (folder / "out" / "clinical.csv").read_text()
+    assert r"M\xfcller" in told
 
 
 def test_manual_masks_without_a_mask_are_named(folder, capsys):
