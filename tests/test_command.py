@@ -323,7 +323,6 @@ def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results,
             raise error
         return found(image, *others)
 
-    segment(results, tmp_path, cohort / "60.nii.gz")
     monkeypatch.setattr(trained_model, "segment", segment_others)
     assert segment(results, tmp_path, cohort / "60.nii.gz", cohort / "61.nii.gz") == command.FAILED
     masks, names = results_of(tmp_path)
@@ -338,6 +337,25 @@ def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results,
     monkeypatch.setattr(trained_model, "segment", found)
     assert segment(results, tmp_path, cohort / "60.nii.gz") == command.REVIEW
     assert not details.exists()
+
+
+@pytest.mark.slow
+def test_failed_second_attempt_leaves_the_earlier_results(cohort, results, tmp_path, monkeypatch):
+    segment(results, tmp_path, cohort / "60.nii.gz")
+    masks, _ = results_of(tmp_path)
+    found = trained_model.segment
+    monkeypatch.setattr(trained_model, "segment", lambda *_: 1 / 0)
+    for _ in range(2):
+        assert segment(results, tmp_path, cohort / "60.nii.gz") == command.FAILED
+        assert results_of(tmp_path) == (masks, ["60", f"{cohort.name}/60"])
+        assert [entry["status"] for entry in json.loads((tmp_path / "results.json").read_text())["images"]] == [
+            *("review", "failed")
+        ]
+        assert (tmp_path / "errors" / cohort.name / "60.txt").exists()
+    monkeypatch.setattr(trained_model, "segment", found)
+    assert segment(results, tmp_path, cohort / "60.nii.gz") == command.REVIEW
+    assert results_of(tmp_path) == (masks, ["60"])
+    assert not [path for path in (tmp_path / "errors").rglob("*") if path.is_file()]
 
 
 def test_first_images_results_are_there_before_the_networks_see_the_next_image(cohort, results, tmp_path, monkeypatch):

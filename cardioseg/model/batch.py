@@ -172,7 +172,8 @@ def _keep(
 ) -> str:
     """Write what is found in an image, and its entry in the tables; returns the name of its files.
 
-    An error, in an earlier step or here, gives an entry as well, unless there is no room.
+    An error, in an earlier step or here, gives an entry as well, unless there is no room. Results of an earlier call
+    remain beside it.
     """
     from cardioseg.model import image_files
 
@@ -190,7 +191,8 @@ def _keep(
     except Exception as error:
         if isinstance(error, OSError) and error.errno in files.NOT_WRITABLE:
             raise OSError(error.errno, error.strerror, str(kept.folder)) from error
-        name = name or kept.name(wanted, path, None)
+        if not name or kept.entries.get(name, {"status": "failed"})["status"] != "failed":
+            name = kept.name(wanted, path, None)
         kept.remove(name)
         row = {"status": "failed", "reasons": [_explained(error, name, kept)]}
     seconds = round(time.monotonic() - start, 2)
