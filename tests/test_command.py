@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from importlib import metadata
 
 import matplotlib.image
@@ -17,7 +18,7 @@ import pytest
 
 from cardioseg import command
 from cardioseg.core import volumes
-from cardioseg.model import batch, trained_model
+from cardioseg.model import batch, image_files, trained_model
 from cardioseg.model import results as results_folder
 from cardioseg.phantoms import heart
 from trained import write_results
@@ -468,6 +469,25 @@ def test_a_batch_systems_limit_ends_the_command_as_the_user_does(
     finally:
         signal.signal(number, before)
     assert capsys.readouterr().err.endswith("Stopped.\n")
+
+
+@pytest.mark.slow
+def test_results_that_are_written_during_an_interrupt_are_on_the_page(results, cohort, tmp_path, monkeypatch):
+    before, write = signal.signal(signal.SIGTERM, signal.SIG_DFL), image_files.write
+
+    def write_late(*given):
+        time.sleep(0.5)  # until the command waits for this
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+        return write(*given)
+
+    monkeypatch.setattr(image_files, "write", write_late)
+    try:
+        assert segment(results, tmp_path, cohort / "60.nii.gz") == command.INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert results_of(tmp_path)[1] == ["60"]
+    assert "masks/60.nii.gz" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,8 @@ def segment(
     shared = {**about, "structures": model.structures, "exported_with": model.versions}
     made_with = {"cardioseg": version("cardioseg"), "torch": str(torch.__version__), "device": str(device)}
     statuses: list[str] = []
-    with results.opened(out, shared) as kept, ThreadPoolExecutor(1) as beside, _page_at_the_end(kept):
+    # The page comes after what the thread still writes when the user interrupts.
+    with results.opened(out, shared) as kept, _page_at_the_end(kept), ThreadPoolExecutor(1) as beside:
         began = time.monotonic()
         _bar(0, len(named), 0)
 
