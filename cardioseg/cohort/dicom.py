@@ -69,6 +69,8 @@ GE_PART = (0x0043, 0x102F)
 GE_PARTS = (MAGNITUDE, "phase", "real part", "imaginary part")
 # Attributes that all images of a stack must share, if their headers have them. Measured ones may differ by a part.
 SHARED = {"StudyInstanceUID": 0, "PatientID": 0, "ScanningSequence": 0, "EchoTime": 0.2, "FlipAngle": 0.2}
+# Those that tell whose images they are. No message shows their values.
+OF_A_PERSON = ("StudyInstanceUID", "PatientID")
 # Attributes in which the slices of a stack seldom differ. A difference is noted.
 NOTED = ("ImageType", "SequenceName", "SeriesDescription")
 # How names of DICOM files end, where they have such an ending at all.
@@ -615,7 +617,7 @@ def _check_shared(headers: dict[Path, Dataset]) -> None:
     for file, header in others:
         for name, tolerance in SHARED.items():
             if not _alike(reference.get(name), header.get(name), tolerance):
-                shown = "" if name == "PatientID" else f", {_shown(header, name)} and {_shown(reference, name)}"
+                shown = "" if name in OF_A_PERSON else f", {_shown(header, name)} and {_shown(reference, name)}"
                 raise InputError(
                     f"{file}: its {name} differs from that of {first}{shown}; expected images of one series. Copy "
                     "those of the short-axis series into a folder of their own."

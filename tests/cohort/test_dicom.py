@@ -259,6 +259,14 @@ def test_fault_of_a_file_is_named_with_the_file(folder, fault):
     assert str(file) in message
 
 
+@pytest.mark.parametrize("name", ["StudyInstanceUID", "PatientID"])
+def test_error_does_not_tell_who_the_patient_is(folder, name):
+    file = dicom_files.write_series(folder, stored(), stack_affine())[2]
+    differing(name, "1.2.4711", "1.2.4712")(file)
+    assert f"its {name} differs from that of" in failure(folder)
+    assert "471" not in failure(folder)
+
+
 @pytest.mark.parametrize(("name", "own", "others"), [("EchoTime", 1.8, 1.5), ("FlipAngle", 22, 20)])
 def test_what_is_measured_may_differ_a_little(folder, name, own, others):
     file = dicom_files.write_series(folder, stored(), stack_affine())[2]
