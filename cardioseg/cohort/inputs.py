@@ -55,7 +55,7 @@ def find(arguments: Iterable[Path | str], out: Path | None = None) -> dict[str, 
     InputError
         A path does not exist or lies in `out`, a folder has no images, or a folder holds both NIfTI and DICOM.
     """
-    results = None if out is None else out.resolve()
+    results = None if out is None else _real(out)
     paths = _one_a_series([path for argument in arguments for path in _images(Path(argument), results)])
     names = [_without_suffix(path.name) for path in paths]
     if len(set(names)) < len(names):
@@ -203,7 +203,7 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
         path
         for parent, names in folders.walk(argument, lambda error: unreadable.append(Path(error.filename)))
         for path in (parent / name for name in names)
-        if not (results and path.resolve().is_relative_to(results))
+        if not (results and _real(path).is_relative_to(results))
     ]
     found = [path for path in inside if path.name.lower().endswith(IMAGES)]
     series = next((path for path in inside if folders.is_dicom(path)), None)
@@ -220,6 +220,11 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
         )
     # A folder that cannot be read fails as an image does, and is named with the others.
     return sorted(found + unreadable)
+
+
+def _real(path: Path) -> Path:
+    """Resolve links; a link to itself, where Path.resolve raises an error, stays as it is."""
+    return Path(os.path.realpath(path))
 
 
 def _one_a_series(paths: Sequence[Path]) -> list[Path]:

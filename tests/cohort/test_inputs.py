@@ -91,6 +91,14 @@ def test_no_image_is_skipped(tmp_path):
             inputs.read(found[name])
 
 
+def test_link_to_itself_is_an_image_that_cannot_be_read(folder):
+    (folder / "loop.nii.gz").symlink_to("loop.nii.gz")
+    found = inputs.find([folder], folder / "out")
+    assert "loop" in found
+    with pytest.raises(InputError, match=r"loop\.nii\.gz: no such file"):
+        inputs.read(found["loop"])
+
+
 def test_folder_that_cannot_be_read_is_named():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
