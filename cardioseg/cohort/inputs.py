@@ -33,10 +33,9 @@ def find(arguments: Iterable[Path | str], out: Path | None = None) -> dict[str, 
     """Find the images that files and folders hold.
 
     A folder stands for all images below it, also behind links, or for the DICOM series in it. Files of one DICOM series
-    stand for one image. Folders that cannot be read and images of other formats are among what is found, so that
-    reading them reports an error. An image is named
-    after its file or folder, without suffix. If two names are equal, all images are named by their paths below the
-    common folder.
+    stand for one image. Folders that cannot be read, images of other formats and packed files are among what is found,
+    so that reading them reports an error. An image is named after its file or folder, without suffix. If two names are
+    equal, all images are named by their paths below the common folder.
 
     Parameters
     ----------
@@ -218,8 +217,10 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
         raise InputError(
             f"{argument}: no image in this folder; expected NIfTI images (.nii or .nii.gz) or DICOM, not in an archive."
         )
+    others = (path for path in inside if not path.name.lower().endswith(IMAGES))
+    packed = [path for path in others if path.name.lower().endswith(volumes.PACKED)]
     # A folder that cannot be read fails as an image does, and is named with the others.
-    return sorted(found + unreadable)
+    return sorted(found + packed + unreadable)
 
 
 def _real(path: Path) -> Path:

@@ -51,6 +51,8 @@ GEOMETRY_FIELDS = (
 SUFFIXES = (".nii.gz", ".nii")
 # Other formats that SimpleITK converts.
 CONVERTIBLE = (".hdr", ".img", ".mha", ".mhd", ".nhdr", ".nrrd")
+# Files and archives that may hold an image, beside `SUFFIXES`.
+PACKED = (".bz2", ".gz", ".xz", ".zip", ".zst")
 CONVERSION = "import sys, SimpleITK; SimpleITK.WriteImage(SimpleITK.ReadImage(sys.argv[1]), sys.argv[2])"
 FORMS_DISAGREE = "sform and qform disagree; the sform is used"
 UNIT_SFORM = "the sform has no voxel sizes; the qform is used"
@@ -559,6 +561,8 @@ def _advice(path: Path) -> str:
 
 def _conversion(path: Path) -> str:
     """How to convert a file of another format, where a package that is installed anyway can."""
+    if path.suffix.lower() in PACKED:
+        return " Unpack it if it holds an image."
     if path.suffix.lower() not in CONVERTIBLE:
         return " Convert the image to NIfTI."
     words = [str(path), str(path.with_suffix(".nii.gz"))]

@@ -91,6 +91,23 @@ def test_no_image_is_skipped(tmp_path):
             inputs.read(found[name])
 
 
+def test_packed_images_beside_others_are_named(folder):
+    names = ["p61.nii.bz2", "p63.ZIP", "p64.gz"]
+    for name in names:
+        (folder / "one" / name).touch()
+    found = inputs.find([folder / "one"])
+    assert list(found) == ["lge", *names]
+    for name in names:
+        with pytest.raises(InputError, match="Unpack it if it holds an image"):
+            inputs.read(found[name])
+
+
+def test_packed_file_beside_a_dicom_series_is_passed_over(tmp_path):
+    phantom_series(tmp_path)
+    (tmp_path / "download.zip").touch()
+    assert list(inputs.find([tmp_path]).values()) == [tmp_path]
+
+
 def test_link_to_itself_is_an_image_that_cannot_be_read(folder):
     (folder / "loop.nii.gz").symlink_to("loop.nii.gz")
     found = inputs.find([folder], folder / "out")
