@@ -1,6 +1,8 @@
 """Images that a user names: finding and reading them, and writing results in their geometry."""
 
+import json
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 # What is taken for an image in a folder. Files of the other formats are named as not segmented.
 IMAGES = (*volumes.SUFFIXES, ".hdr", ".mgz", ".mha", ".mhd", ".mnc", ".nhdr", ".nrrd")
+# The folders with images in a folder that `cardioseg segment` wrote to.
+WRITTEN = ("masks", "dicom", "rtstruct", "uncertainty", "scar")
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ def find(arguments: Iterable[Path | str], out: Path | None = None) -> dict[str, 
     """Find the images that files and folders hold.
 
     A folder stands for all images below it, also behind links, or for the DICOM series in it. Files of one DICOM series
-    stand for one image. Folders that cannot be read, images of other formats and packed files are among what is found,
+    stand for one image. What `cardioseg segment` wrote to a folder is no image; that there is such is printed. Folders
+    that cannot be read, images of other formats and packed files are among what is found,
     so that reading them reports an error. An image is named after its file or folder, without suffix. If two names are
     equal, all images are named by their paths below the common folder.
 
@@ -198,12 +203,17 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
     if not argument.is_dir():
         return [argument]
     unreadable: list[Path] = []
-    inside = [
-        path
+    listed = [
+        parent / name
         for parent, names in folders.walk(argument, lambda error: unreadable.append(Path(error.filename)))
-        for path in (parent / name for name in names)
-        if not (results and _real(path).is_relative_to(results))
+        for name in names
+        if not (results and _real(parent / name).is_relative_to(results))
     ]
+    earlier = [path.parent for path in listed if path.name == "results.json" and _tells_of_results(path)]
+    for folder in earlier:
+        print(f"{folder}: holds results of cardioseg segment, which are passed over", file=sys.stderr, flush=True)
+    written = [folder / kind for folder in earlier for kind in WRITTEN]
+    inside = [path for path in listed if not any(path.is_relative_to(folder) for folder in written)]
     found = [path for path in inside if path.name.lower().endswith(IMAGES)]
     series = next((path for path in inside if folders.is_dicom(path)), None)
     if found and series:
@@ -221,6 +231,15 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
     packed = [path for path in others if path.name.lower().endswith(volumes.PACKED)]
     # A folder that cannot be read fails as an image does, and is named with the others.
     return sorted(found + packed + unreadable)
+
+
+def _tells_of_results(path: Path) -> bool:
+    """Whether a file is the results.json of `cardioseg segment`."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(stored, dict) and {"model_sha256", "images"} <= set(stored)
 
 
 def _real(path: Path) -> Path:

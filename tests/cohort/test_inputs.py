@@ -116,6 +116,21 @@ def test_link_to_itself_is_an_image_that_cannot_be_read(folder):
         inputs.read(found["loop"])
 
 
+def test_results_of_another_call_are_no_images(folder, capsys):
+    for name in ("masks/two/lge.nii.gz", "uncertainty/other.nii.gz", "scar/other.nii.gz", "beside.nii.gz"):
+        (folder / "two" / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "two" / "out" / name).touch()
+    (folder / "two" / "out" / "results.json").write_text('{"model_sha256": "1", "images": []}')
+    (folder / "one" / "results.json").write_text('["of another program"]')
+    assert list(inputs.find([folder], folder / "new")) == ["one/lge", "other", "two/deep/lge", "two/out/beside"]
+    said = f"{folder / 'two' / 'out'}: holds results of cardioseg segment, which are passed over\n"
+    assert capsys.readouterr().err == said
+    # What is named plainly is an image, as for `cardioseg evaluate`.
+    assert len(inputs.find([folder / "two" / "out" / "masks"])) == 1
+    inputs.find([folder], folder / "two" / "out")
+    assert capsys.readouterr().err == ""
+
+
 def test_folder_that_cannot_be_read_is_named():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
