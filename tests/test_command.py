@@ -313,6 +313,35 @@ with results.opened(Path(sys.argv[1]), {"model": "m", "model_sha256": "1"}) as k
 """
 
 
+def test_unfinished_files_of_a_killed_process_are_removed(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", DIE_WHILE_WRITING, str(tmp_path)])
+    assert killed.returncode == -signal.SIGKILL
+    assert len([*tmp_path.rglob("slices.png")]) == 1
+    with results_folder.opened(tmp_path, {"model": "m", "model_sha256": "1"}):
+        assert not [*tmp_path.iterdir()]
+
+
+DIE_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from cardioseg.model import results
+with results.opened(Path(sys.argv[1]), {"model": "m", "model_sha256": "1"}) as kept, kept.replacing("a") as aside:
+    (aside / "slices.png").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_unfinished_files_of_others_remain_where_there_are_no_locks(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    about = {"model": "m", "model_sha256": "1"}
+    opened = results_folder.opened
+    with opened(tmp_path, about) as kept, kept.replacing("a") as aside, opened(tmp_path, about):
+        assert aside.exists()
+
+
 @pytest.mark.parametrize("error", [KeyError("a"), RuntimeError("out of\nmemory"), MemoryError(), OSError("odd")])
 @pytest.mark.slow
 def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results, tmp_path, monkeypatch, capsys, error):

@@ -28,6 +28,8 @@ KINDS = (
 OF_JSON_ALONE = ("voxels_sha256", "made_with", "segments")
 # In bytes; leaves room for a suffix and for the name of an unfinished file.
 LONGEST_NAME = 200
+# How folders of unfinished files begin. A killed process leaves its own, which the next one removes.
+UNFINISHED = ".cardioseg-unfinished-"
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Results:
         Path
             A folder for the files.
         """
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as aside:
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=UNFINISHED) as aside:
             yield Path(aside)
             self.remove(name)
             for made in [path for path in Path(aside).rglob("*") if path.is_file()]:
@@ -182,7 +184,9 @@ def opened(folder: Path, about: Mapping[str, Any]) -> Iterator[Results]:
         raise InputError(f"{folder}: is not a folder; expected one to write to. Name another.") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: cannot be written to. Make it writable, or name another folder.")
-    with _alone(folder):
+    with _alone(folder) as alone:
+        for left in folder.glob(f"{UNFINISHED}*") if alone else ():
+            shutil.rmtree(left, ignore_errors=True)
         entries = _earlier(folder, about)
         keep_edited(folder / "results.csv", _table(entries.values()))
         keep_edited(folder / "segments.csv", _segments(entries.values()))
@@ -323,9 +327,13 @@ def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder, after waiting for others. File systems without locks are used without one."""
+def _alone(folder: Path) -> Iterator[bool]:
+    """Hold a lock on a folder, after waiting for others. File systems without locks are used without one.
+
+    Yields whether there is a lock.
+    """
     handle = os.open(folder, os.O_RDONLY)
+    locked = False
     try:
         with suppress(OSError):
             try:
@@ -333,7 +341,8 @@ def _alone(folder: Path) -> Iterator[None]:
             except BlockingIOError:
                 print(f"{folder}: another cardioseg writes there; waiting until it ends", file=sys.stderr, flush=True)
                 fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+            locked = True
+        yield locked
     finally:
         os.close(handle)
 
