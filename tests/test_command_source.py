@@ -1,5 +1,6 @@
 """`cardioseg segment --source`: the source image of the same examination beside each image."""
 
+import json
 import shutil
 import sys
 
@@ -63,6 +64,16 @@ def test_source_image_of_another_place_is_not_used_and_the_user_is_told(cohort, 
     segment(results, tmp_path / "without", lge, [])
     masks = [(tmp_path / out / "masks" / "60.nii.gz").read_bytes() for out in ("with", "without")]
     assert masks[0] == masks[1]
+
+
+def test_what_is_odd_about_a_source_image_is_noted(cohort, results, tmp_path):
+    image = nib.load(cohort / "bSSFP" / "60.nii.gz")
+    image.set_qform(image.affine + np.pad([[5.0]], ((0, 3), (3, 0))), 1)
+    nib.save(image, tmp_path / "odd.nii.gz")
+    segment(results, tmp_path / "out", [cohort / "LGE" / "60.nii.gz"], [tmp_path / "odd.nii.gz"])
+    (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())["images"]
+    (note,) = [note for note in entry["notes"] if "qform" in note]
+    assert note.startswith("source image: sform and qform disagree")
 
 
 def test_unreadable_source_image_fails_only_its_own_image(cohort, results, tmp_path, capsys):

@@ -81,8 +81,12 @@ def write(
         **judged.entry(),
         "mask": str(kept.folder / mask.relative_to(aside)),
         **of_source,
-        "notes": [*volume.notes, *_turning(found.orientation.turn), *without],
+        "notes": [*volume.notes, *_of_source(source), *_turning(found.orientation.turn), *without],
     }
+
+
+def _of_source(source: inputs.Image | None) -> list[str]:
+    return [f"source image: {note}" for note in source.volume.notes] if source else []
 
 
 def _turning(turn: orientation.Turn) -> list[str]:
