@@ -241,12 +241,13 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
             notes.append(ELSEWHERE)
     if array.shape != image.array.shape:
         raise InputError(
-            f"{path}: shape {array.shape} (z, y, x) differs from its image's {image.array.shape}; expected one grid."
+            f"{path}: shape {array.shape} (z, y, x) differs from {image.array.shape}, that of its image or "
+            "manual mask; expected one grid."
         )
     if not np.allclose(Volume(array, affine).spacing, image.spacing, rtol=SPACING_TOLERANCE):
         raise InputError(
-            f"{path}: voxels of {_in_mm(Volume(array, affine).spacing)} (z, y, x) differ from its image's "
-            f"{_in_mm(image.spacing)}. Correct the header."
+            f"{path}: voxels of {_in_mm(Volume(array, affine).spacing)} (z, y, x) differ from {_in_mm(image.spacing)}, "
+            "those of its image or manual mask. Correct the header."
         )
     return Volume(array, image.affine, tuple(notes))
 
@@ -699,7 +700,7 @@ def _check_grey_values(path: Path, array: np.ndarray) -> None:
     if not any(len(np.unique(part)) >= MINIMAL_GREY_VALUES for part in (*array, array)):
         raise InputError(
             f"{path}: has {len(np.unique(array))} different values; expected an image in grey values, not labels. "
-            "Correct the file or the configuration's patterns."
+            "Name the image; in a workflow, correct the file or the configuration's patterns."
         )
 
 

@@ -884,4 +884,6 @@ def test_grey_values_are_counted_over_all_slices(path):
     """No slice alone has enough of them."""
     array = np.repeat(np.arange(5), 36 * 40).reshape(SHAPE) * 4 + intensities() % 4
     assert volumes.read_image(save(path, array.astype(np.int16))).array.max() == 19
-    assert "has 15 different values" in failure(volumes.read_image, save(path, np.minimum(array, 14).astype(np.int16)))
+    said = failure(volumes.read_image, save(path, np.minimum(array, 14).astype(np.int16)))
+    assert "has 15 different values" in said
+    assert "Name the image; in a workflow, correct" in said

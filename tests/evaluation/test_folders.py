@@ -134,8 +134,11 @@ def test_dicom_is_named_as_a_folder_in_place_of_a_mask(folder, capsys, call):
 
 SPOILT = {
     "no manual mask": (lambda bert, manual: manual.unlink(), "has no manual mask of its name"),
-    "other shape": (lambda bert, manual: store(bert, ring(10)[:, :, 1:]), "expected one grid"),
-    "other geometry": (lambda bert, manual: store(bert, ring(10), (8.0, 1.5, 1.5)), "voxels of 8 x 1.5 x 1.5 mm"),
+    "other shape": (lambda bert, manual: store(bert, ring(10)[:, :, 1:]), "that of its image or manual mask"),
+    "other geometry": (
+        lambda bert, manual: store(bert, ring(10), (8.0, 1.5, 1.5)),
+        "8 x 1.5 x 1.25 mm, those of its image or manual mask",
+    ),
     "other codes": (lambda bert, manual: store(bert, ring(10) + 1), "is not expected"),
     "manual mask of other codes": (lambda bert, manual: store(manual, ring(10) + 1), "is not expected"),
     "damaged": (lambda bert, manual: bert.write_bytes(b"no image"), "cannot be read as NIfTI"),
