@@ -77,7 +77,9 @@ def ring(labels: np.ndarray, spacing: tuple[float, float, float], cavity: int, m
         angle[z], radius[z] = np.arctan2(up, along), np.hypot(up, along)
         border[z] = _distance(wall[z], (height, width))
         if inside[z].any():
-            from_cavity, from_outside = _distance(~inside[z], (height, width)), _distance(heart, (height, width))
+            # Beyond the image there is no cavity.
+            from_cavity = ndimage.distance_transform_edt(~inside[z], sampling=(height, width))
+            from_outside = _distance(heart, (height, width))
             total = from_cavity + from_outside
             depth[z] = np.divide(from_cavity, total, out=np.zeros_like(total), where=total > 0)
     return Ring(inside, wall, angle, radius, border, depth)

@@ -12,6 +12,7 @@ thresholds).
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +34,10 @@ FEWEST_VOXELS = 10
 # A sector is not remote myocardium if it is brighter than those of the other slices by more than this many of their
 # standard deviations, estimated by the median absolute deviation. A slice may be scar all round.
 OUTLIER = 3
-# Only voxels of a region that lie further from the wall's borders than this, and not in its outermost layer, count.
+# Only voxels of a region that lie further from the wall's borders than this, and not in its outermost layer, count. The
+# layer is as thick as a pixel's diagonal.
 BORDER_MM = 1.5
+LAYER_PIXELS = 1.42
 # The maximum is this percentile of the hyper-enhanced region: that of all voxels grows with noise and the scar's size.
 MAXIMUM_PERCENTILE = 95
 TOUCHING = np.ones((3, 3, 3), bool)
@@ -97,12 +100,15 @@ class Scar:
         The whole myocardium of the mask.
     spacing : tuple of float
         Voxel size in mm, (z, y, x).
+    thin : ndarray of bool, shape (z, y, x)
+        What is bright through the whole of a wall that is too thin for it to count as scar.
     """
 
     extents: tuple[Extent, ...]
     remote: Remote
     myocardium: np.ndarray
     spacing: tuple[float, float, float]
+    thin: np.ndarray
 
     @property
     def chosen(self) -> Extent:
@@ -158,7 +164,7 @@ class Scar:
         return MYOCARDIAL_DENSITY * np.count_nonzero(mask) * float(np.prod(self.spacing)) / 1000
 
     def warnings(self) -> list[str]:
-        """Return why the extent by full width at half maximum may be noise.
+        """Return why the extent by full width at half maximum may be noise, and what may be missing from both.
 
         Returns
         -------
@@ -167,12 +173,20 @@ class Scar:
         """
         half = next(extent for extent in self.extents if extent.method == "fwhm")
         many = next(extent for extent in self.extents if extent is not half)
+        told = []
         if half.threshold < many.threshold:
-            return [
+            told.append(
                 f"half of the maximum, {half.threshold:.4g}, lies below {many.method.removesuffix('sd')} standard "
                 f"deviations above remote myocardium, {many.threshold:.4g}: noise may count as scar"
-            ]
-        return []
+            )
+        if self.thin.any():
+            slices = 1 + np.flatnonzero(self.thin.any(axis=(1, 2)))
+            which = f"slice {slices[0]}" if len(slices) == 1 else f"slices {slices[0]} to {slices[-1]}"
+            told.append(
+                f"{self.grams(self.thin):.1f} g in {which} are bright from the cavity to the outside of a thin wall and "
+                "do not count: they may be scar, or blood that the mask takes for wall"
+            )
+        return told
 
 
 def measure(
@@ -190,7 +204,9 @@ def measure(
     hyper-enhanced region; where the remote myocardium is nulled this is half of the maximum. A region above a threshold
     is kept if its part within the wall, more than `BORDER_MM` and a pixel from its borders, is as large as the settings
     ask: noise is small, and blood or fat at a contour is thin. Dark cores that scar, or scar and cavity, enclose in a
-    slice are scar as well; what the cavity encloses by itself, such as a papillary muscle, is none.
+    slice are scar as well, unless they are larger than what is bright in it; what the cavity encloses by itself, such
+    as a papillary muscle, is none. Where a dark core was taken for remote myocardium, its slices are left out in the
+    search for that, and all is measured again.
 
     Parameters
     ----------
@@ -226,38 +242,52 @@ def measure(
         raise InputError("the myocardium holds intensities that are not finite")
     if within.min() == within.max():
         raise InputError(f"every voxel of the myocardium is {within[0]:g}")
-    remote = find_remote(intensities, wall)
-    if remote.deviation == 0:
-        raise InputError(
-            f"every voxel of the remote myocardium is {remote.mean:g}: the image's intensities are clipped"
-        )
     smallest = settings["smallest_ml"] * 1000 / float(np.prod(spacing))
+    border_mm = max(BORDER_MM, LAYER_PIXELS * max(spacing[1:]))
     count = settings["standard_deviations"]
-    threshold = remote.mean + count * remote.deviation
-    border_mm = max(BORDER_MM, 1.001 * max(spacing[1:]))  # spacings have rounding errors
-    enhanced = _above(intensities, threshold, wall, border_mm, smallest)
-    halfway = float("nan")
-    if enhanced.any():
-        halfway = (remote.mean + float(np.percentile(intensities[enhanced], MAXIMUM_PERCENTILE))) / 2
+    remote = find_remote(intensities, wall)
+    extents = _extents(intensities, wall, remote, count, border_mm, smallest)
+    mistaken = (remote.mask & np.any([extent.dark_cores for extent in extents], axis=0)).any(axis=(1, 2))
+    if mistaken.any():
+        with suppress(InputError):  # no other slice has remote myocardium
+            other = find_remote(intensities, wall, mistaken)
+            remote, extents = other, _extents(intensities, wall, other, count, border_mm, smallest)
 
     def whole(mask: np.ndarray) -> np.ndarray:
         placed = np.zeros(labels.shape, bool)
         placed[box] = mask
         return placed
 
-    def extent(method: str, threshold: float, bright: np.ndarray) -> Extent:
-        scar, cores = _with_cores(bright, wall, smallest)
-        return Extent(method, threshold, whole(scar), whole(cores))
-
-    extents = [
-        extent("fwhm", halfway, _above(intensities, halfway, wall, border_mm, smallest)),
-        extent(f"{count:g}sd", threshold, enhanced),
-    ]
+    chosen_first = extents if settings["method"] == "fwhm" else extents[::-1]
+    found = np.any([extent.scar for extent in extents], axis=0)
     return Scar(
-        extents=tuple(extents if settings["method"] == "fwhm" else extents[::-1]),
+        extents=tuple(
+            Extent(extent.method, extent.threshold, whole(extent.scar), whole(extent.dark_cores))
+            for extent in chosen_first
+        ),
         remote=Remote(whole(remote.mask), remote.mean, remote.deviation),
         myocardium=labels == myocardium,
         spacing=spacing,
+        thin=whole(_through_thin_wall(intensities > extents[1].threshold, found, wall, smallest)),
+    )
+
+
+def _extents(
+    image: np.ndarray, wall: Ring, remote: Remote, count: float, border_mm: float, smallest: float
+) -> tuple[Extent, Extent]:
+    """Find the scar by full width at half maximum and by `count` standard deviations above remote myocardium."""
+    if remote.deviation == 0:
+        raise InputError(
+            f"every voxel of the remote myocardium is {remote.mean:g}: the image's intensities are clipped"
+        )
+    threshold, halfway = remote.mean + count * remote.deviation, float("nan")
+    enhanced = _above(image, threshold, wall, border_mm, smallest)
+    if enhanced.any():
+        halfway = (remote.mean + float(np.percentile(image[enhanced], MAXIMUM_PERCENTILE))) / 2
+    half = _above(image, halfway, wall, border_mm, smallest)
+    return (
+        Extent("fwhm", halfway, *_with_cores(half, wall, smallest)),
+        Extent(f"{count:g}sd", threshold, *_with_cores(enhanced, wall, smallest)),
     )
 
 
@@ -289,7 +319,7 @@ def confined_to_base(scar: np.ndarray, wall: Ring, spacing: tuple[float, float, 
     return np.zeros_like(confined) if few else confined
 
 
-def find_remote(image: np.ndarray, wall: Ring) -> Remote:
+def find_remote(image: np.ndarray, wall: Ring, without: np.ndarray | None = None) -> Remote:
     """Find remote myocardium: the darkest sector of the wall in each slice, unless this sector is bright as well.
 
     Parameters
@@ -298,6 +328,8 @@ def find_remote(image: np.ndarray, wall: Ring) -> Remote:
         Intensities.
     wall : Ring
         The myocardium in polar coordinates.
+    without : ndarray of bool, shape (z,), optional
+        Slices to leave out.
 
     Returns
     -------
@@ -312,7 +344,7 @@ def find_remote(image: np.ndarray, wall: Ring) -> Remote:
     with np.errstate(invalid="ignore"):
         inner = wall.myocardium & (wall.depth > MIDDLE_WALL[0]) & (wall.depth < MIDDLE_WALL[1])
     sectors = {}
-    for z in range(len(image)):
+    for z in range(len(image)) if without is None else np.flatnonzero(~without):
         sector = _darkest_sector(image[z], inner[z], wall.angle[z])
         if sector is not None:
             sectors[z] = sector
@@ -353,12 +385,31 @@ def _above(image: np.ndarray, threshold: float, wall: Ring, border_mm: float, sm
 
 
 def _with_cores(bright: np.ndarray, wall: Ring, smallest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bright voxels with all that they, or they and the cavity, enclose, and its cores of enough voxels."""
-    scar = np.zeros_like(bright)
+    """Return the bright voxels with all that they, or they and the cavity, enclose, and its cores of enough voxels.
+
+    What is larger than all bright voxels of its slice is no core but healthy muscle, behind a rim of fat or blood.
+    """
+    scar = bright.copy()
     for z in np.flatnonzero(bright.any(axis=(1, 2))):
         enclosed = ndimage.binary_fill_holes(bright[z] | wall.cavity[z]) & ~ndimage.binary_fill_holes(wall.cavity[z])
-        scar[z] = bright[z] | (enclosed & wall.myocardium[z])
+        holes, count = ndimage.label(enclosed & wall.myocardium[z] & ~bright[z])
+        small = np.bincount(holes.ravel(), minlength=count + 1) <= np.count_nonzero(bright[z])
+        small[0] = False
+        scar[z] |= small[holes]
     cores, count = ndimage.label(scar & ~bright, TOUCHING)
     large = np.bincount(cores.ravel(), minlength=count + 1) >= smallest
     large[0] = False
     return scar, large[cores]
+
+
+def _through_thin_wall(bright: np.ndarray, scar: np.ndarray, wall: Ring, smallest: float) -> np.ndarray:
+    """Return the bright regions of `smallest` voxels or more that reach through the wall and are no scar."""
+    regions, count = ndimage.label(wall.myocardium & bright, TOUCHING)
+    sizes, inner, outer = (
+        np.bincount(regions[part], minlength=count + 1)
+        for part in (wall.myocardium, wall.myocardium & (wall.depth < 0.5), wall.myocardium & (wall.depth > 0.5))
+    )
+    through = (sizes >= smallest) & (np.minimum(inner, outer) >= sizes / 4)
+    through[0] = False
+    through[np.unique(regions[scar])] = False
+    return through[regions]

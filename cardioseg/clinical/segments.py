@@ -36,8 +36,10 @@ QUARTERS = (16, 15, 14, 13)
 # The right ventricle's cavity lies on the septum; its mask may keep this distance.
 SEPTUM_MM = 3
 LEAST_SEPTUM_DEGREES = 30
-# Wall thickness and transmurality are measured along the radii of narrow sectors.
-CHORD_DEGREES = 5
+# Wall thickness and transmurality are measured along the radii of narrow sectors. Near the centre, where a narrow sector
+# may pass between the voxels, they are wide.
+NARROW_DEGREES = 5
+WIDE_DEGREES = 15
 
 
 class Segments(NamedTuple):
@@ -143,8 +145,8 @@ def measure(
     """Measure each of the 17 segments.
 
     Wall thickness is the length of the wall along the radius. Transmurality is the share of scar in it where there is
-    scar, and 0 if there is none. Both are medians over narrow sectors; a sector at the edge of a scar or of a gap may
-    be filled only in part. The apex has neither.
+    scar, and 0 if there is none. Both are medians over sectors that are narrow, but not narrower than the voxels; a
+    sector at the edge of a scar or of a gap may be filled only in part. The apex has neither.
 
     Parameters
     ----------
@@ -212,7 +214,9 @@ def _row(
         return _nothing(beyond if number == APEX else "the mask has no myocardium here")
     row = _nothing("")
     row |= {"mass_g": float(count * voxel_g), "mean_intensity": float(image[voxels].mean(dtype=np.float64))}
-    lengths = _lengths(voxels, segments, spacing) if number != APEX else np.array([])
+    nearest = segments.wall.radius[voxels].min()
+    degrees = NARROW_DEGREES if np.radians(NARROW_DEGREES) * nearest >= max(spacing[1:]) else WIDE_DEGREES
+    lengths = _lengths(voxels, segments, spacing, degrees) if number != APEX else np.array([])
     if len(lengths):
         row["thickness_mm"] = float(np.median(lengths[lengths > 0]))
     if scar is not None:
@@ -220,23 +224,23 @@ def _row(
         row["scar_mass_g"] = float(np.count_nonzero(found) * voxel_g)
         row["scar_percent"] = float(100 * np.count_nonzero(found) / count)
         if len(lengths):
-            scarred = _lengths(found, segments, spacing)
+            scarred = _lengths(found, segments, spacing, degrees)
             shares = scarred[scarred > 0] / lengths[scarred > 0]
             row["transmurality_percent"] = float(100 * np.median(shares)) if len(shares) else 0.0
     return row
 
 
-def _lengths(voxels: np.ndarray, segments: Segments, spacing: tuple[float, float, float]) -> np.ndarray:
-    """Return the length in mm that voxels cover along the radius, for each slice and narrow sector.
+def _lengths(voxels: np.ndarray, segments: Segments, spacing: tuple[float, float, float], degrees: int) -> np.ndarray:
+    """Return the length in mm that voxels cover along the radius, for each slice and sector of so many degrees.
 
     A sector of width w and length l at the radius r has the area w r l, so that l is the sum of area / (w r).
     """
     height, width = spacing[1:]
     z = np.nonzero(voxels)[0]
-    sectors = round(360 / CHORD_DEGREES)
-    sector = np.floor((np.degrees(segments.angle[voxels]) + 180) / CHORD_DEGREES).astype(int) % sectors
+    sectors = 360 // degrees
+    sector = np.floor((np.degrees(segments.angle[voxels]) + 180) / degrees).astype(int) % sectors
     radius = np.maximum(segments.wall.radius[voxels], max(height, width))
-    parts = height * width / (np.radians(CHORD_DEGREES) * radius)
+    parts = height * width / (np.radians(degrees) * radius)
     return np.bincount(z * sectors + sector, parts, minlength=len(voxels) * sectors)
 
 

@@ -2,13 +2,14 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cardioseg.clinical import scar
 from cardioseg.clinical.ring import ring
 from cardioseg.core.errors import InputError
 from cardioseg.phantoms import heart as phantom
 from cardioseg.phantoms.slices import LV_CODE, MYO_CODE
-from rings import ENHANCED, INNER, LV, MUSCLE, MYO, NOISE, OUTER, SCAR, SPACING, heart
+from rings import ENHANCED, INNER, LV, MUSCLE, MYO, NOISE, OUTER, RV, SCAR, SPACING, heart
 
 VOXEL_ML = math.prod(SPACING) / 1000
 
@@ -129,6 +130,61 @@ def test_speck_and_bright_rim_are_no_scar(pixel_mm):
     assert not measured.chosen.scar.any()
     assert measured.quantities()["scar_fwhm_mass_g"] == 0
     assert math.isnan(measured.chosen.threshold)
+
+
+def layer(labels, *beside):
+    """The voxels of the wall that touch one of the labels in their slice, also at a corner."""
+    other = ndimage.binary_dilation(np.isin(labels, beside), np.ones((1, 3, 3)))
+    return other & (labels == MYO)
+
+
+def test_healthy_wall_behind_a_bright_rim_is_no_dark_core():
+    drawn = heart((60, 120), 1.0)
+    labels = drawn.mask.array
+    bright = drawn.scar | (layer(labels, 0, RV) & drawn.scar.any(axis=(1, 2), keepdims=True))
+    image = np.where(bright, ENHANCED, drawn.image.array)
+    measured = measure(image, labels)
+    assert drawn.scar[measured.chosen.scar].sum() == drawn.scar.sum()
+    assert not (measured.chosen.scar & ~bright).any()
+    assert not measured.chosen.dark_cores.any()
+
+
+@pytest.mark.parametrize("pixel_mm", [1.25, 1.6])
+def test_bright_rim_alone_is_no_scar(pixel_mm):
+    drawn = heart(scarred=(0, 0))
+    labels = drawn.mask.array
+    image = np.where(layer(labels, 0, RV), ENHANCED, drawn.image.array)
+    measured = scar.measure(image, labels, (SPACING[0], pixel_mm, pixel_mm), LV, MYO, SCAR)
+    assert not measured.chosen.scar.any()
+    assert measured.warnings() == []
+
+
+def test_wide_dark_core_is_not_taken_for_remote_myocardium():
+    drawn = heart((30, 150), 1.0, scarred=(3, 9))
+    core = drawn.scar & (abs(drawn.angle - 90) < 35) & ~layer(drawn.mask.array, 0, LV, RV)
+    image = np.where(core, drawn.image.array - ENHANCED + MUSCLE / 2, drawn.image.array)
+    measured = measure(image, drawn.mask.array)
+    assert not (measured.remote.mask & core).any()
+    assert measured.remote.mean == pytest.approx(MUSCLE, abs=3)
+    for extent in measured.extents:
+        np.testing.assert_array_equal(extent.scar, drawn.scar)
+        np.testing.assert_array_equal(extent.dark_cores, core)
+
+
+def test_bright_wall_that_is_too_thin_to_count_is_told():
+    drawn = heart(scarred=(0, 0))
+    labels = drawn.mask.array.copy()
+    # From 40 to 140 degrees infarction has thinned the wall of slices 7 to 9 to two pixels.
+    thinned = (drawn.angle > 40) & (drawn.angle < 140) & (np.arange(10)[:, None, None] > 6)
+    first = layer(labels, LV)
+    kept = first | layer(np.where(first, LV, labels), LV)
+    labels[thinned & (labels == MYO) & ~kept] = 0
+    bright = thinned & (labels == MYO)
+    measured = measure(np.where(bright, ENHANCED, drawn.image.array), labels)
+    assert not measured.chosen.scar.any()
+    np.testing.assert_array_equal(measured.thin, bright)
+    (warning,) = measured.warnings()
+    assert f"{measured.grams(bright):.1f} g in slices 8 to 10 are bright from the cavity to the outside" in warning
 
 
 def test_threshold_within_the_noise_is_told():

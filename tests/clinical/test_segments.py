@@ -78,6 +78,26 @@ def test_transmurality_of_half_a_segment_is_that_of_the_scar(transmurality):
     assert row["scar_percent"] < 55
 
 
+@pytest.mark.parametrize("pixel_mm", [0.75, 1.25, 1.8])
+def test_transmurality_near_the_apex_does_not_hang_on_the_pixels(pixel_mm):
+    """A thin ring of scar in a small ventricle, where sectors of 5 degrees are narrower than a pixel."""
+    inner, outer, found = 7, 14, []
+    size = round(80 / pixel_mm)
+    for shift in (0, 0.3, 0.6):
+        y, x = ((index - size / 2 + shift) * pixel_mm for index in np.indices((size, size)))
+        radius = np.hypot(y, x)
+        # The right ventricle lies on one side. Among slices of one size the first is the base.
+        labels = np.select([radius <= inner, radius <= outer, (radius <= outer + 9) & (x > 6)], [LV, MYO, RV], 0)
+        stack = np.repeat(labels[None], 6, axis=0).astype(np.uint8)
+        affine = heart().mask.affine.copy()
+        affine[:3, :3] *= np.array([pixel_mm, pixel_mm, -8]) / np.linalg.norm(affine[:3, :3], axis=0)
+        mask = Volume(stack, affine)
+        scar = (stack == MYO) & (radius <= inner + 0.25 * (outer - inner))
+        rows = segments.measure(divide(mask), stack.astype(float), mask.spacing, scar)
+        found += [row["transmurality_percent"] for row in rows[12:16]]
+    assert np.mean(found) == pytest.approx(25, abs=4)
+
+
 def test_masses_and_thickness():
     drawn = heart()
     rows = measured(drawn)
