@@ -183,8 +183,8 @@ class Scar:
             slices = 1 + np.flatnonzero(self.thin.any(axis=(1, 2)))
             which = f"slice {slices[0]}" if len(slices) == 1 else f"slices {slices[0]} to {slices[-1]}"
             told.append(
-                f"{self.grams(self.thin):.1f} g in {which} are bright from the cavity to the outside of a thin wall and "
-                "do not count: they may be scar, or blood that the mask takes for wall"
+                f"{self.grams(self.thin):.1f} g in {which} are bright from the cavity to the outside of a thin wall "
+                "and do not count: they may be scar, or blood that the mask takes for wall"
             )
         return told
 

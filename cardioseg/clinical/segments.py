@@ -36,8 +36,8 @@ QUARTERS = (16, 15, 14, 13)
 # The right ventricle's cavity lies on the septum; its mask may keep this distance.
 SEPTUM_MM = 3
 LEAST_SEPTUM_DEGREES = 30
-# Wall thickness and transmurality are measured along the radii of narrow sectors. Near the centre, where a narrow sector
-# may pass between the voxels, they are wide.
+# Wall thickness and transmurality are measured along the radii of narrow sectors. Near the centre, where these may pass
+# between the voxels, they are wide.
 NARROW_DEGREES = 5
 WIDE_DEGREES = 15
 
