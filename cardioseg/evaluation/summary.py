@@ -11,7 +11,7 @@ def by_method(metrics: pd.DataFrame) -> str:
     """Summarise the measures by method, as text of less than 120 columns for three structures and measures.
 
     The seeds of a method are averaged for each patient first. A distance that is not available for one patient makes
-    the mean N/A, as in the paper's Table 1. A Dice that is not available does not count: the structure is neither there
+    the mean N/A, as in the paper's Table 1. A structure whose Dice is not available does not count: it is neither there
     nor found, or nobody has outlined it. A patient without any Dice does not count either: the method makes no mask of
     it. The averages are over the structures that have a Dice in a split.
 
@@ -42,9 +42,11 @@ def by_method(metrics: pd.DataFrame) -> str:
             row = [method, str(len(patients))]
             for name in structures:
                 row.append(_text(patients[DICE.name, name], DICE).partition(" ")[0])
+            there = patients[DICE.name].reindex(columns=measured).notna()
             for measure in MEASURES.values():
                 values = patients[measure.name].reindex(columns=measured)
-                row.append(_text(values.mean(axis=1, skipna=measure.ignores_missing), measure))
+                missed = (values.isna() & there).any(axis=1)
+                row.append(_text(values.mean(axis=1).mask(missed), measure))
             rows.append(row)
         tables.append(_aligned(rows))
     return "\n\n".join(tables)

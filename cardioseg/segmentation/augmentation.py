@@ -100,7 +100,7 @@ def sampling_grid(
 
 
 def contract(sampling: Tensor, labels: Tensor, settings: Mapping[str, Any], generator: torch.Generator) -> Tensor:
-    """Narrow or widen the cavity as in another phase of the cardiac cycle; the outside of the wall stays.
+    """Narrow or widen the cavity as in another phase of the cardiac cycle; the outside of the wall hardly moves.
 
     Late enhancement may be imaged in another phase than bSSFP, and a diseased wall may be thicker than all walls in the
     training set.

@@ -79,7 +79,7 @@ def test_structure_that_is_neither_there_nor_found_does_not_count():
     rows += [("unet", "test", "6", "RV", np.nan, np.nan, 1), ("unet", "test", "7", "RV", 0.8, 1.0, 1)]
     row = cells(summary.by_method(table(rows)))["test"]["unet"]
     assert (row["Dice LV"], row["Dice RV"], row["Dice AVG"]) == ("0.600", "0.800", "0.650 (0.071)")
-    assert row["ASD (mm) AVG"] == "N/A"
+    assert (row["ASD (mm) AVG"], row["HD95 (mm) AVG"]) == ("1.00 (0.00)", "3.00 (0.00)")
 
 
 def test_structure_that_nobody_outlined_is_left_out_of_the_averages():
