@@ -101,6 +101,13 @@ def test_missing_package_is_named(monkeypatch):
         elastix.check_installed()
 
 
+def test_slices_of_half_the_thickness_take_each_label_twice():
+    thick = Volume(np.arange(1, 9, dtype=np.uint8).reshape(8, 1, 1), np.diag([1.0, 1, 10, 1]))
+    thin = Volume(np.zeros((14, 1, 1)), np.diag([1.0, 1, 5, 1]))
+    carried = elastix.carry(thick, elastix.positions(thin)).ravel()
+    np.testing.assert_array_equal(carried, [1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8])
+
+
 def test_each_stage_gives_labels_on_the_target_grid(shifted):
     target, _, carried = shifted
     assert list(carried) == ["none", "rigid", "affine", "deformable"]
