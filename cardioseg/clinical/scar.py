@@ -43,8 +43,8 @@ MAXIMUM_PERCENTILE = 95
 TOUCHING = np.ones((3, 3, 3), bool)
 # Two slices of a usual stack: by so much a mask may draw its wall beyond the base.
 BASE_MM = 20
-# In percent of the myocardium's volume.
-LEAST_AT_BASE = 1
+# In percent of the myocardium's volume: less than this is not told.
+LEAST_DOUBTFUL = 1
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def measure(
         remote=Remote(whole(remote.mask), remote.mean, remote.deviation),
         myocardium=labels == myocardium,
         spacing=spacing,
-        thin=whole(_through_thin_wall(intensities > extents[1].threshold, found, wall, smallest)),
+        thin=whole(_through_thin_wall(intensities > extents[1].threshold, found, wall)),
     )
 
 
@@ -309,13 +309,13 @@ def confined_to_base(scar: np.ndarray, wall: Ring, spacing: tuple[float, float, 
     Returns
     -------
     ndarray of bool, shape (z, y, x)
-        Their voxels; none if they are less than `LEAST_AT_BASE` percent of the myocardium.
+        Their voxels; none if they are less than `LEAST_DOUBTFUL` percent of the myocardium.
     """
     basal = basal_slices(wall, int(BASE_MM / spacing[0] + 0.01))  # spacings have rounding errors
     regions, _ = ndimage.label(scar, TOUCHING)
     beyond = np.delete(regions, basal, axis=0)
     confined: np.ndarray = scar & ~np.isin(regions, beyond[beyond > 0])
-    few = 100 * np.count_nonzero(confined) < LEAST_AT_BASE * np.count_nonzero(wall.myocardium)
+    few = 100 * np.count_nonzero(confined) < LEAST_DOUBTFUL * np.count_nonzero(wall.myocardium)
     return np.zeros_like(confined) if few else confined
 
 
@@ -402,14 +402,15 @@ def _with_cores(bright: np.ndarray, wall: Ring, smallest: float) -> tuple[np.nda
     return scar, large[cores]
 
 
-def _through_thin_wall(bright: np.ndarray, scar: np.ndarray, wall: Ring, smallest: float) -> np.ndarray:
-    """Return the bright regions of `smallest` voxels or more that reach through the wall and are no scar."""
+def _through_thin_wall(bright: np.ndarray, scar: np.ndarray, wall: Ring) -> np.ndarray:
+    """Return the bright regions that reach through the wall and are no scar; none of less than `LEAST_DOUBTFUL`."""
     regions, count = ndimage.label(wall.myocardium & bright, TOUCHING)
     sizes, inner, outer = (
         np.bincount(regions[part], minlength=count + 1)
         for part in (wall.myocardium, wall.myocardium & (wall.depth < 0.5), wall.myocardium & (wall.depth > 0.5))
     )
-    through = (sizes >= smallest) & (np.minimum(inner, outer) >= sizes / 4)
+    large = 100 * sizes >= LEAST_DOUBTFUL * np.count_nonzero(wall.myocardium)
+    through = large & (np.minimum(inner, outer) >= sizes / 4)
     through[0] = False
     through[np.unique(regions[scar])] = False
     return through[regions]

@@ -220,12 +220,16 @@ def test_bad_input_gets_a_sentence(spoil, message):
 
 @pytest.mark.slow
 def test_phantoms_mass_over_twenty_patients():
-    measured, true = [], []
+    measured, true, doubtful = [], [], []
     for patient in range(100, 120):
         drawn = phantom.draw_patient(patient, 1, modalities=["LGE"])["LGE"]
         voxel_g = 1.05 * math.prod(drawn.spacing) / 1000
-        numbers = scar.measure(drawn.image, drawn.labels, drawn.spacing, LV_CODE, MYO_CODE, SCAR).quantities()
-        measured.append(numbers["scar_fwhm_mass_g"])
+        found = scar.measure(drawn.image, drawn.labels, drawn.spacing, LV_CODE, MYO_CODE, SCAR)
+        if found.warnings():
+            doubtful.append(patient)
+            continue
+        measured.append(found.quantities()["scar_fwhm_mass_g"])
         true.append(voxel_g * np.count_nonzero(drawn.scar))
+    assert len(doubtful) <= 1
     assert sum(measured) == pytest.approx(sum(true), rel=0.15)
     assert np.corrcoef(measured, true)[0, 1] > 0.95
