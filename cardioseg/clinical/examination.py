@@ -151,8 +151,7 @@ def _basal_scar(found: Scar, labels: np.ndarray, cavity: int, myocardium: int) -
     confined = scar.confined_to_base(found.chosen.scar[box], wall, found.spacing)
     if not confined.any():
         return ""
-    slices = 1 + (box[0].start or 0) + np.flatnonzero(confined.any(axis=(1, 2)))
-    which = f"slice {slices[0]}" if len(slices) == 1 else f"slices {slices[0]} to {slices[-1]}"
+    which = scar.slices_in_words(confined, box[0].start or 0)
     return (
         f"{found.grams(confined):.1f} g of the scar are in {which} alone, at the base: they may be blood that the mask "
         "takes for wall"

@@ -180,10 +180,9 @@ class Scar:
                 f"deviations above remote myocardium, {many.threshold:.4g}: noise may count as scar"
             )
         if self.thin.any():
-            slices = 1 + np.flatnonzero(self.thin.any(axis=(1, 2)))
-            which = f"slice {slices[0]}" if len(slices) == 1 else f"slices {slices[0]} to {slices[-1]}"
+            where = slices_in_words(self.thin)
             told.append(
-                f"{self.grams(self.thin):.1f} g in {which} are bright from the cavity to the outside of a thin wall "
+                f"{self.grams(self.thin):.1f} g in {where} are bright from the cavity to the outside of a thin wall "
                 "and do not count: they may be scar, or blood that the mask takes for wall"
             )
         return told
@@ -202,11 +201,11 @@ def measure(
     A voxel is hyper-enhanced where it is brighter than the mean of remote myocardium by more than n standard
     deviations. The threshold by full width at half maximum lies halfway between that mean and the maximum of the
     hyper-enhanced region; where the remote myocardium is nulled this is half of the maximum. A region above a threshold
-    is kept if its part within the wall, more than `BORDER_MM` and a pixel from its borders, is as large as the settings
-    ask: noise is small, and blood or fat at a contour is thin. Dark cores that scar, or scar and cavity, enclose in a
-    slice are scar as well, unless they are larger than what is bright in it; what the cavity encloses by itself, such
-    as a papillary muscle, is none. Where a dark core was taken for remote myocardium, its slices are left out in the
-    search for that, and all is measured again.
+    is kept if its part within the wall, more than `BORDER_MM` and a pixel's diagonal from its borders, is as large as
+    the settings ask: noise is small, and blood or fat at a contour is thin. Dark cores that scar, or scar and cavity,
+    enclose in a slice are scar as well, unless they are larger than what is bright in it; what the cavity encloses by
+    itself, such as a papillary muscle, is none. Where a dark core was taken for remote myocardium, its slices are left
+    out in the search for that, and all is measured again.
 
     Parameters
     ----------
@@ -289,6 +288,25 @@ def _extents(
         Extent("fwhm", halfway, *_with_cores(half, wall, smallest)),
         Extent(f"{count:g}sd", threshold, *_with_cores(enhanced, wall, smallest)),
     )
+
+
+def slices_in_words(mask: np.ndarray, before: int = 0) -> str:
+    """Name the slices of a mask that is not empty, as a user counts them.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (z, y, x)
+        The mask.
+    before : int
+        How many slices the stack has before those of the mask.
+
+    Returns
+    -------
+    str
+        For instance "slice 3" or "slices 3 to 7".
+    """
+    slices = 1 + before + np.flatnonzero(mask.any(axis=(1, 2)))
+    return f"slice {slices[0]}" if len(slices) == 1 else f"slices {slices[0]} to {slices[-1]}"
 
 
 def confined_to_base(scar: np.ndarray, wall: Ring, spacing: tuple[float, float, float]) -> np.ndarray:

@@ -37,10 +37,10 @@ def find(arguments: Iterable[Path | str], out: Path | None = None) -> dict[str, 
     """Find the images that files and folders hold.
 
     A folder stands for all images below it, also behind links, or for the DICOM series in it. Files of one DICOM series
-    stand for one image. What `cardioseg segment` wrote to a folder is no image; that there is such is printed. Folders
-    that cannot be read, images of other formats and packed files are among what is found,
-    so that reading them reports an error. An image is named after its file or folder, without suffix. If two names are
-    equal, all images are named by their paths below the common folder.
+    stand for one image. What `cardioseg segment` wrote to a folder is no image, and such a folder is named on the
+    terminal. Folders that cannot be read, images of other formats and packed files are among what is found, so that
+    reading them reports an error. An image is named after its file or folder, without suffix. If two names are equal,
+    all images are named by their paths below the common folder.
 
     Parameters
     ----------
