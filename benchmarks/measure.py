@@ -225,6 +225,8 @@ def measure(name: str, device: torch.device) -> dict[str, Any]:
     else:
         operations["shipped"], calls["shipped"] = warm_up(step.shipped, device, step.calls_before)
     peak = None if step.elsewhere else peak_memory(device)  # before the others take theirs
+    if step.without_graph:
+        operations["shipped"] = count_operations(step.without_graph)
     pieces = {"product": large_product(row.exactness, device), "shipped": step.shipped}
     if step.reference:
         pieces["reference"] = in_float32(step.reference)

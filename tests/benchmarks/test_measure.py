@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 import measure
 import results
@@ -74,6 +75,16 @@ def test_no_step_takes_the_time_that_the_training_needs(tmp_path, monkeypatch):
 def test_processors_that_hide_which_they_are_are_told_apart(name, expected):
     lines = ["processor\t: 0", "cpu family\t: 26", "model\t\t: 2", f"model name\t: {name}", "stepping\t: 1"]
     assert measure.processor_name("\n".join(lines + lines)) == expected
+
+
+def test_operations_that_a_cuda_graph_repeats_are_counted(monkeypatch):
+    factors = torch.ones(4, 4)
+    step = steps.Step(lambda: None, None, 1, "slice", without_graph=lambda: factors @ factors)
+    monkeypatch.setattr(steps, "repeated", lambda size, exactness, device: step, raising=False)
+    monkeypatch.setitem(measure.STEPS, "repeated", measure.Row("steps.repeated", "paper"))
+    monkeypatch.setitem(measure.PRODUCT, "cpu", 8)
+    monkeypatch.setitem(measure.SHORTEST_S, "cpu", 1e-6)
+    assert measure.measure("repeated", torch.device("cpu"))["shipped_operations"] == 2 * 4**3
 
 
 def test_every_step_is_made_by_a_function_that_exists():
