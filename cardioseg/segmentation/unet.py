@@ -1,5 +1,6 @@
 """The U-Net of paper Fig. 3, with a norm after each convolution and dropout after each concatenation."""
 
+import logging
 from collections.abc import Callable
 from copy import copy
 from itertools import pairwise
@@ -11,6 +12,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from cardioseg.core import precision
 from cardioseg.core.winograd import Convolution
+
+log = logging.getLogger(__name__)
 
 # How much is predicted at a time: slices enough to make up for laying out the weights, and of small slices so many that
 # they have this number of pixels. More would need much memory.
@@ -126,7 +129,7 @@ def predict(network: nn.Module, images: np.ndarray, device: torch.device, exactn
     images : ndarray of float32, shape (z, y, x)
         Slices in [-1, 1].
     device : torch.device
-        Where the network computes.
+        Where the network computes. Where other processes leave a GPU too little memory, the CPU computes instead.
     exactness : one of 'float32', 'tf32', 'bfloat16'
         With 'bfloat16' the factors of products are rounded to it, see `precision.forward_pass`; otherwise they are
         float32.
@@ -136,6 +139,18 @@ def predict(network: nn.Module, images: np.ndarray, device: torch.device, exactn
     ndarray of float32, shape (classes, z, y, x)
         Probabilities that sum to 1 over the classes.
     """
+    try:
+        return _probabilities(network, images, device, exactness)
+    except RuntimeError as error:
+        if device.type == "cpu" or "out of memory" not in str(error):
+            raise
+    log.warning("%s has no memory left for this prediction; the CPU makes it", device)
+    torch.cuda.empty_cache()
+    return _probabilities(network, images, torch.device("cpu"), exactness)
+
+
+def _probabilities(network: nn.Module, images: np.ndarray, device: torch.device, exactness: str) -> np.ndarray:
+    """Predict class probabilities (classes, z, y, x) on a device."""
     network.to(device).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ready = fold_batch_norms(network)

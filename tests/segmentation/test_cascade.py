@@ -8,6 +8,7 @@ from torch import nn
 from cardioseg.core import precision
 from cardioseg.core.configuration import SCHEMA
 from cardioseg.core.errors import InputError
+from cardioseg.segmentation import unet as unet_module
 from cardioseg.segmentation.cascade import NETWORKS, Cascade, first_network, second_network, with_shape_prior
 from cardioseg.segmentation.unet import predict
 
@@ -69,6 +70,30 @@ def test_prediction_leaves_the_network_unchanged_and_slices_independent():
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert np.array_equal(predict(network, slices, CPU), together)
     np.testing.assert_allclose(predict(network, slices[17:18], CPU), together[:, 17:18], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+def test_cpu_predicts_where_the_gpu_has_no_memory_left(monkeypatch, caplog, kind):
+    network, slices, gpu = unet(first_network), images(), torch.device("cuda")
+    expected, on_cpu = predict(network, slices, CPU), unet_module._probabilities
+
+    def on_full_gpu(network, images, device, exactness):
+        if device == gpu:
+            raise kind("CUDA error: out of memory")
+        return on_cpu(network, images, device, exactness)
+
+    monkeypatch.setattr(unet_module, "_probabilities", on_full_gpu)
+    np.testing.assert_array_equal(predict(network, slices, gpu), expected)
+    assert caplog.messages == ["cuda has no memory left for this prediction; the CPU makes it"]
+
+
+def test_another_error_of_the_gpu_is_told(monkeypatch):
+    def failing(*arguments):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(unet_module, "_probabilities", failing)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        predict(unet(first_network), images(), torch.device("cuda"))
 
 
 @pytest.mark.parametrize(("size", "expected"), [(32, [19]), (96, [8, 8, 3]), (192, [4, 4, 4, 4, 3])])
