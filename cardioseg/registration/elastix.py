@@ -25,6 +25,8 @@ TRANSFORMS = {"rigid": "EulerTransform", "affine": "AffineTransform", "deformabl
 STAGES = ("none", *TRANSFORMS)
 # elastix's smoothing needs this many voxels along every axis.
 MINIMAL_SLICES = 4
+# In voxels: more than coordinates in single precision are wrong by.
+ROUNDING = 1e-4
 # NIfTI's axes point right, anterior and superior, ITK's left, posterior and superior.
 TO_ITK = np.array([-1.0, -1.0, 1.0])
 
@@ -116,8 +118,9 @@ def carry(labels: Volume, points: np.ndarray) -> np.ndarray:
         Labels of the nearest voxels, 0 outside of the volume.
     """
     inverse = np.linalg.inv(labels.affine)
-    # Halfway it is the next voxel. Rounded to even, even slices would be three times as thick as odd ones.
-    index = np.floor(points @ inverse[:3, :3].T + inverse[:3, 3] + 0.5).astype(np.int64)[..., ::-1]
+    # Halfway, or as near to it as rounding leads, it is the next voxel. Rounded to even, even slices would be three
+    # times as thick as odd ones; and on oblique grids rounding errors would mix two labels in one slice.
+    index = np.floor(points @ inverse[:3, :3].T + inverse[:3, 3] + 0.5 + ROUNDING).astype(np.int64)[..., ::-1]
     inside = ((index >= 0) & (index < labels.array.shape)).all(axis=-1)
     carried = np.zeros(points.shape[:-1], labels.array.dtype)
     carried[inside] = labels.array[tuple(index[inside].T)]

@@ -101,11 +101,16 @@ def test_missing_package_is_named(monkeypatch):
         elastix.check_installed()
 
 
-def test_slices_of_half_the_thickness_take_each_label_twice():
-    thick = Volume(np.arange(1, 9, dtype=np.uint8).reshape(8, 1, 1), np.diag([1.0, 1, 10, 1]))
-    thin = Volume(np.zeros((14, 1, 1)), np.diag([1.0, 1, 5, 1]))
-    carried = elastix.carry(thick, elastix.positions(thin)).ravel()
-    np.testing.assert_array_equal(carried, [1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8])
+@pytest.mark.parametrize("directions", [UPRIGHT, TURNED])
+def test_slices_of_half_the_thickness_take_each_label_twice(directions):
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = directions * [1.25, 1.25, 10], [-93.7, 41.2, 120.3]
+    between = affine @ np.diag([1, 1, 0.5, 1])
+    labels = np.broadcast_to(np.arange(1, 9, dtype=np.uint8)[:, None, None], (8, 64, 64))
+    thick, thin = Volume(labels, affine), Volume(np.zeros((14, 64, 64)), between)
+    carried = elastix.carry(thick, elastix.positions(thin))
+    expected = np.array([1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8])
+    np.testing.assert_array_equal(carried, np.broadcast_to(expected[:, None, None], carried.shape))
 
 
 def test_each_stage_gives_labels_on_the_target_grid(shifted):
