@@ -108,16 +108,22 @@ class Series:
 
 @dataclass(frozen=True)
 class _Frame:
-    """One image (y, x) with its position.
+    """One image with its position.
 
     Attributes
     ----------
+    file : Path
+        The file that holds it.
+    image : ndarray of float32, shape (y, x)
+        Intensities, rescaled as the header says.
     position : ndarray of shape (3,)
         Centre of the first pixel in mm, LPS.
     directions : ndarray of shape (2, 3)
         Directions of the rows and of the columns, LPS.
     spacing : ndarray of shape (2,)
         Distance between rows and between columns in mm.
+    frame_of_reference : str
+        UID of the coordinates that the position is in; empty where the header has none.
     part : str
         See `_part`.
     """

@@ -60,6 +60,8 @@ class Anatomy:
         Displacement of the long axis from apex to base, (x, y).
     base_tilt : tuple of float
         Slope of the base along x and y.
+    opening_angle, opening_half_width, opening_depth : float
+        Where the left ventricle's wall is open at the base: direction, half of the angle, and depth below the base.
     rv_angle : float
         Direction from the left to the right ventricle.
     rv_protrusion, rv_half_width, rv_lift, rv_apex : float
