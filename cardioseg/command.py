@@ -314,8 +314,10 @@ def _evaluate(given: argparse.Namespace) -> int:
 
 
 def _check_no_workflow(out: Path) -> None:
-    """Raise InputError if a folder to write to is a workflow's results, whose files have the same names."""
-    for name in OF_WORKFLOW:
+    """Raise InputError if a folder to write to is a workflow's results or its model, whose files have the same names."""
+    record, model = OF_WORKFLOW
+    of_model = (Path("..", record),) if out.resolve().name == model.parent.name else ()
+    for name in (record, model, *of_model):
         if (out / name).is_file():
             raise InputError(
                 f"{out}: holds the results of a workflow ({name}), of which files would be overwritten. Write to "

@@ -592,6 +592,16 @@ def test_export_does_not_replace_the_model(results, tmp_path, capsys):
     assert (tmp_path / "results" / "model" / "ensemble.pt").read_bytes() == before
 
 
+def test_export_does_not_replace_the_model_of_another_workflow(results, tmp_path, capsys):
+    record, model = tmp_path / "results" / "cohort" / "made_from.json", tmp_path / "results" / "model" / "ensemble.pt"
+    for path in (record, model):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert export(results, model.parent) == command.FAILED
+    assert "holds the results of a workflow (../cohort/made_from.json)" in capsys.readouterr().err
+    assert model.read_bytes() == b""
+
+
 @pytest.mark.parametrize("name", ["cohort/made_from.json", "model/ensemble.pt"])
 def test_results_of_a_workflow_are_not_written_to(cohort, results, tmp_path, capsys, name):
     folder = tmp_path / "results"
