@@ -367,7 +367,7 @@ def _rows(found: pd.DataFrame, split: str, published: bool) -> Iterator[Row]:
         for measure, structure in _names(found):
             cell = cells.loc[(method, measure, structure)]
             marks = ""
-            if measure == DICE.name and round(cell["mean"], DICE.decimals) < LOW_DICE:
+            if measure == DICE.name and _printed(measure, cell["mean"]) < LOW_DICE:
                 marks += "†"
             if reported and above and tests[split, measure, structure, method, above] < SIGNIFICANT:
                 marks += "‡"
@@ -387,7 +387,7 @@ def _is_best(cells: pd.DataFrame, method: str, measure: str, structure: str) -> 
     """Return whether no reported method has a better mean, as printed. Only means of all due values compete."""
     column = cells.xs((measure, structure), level=["measure", "structure"])
     column = column[column.index.isin(list(methods.reported())) & (column["available"] == column["due"])]
-    means = column["mean"].round(MEASURES[measure].decimals)
+    means = column["mean"].map(lambda mean: _printed(measure, mean))
     best = means.max() if MEASURES[measure].higher_is_better else means.min()
     return bool(method in means and means[method] == best)
 
@@ -395,6 +395,11 @@ def _is_best(cells: pd.DataFrame, method: str, measure: str, structure: str) -> 
 def _number(measure: str, value: float, style: str = "{}") -> str:
     """Format a value; "" where it is not available."""
     return "" if pd.isna(value) else style.format(f"{value:.{MEASURES[measure].decimals}f}")
+
+
+def _printed(measure: str, value: float) -> float:
+    """Return a value as its digits say: NumPy rounds 0.8505 down, but prints it as 0.851."""
+    return float(_number(measure, value) or "nan")
 
 
 def _heading(split: str, of_split: pd.DataFrame) -> str:
