@@ -50,6 +50,21 @@ def test_geometry_is_kept_however_thin_the_stack(slices):
     assert unevenness(corrected.array, image.array, body) < 0.05
 
 
+@pytest.mark.parametrize(("own", "four"), [([0], "0[0]00"), ([0, 1], "0[01]1"), ([0, 1, 2], "[012]2")])
+def test_a_thin_stack_is_continued_to_four_slices_by_its_outer_ones(own, four):
+    different = phantom()[0].array * np.float32([1, 1.2, 0.8, 1])[:, None, None] * shading()
+    continued, first = [int(character) for character in four if character.isdigit()], four.index("[")
+    thin, thick = (bias_field.correct(Volume(different[slices], AFFINE), 4, [5]).array for slices in (own, continued))
+    np.testing.assert_array_equal(thin, thick[first : first + len(own)])
+
+
+def test_a_stack_of_four_slices_is_not_continued(monkeypatch):
+    image, _ = phantom()
+    expected = bias_field.correct(image, 4, [5]).array
+    monkeypatch.setattr(np, "pad", lambda array, *_, **__: array)
+    np.testing.assert_array_equal(bias_field.correct(image, 4, [5]).array, expected)
+
+
 def test_the_same_image_gives_the_same_result():
     image, _ = phantom()
     first, second = (bias_field.correct(image, **CORRECTION).array for _ in range(2))
