@@ -113,8 +113,8 @@ def surfaces(prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, fl
     What lies outside the volume is outside the mask. The distance of a border voxel is that to the nearest border voxel
     of the other mask, from centre to centre.
 
-    MedPy sees the masks' joint bounding box with a margin of one voxel. The box holds both surfaces, so the values are
-    those of the whole volume, but the distance transforms are many times faster.
+    MedPy sees the masks' joint bounding box. The box holds both surfaces, so the values are those of the whole volume,
+    but the distance transforms are many times faster.
 
     Parameters
     ----------
@@ -138,12 +138,12 @@ def surfaces(prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, fl
     if not (prediction.any() and truth.any()):
         return Surfaces(*(np.empty(0) for _ in range(2)), *(np.empty(0, int) for _ in range(2)))
     box = ndimage.find_objects((prediction | truth).view(np.uint8))[0]
-    prediction, truth = np.pad(prediction[box], 1), np.pad(truth[box], 1)
+    prediction, truth = prediction[box], truth[box]
     return Surfaces(
         # What medpy.assd, hd95 and asd summarise. They would measure these distances six times.
         medpy.__surface_distances(prediction, truth, spacing),
         medpy.__surface_distances(truth, prediction, spacing),
-        *(_border_slices(mask) + box[0].start - 1 for mask in (prediction, truth)),
+        *(_border_slices(mask) + box[0].start for mask in (prediction, truth)),
     )
 
 
@@ -188,7 +188,6 @@ def compare(
         As for `evaluate`.
     """
     _check_same_shape(prediction, truth)
-    _check_volume(prediction, spacing)
     for name, labels in (("prediction", prediction), ("truth", truth)):
         _check_labels(name, labels, len(structures))
     masks = [(prediction == label, truth == label) for label in range(1, 1 + len(structures))]
