@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from cardioseg.clinical import scar
-from cardioseg.clinical.ring import ring
+from cardioseg.clinical.ring import Ring, ring
 from cardioseg.core.errors import InputError
 from cardioseg.phantoms import heart as phantom
 from cardioseg.phantoms.slices import LV_CODE, MYO_CODE
@@ -36,6 +36,7 @@ def test_sector_has_its_mass(sector, transmurality):
     assert numbers["scar_fwhm_percent"] == pytest.approx(100 * numbers["scar_fwhm_mass_g"] / muscle)
     assert numbers["scar_slices"] == 3
     np.testing.assert_array_equal(found(drawn).chosen.scar, drawn.scar)
+    assert not found(drawn).thin.any()  # though a scar through the whole wall reaches from the cavity to the outside
 
 
 def test_thresholds_stand_between_remote_and_maximum():
@@ -62,6 +63,26 @@ def test_remote_myocardium_lies_off_the_scar(sector):
     assert (drawn.mask.array[remote] == MYO).all()
     assert not (remote & drawn.scar).any()
     assert remote.any(axis=(1, 2)).sum() >= 8
+    depth = ring(drawn.mask.array, SPACING, LV, MYO).depth[remote]
+    assert 0.25 < depth.min() < 0.3
+    assert 0.7 < depth.max() < 0.75
+
+
+def directions(*degrees):
+    """A slice of a wall whose voxels lie halfway through it, in these directions."""
+    wall, angle = np.ones((1, 1, len(degrees)), bool), np.radians(degrees).reshape(1, 1, -1)
+    return Ring(~wall, wall, angle, np.ones(angle.shape), np.ones(angle.shape), np.full(angle.shape, 0.5))
+
+
+def test_remote_myocardium_is_the_darkest_sector_of_60_degrees_with_ten_voxels():
+    # Darker ones lie in a sector of nine, and at its end a sector is over.
+    wall = directions(*[170] * 9, *[0] * 5, *[59] * 5, 60)
+    image = np.array([*[1.0] * 9, *range(100, 110), 50]).reshape(1, 1, -1)
+    remote = scar.find_remote(image, wall)
+    np.testing.assert_array_equal(np.flatnonzero(remote.mask), range(9, 19))
+    assert (remote.mean, remote.deviation) == (104.5, pytest.approx(8.25**0.5))
+    with pytest.raises(InputError, match="thick enough"):
+        scar.find_remote(image[..., :9], directions(*[170] * 9))
 
 
 def test_slice_that_is_scar_all_round_is_no_remote_myocardium():
@@ -157,6 +178,35 @@ def test_bright_rim_alone_is_no_scar(pixel_mm):
     measured = scar.measure(image, labels, (SPACING[0], pixel_mm, pixel_mm), LV, MYO, SCAR)
     assert not measured.chosen.scar.any()
     assert measured.warnings() == []
+    # Nor if any size counts; noise stays below a threshold as high as this one.
+    of_any_size = SCAR | {"smallest_ml": 0, "standard_deviations": 50}
+    measured = scar.measure(image, labels, (SPACING[0], pixel_mm, pixel_mm), LV, MYO, of_any_size)
+    assert not measured.chosen.scar.any()
+
+
+def test_bright_rim_of_a_millimetre_is_no_scar_however_fine_the_pixels():
+    drawn = heart(scarred=(0, 0))
+    labels = drawn.mask.array
+    first = layer(labels, 0, RV)
+    rim = first | layer(np.where(first, 0, labels), 0, RV)
+    image = np.where(rim, ENHANCED, drawn.image.array)
+    assert not scar.measure(image, labels, (SPACING[0], 0.5, 0.5), LV, MYO, SCAR).chosen.scar.any()
+
+
+@pytest.mark.parametrize(("thickness", "basal"), [(5.000001, 4), (8.0, 2), (10.0, 2), (12.0, 1)])
+def test_scar_within_20_mm_of_the_base_is_confined_to_it(thickness, basal):
+    distance = np.hypot(*np.mgrid[-15:16, -15:16])
+    labels = np.stack([np.where(distance < 4, LV, np.where(distance < 8 + z / 4, MYO, 0)) for z in range(12)])
+    wall = ring(labels, (thickness, 1.5, 1.5), LV, MYO)
+    for depth in (basal, basal + 1):
+        sector = np.zeros(labels.shape, bool)
+        sector[-depth:, :, :15] = wall.myocardium[-depth:, :, :15]
+        confined = scar.confined_to_base(sector, wall, (thickness, 1.5, 1.5))
+        np.testing.assert_array_equal(confined, sector if depth == basal else np.zeros_like(sector))
+    speck = np.zeros(labels.shape, bool)
+    speck[-1, 15, 6:9] = True  # less than a percent of the wall
+    assert wall.myocardium[speck].all()
+    assert not scar.confined_to_base(speck, wall, (thickness, 1.5, 1.5)).any()
 
 
 def test_wide_dark_core_is_not_taken_for_remote_myocardium():
