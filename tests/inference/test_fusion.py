@@ -133,6 +133,17 @@ def test_ends_hold_a_fifth_of_the_heart_at_most(end, kept):
     assert np.count_nonzero(fused.argmax(axis=0)[0]) == kept
 
 
+@pytest.mark.parametrize(("least_area", "kept"), [(0, [5, 50, 5]), (0.1, [0, 50, 0])])
+def test_ends_stay_where_no_area_is_asked_for(least_area, kept):
+    fused, *_ = fuse(sure_of(stack(5, 50, 5)), Volume(stack(0, 50, 0), AFFINE), SHARP | {"least_area": least_area})
+    assert (fused.argmax(axis=0) > 0).sum(axis=(1, 2)).tolist() == kept
+
+
+def test_labels_that_agree_as_much_as_is_asked_for_are_used():
+    fused = fuse(sure_of(stack(20, 50)), Volume(stack(20, 50), AFFINE), SHARP | {"least_agreement": 1})
+    assert (fused.agreement, fused.used) == (1, True)
+
+
 def test_end_slices_with_enough_labels_and_stacks_without_labels_stay():
     networks = sure_of(stack(40, 50, 40))
     drawn = [40, 50, 40]

@@ -10,7 +10,7 @@ from scipy import ndimage
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.evaluation.metrics import dice
-from cardioseg.inference import postprocessing
+from cardioseg.inference import postprocessing, raw_labels
 from cardioseg.inference.postprocessing import Crf, Morphology, dense_crf, smooth
 
 CAVITY, WALL, OTHER = 1, 2, 3
@@ -168,6 +168,10 @@ def test_crf_leaves_out_slices_of_certain_background(monkeypatch):
     probabilities = np.concatenate([1 - foreground.sum(axis=0, keepdims=True) / 2, foreground / 2]).astype(np.float32)
     image = rng.uniform(-1, 1, (1, 16, 16))
     np.testing.assert_array_equal(crf(image, probabilities), probabilities)
+    uncertain = probabilities.copy()
+    uncertain[:, 0, 5, 5] = 0.4, 0.6, 0
+    assert uncertain[0].mean() > postprocessing.CERTAIN  # yet one pixel is not certain
+    assert not np.array_equal(crf(image, uncertain), uncertain)
     monkeypatch.setattr(postprocessing, "CERTAIN", 2.0)
     marginals = crf(image, probabilities)
     assert not np.array_equal(marginals, probabilities)
@@ -317,6 +321,18 @@ def test_parts_are_the_crf_and_the_morphology_after_one_another(noisy_disc):
     np.testing.assert_array_equal(found["morphology"], smooth(raw, SPACING, settings.morphology))
     np.testing.assert_array_equal(found["both"], smooth(refined, SPACING, settings.morphology))
     assert (found["crf"] != found["morphology"]).any()
+
+
+def test_morphology_is_in_mm_of_the_raw_image(noisy_disc):
+    image, probabilities, _ = noisy_disc
+    affine = np.diag([1.25, 1.25, 5.0, 1.0])
+    crop, shape = Volume(image.astype(np.float32), affine), np.multiply(image.shape, (1, 2, 2))
+    raw = Volume(np.zeros(shape, np.float32), affine @ np.diag([0.5, 0.5, 1, 1]))
+    settings = postprocessing.Settings(Crf(**SETTINGS), Morphology((0, 3, 3), (1,), True))
+    found = postprocessing.postprocess(Volume(probabilities, affine), crop, raw, settings, ["morphology"])["morphology"]
+    labels = raw_labels.on_raw_grid(Volume(probabilities, affine), raw)
+    np.testing.assert_array_equal(found, smooth(labels, (5.0, 0.625, 0.625), settings.morphology))
+    assert not np.array_equal(found, smooth(labels, crop.spacing, settings.morphology))
 
 
 def test_wall_takes_the_other_structure_within_its_closing():

@@ -70,6 +70,15 @@ def test_a_view_enlarges_by_its_scale(scale, monkeypatch):
     assert np.sqrt((seen[0][1] > 0).sum()) == pytest.approx(8 * scale, abs=1)
 
 
+@pytest.mark.parametrize("view", [{"rotation_degrees": 45}, {"scale": 0.5}])
+def test_a_view_goes_on_beyond_the_edge_as_at_the_edge(view, monkeypatch):
+    seen = []
+    network = lambda _, images, *__: seen.append(images) or np.full((2, *images.shape), 0.5, np.float32)  # noqa: E731
+    monkeypatch.setattr(unet, "predict", network)
+    views.predict(Threshold(), np.full((1, 32, 32), 0.7, np.float32), CPU, [AS_IT_IS | view])
+    np.testing.assert_allclose(seen[0], 0.7, atol=1e-5)
+
+
 def test_the_mean_sums_to_one():
     found = views.predict(Threshold(), smooth(), CPU, [AS_IT_IS | {"rotation_degrees": 33, "scale": 0.7}])
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)

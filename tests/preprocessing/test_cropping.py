@@ -9,6 +9,14 @@ AFFINE = np.diag([1.25, 1.25, 8.0, 1.0])
 SETTINGS = {"size": 32, "percentiles": [0, 100]}
 
 
+@pytest.mark.parametrize(("centre", "start"), [((10.6, 9.4), (7, 5)), ((10.4, 9.6), (6, 6))])
+def test_crop_lies_around_the_pixel_nearest_to_its_centre(centre, start):
+    array = np.arange(30 * 40).reshape(1, 30, 40)
+    (y, x), found = start, cropping.crop(Volume(array, AFFINE), centre, 8, 0)
+    np.testing.assert_array_equal(found.array, array[:, y : y + 8, x : x + 8])
+    np.testing.assert_allclose(found.affine[:3, 3], [1.25 * x, 1.25 * y, 0])
+
+
 def test_crop_is_normalised_by_what_it_shows():
     array = np.full((2, 60, 60), 1e5, np.float32)
     array[:, 20:52, 14:46] = np.linspace(100, 300, 32)
@@ -54,6 +62,10 @@ def test_share_of_labels_beside_the_crop_is_what_it_is_by_hand():
     # It loses 5 of the 60 labelled columns and 7 of the 40 labelled rows.
     share = cropping.left_out(fine, cropping.crop(image, (30, 24), 32, 0))
     assert share == pytest.approx(1 - (55 / 60) * (33 / 40))
+    # It ends at column 79 of the labels, half a pixel beyond the centre of its last column.
+    labels[1] = 0
+    labels[1, 30:50, 70:85] = 1
+    assert cropping.left_out(fine, cropping.crop(image, (30, 24), 32, 0)) == pytest.approx(5 / 15)
 
 
 def test_no_labels_are_left_out_where_there_are_none():

@@ -186,11 +186,14 @@ def test_scars_lie_in_the_wall():
     torch.testing.assert_close(painted(images, labels)[far], ((images + 1) / 2)[:, 0][far])
 
 
-def test_a_scar_of_the_whole_wall_is_as_bright_as_the_blood():
-    images, labels = rings()
+def test_a_scar_of_the_whole_wall_is_as_bright_as_the_blood_wherever_its_middle_lies():
+    images, labels = rings(8)
     wall = appearance.soft_masks(labels, 4)[:, WALL] > 0.95
-    blood = ((images + 1) / 2)[:, 0][labels == CAVITY].mean()
-    assert painted(images, labels, **WHOLE_WALL)[wall].mean() == pytest.approx(float(blood), abs=0.05)
+    blood = float(((images + 1) / 2)[:, 0][labels == CAVITY].mean())
+    shown = painted(images, labels, **WHOLE_WALL)
+    assert [float(one[inside].mean()) for one, inside in zip(shown, wall, strict=True)] == pytest.approx(
+        [blood] * 8, abs=0.1
+    )
 
 
 def test_no_dark_line_separates_blood_from_a_scar_as_bright():
@@ -212,8 +215,17 @@ def test_dark_cores_are_darker():
 
 def test_no_scar_where_its_probability_is_0():
     images, labels = rings()
-    mapped, masks = shown_in_class(images), appearance.soft_masks(labels, 4)
+    curves = torch.tensor([0.1, 0.9, 0.5, 0.7]).view(4, 1, 1)  # so that no class is shown as another one
+    mapped, masks = curves * shown_in_class(images), appearance.soft_masks(labels, 4)
     assert torch.equal(appearance.paint_scars(mapped, labels, masks, SCAR | {"probability": 0}, random()), mapped)
+
+
+def test_scars_leave_the_background_as_it_is():
+    images, labels = rings()
+    mapped, masks = shown_in_class(images), appearance.soft_masks(labels, 4)
+    scarred = appearance.paint_scars(mapped, labels, masks, SCAR, random())
+    assert torch.equal(scarred[:, 0], mapped[:, 0])
+    assert not torch.equal(scarred[:, CAVITY], mapped[:, CAVITY])
 
 
 def test_normalisation_sets_the_percentiles():
@@ -222,3 +234,15 @@ def test_normalisation_sets_the_percentiles():
     assert (shown == -1).float().mean() == pytest.approx(0.1, abs=0.02)
     assert (shown == 1).float().mean() == pytest.approx(0.1, abs=0.02)
     assert appearance.normalise(torch.zeros(1, 1, 8, 8), [1, 99]).isfinite().all()
+
+
+def test_normalisation_goes_by_every_second_pixel_and_does_not_enlarge_noise():
+    image = torch.full((1, 1, 8, 8), 100.0)
+    image[..., ::2, ::2] = torch.arange(16.0).view(4, 4)
+    shown = appearance.normalise(image, [0, 100])[0, 0]
+    torch.testing.assert_close(shown[::2, ::2], torch.arange(16.0).view(4, 4) * 2 / 15 - 1)
+    assert (shown[1::2] == 1).all()
+    # Differences below a thousandth stay what they are.
+    faint = torch.zeros(1, 1, 8, 8)
+    faint[..., 0, 0] = 1e-4
+    assert appearance.normalise(faint, [0, 100]).max() == pytest.approx(-0.8)
