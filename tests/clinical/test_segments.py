@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cardioseg.clinical import segments
 from cardioseg.core.errors import InputError
@@ -131,6 +132,28 @@ def test_missing_apex_and_missing_wall_are_told():
     assert rows[4]["note"] == "the mask has no myocardium here"
     assert math.isnan(rows[17]["mass_g"])
     assert rows[1]["note"] == ""
+
+
+@pytest.mark.parametrize(("half_width", "enough"), [(6, False), (14, True)])
+def test_a_septum_of_less_than_30_degrees_is_none(half_width, enough):
+    # At 3 mm beside the wall of 30 mm the right ventricle reaches some 5 degrees further.
+    drawn = heart()
+    drawn.mask.array[(drawn.mask.array == RV) & (np.abs(drawn.angle) > half_width)] = 0
+    if enough:
+        assert set(np.unique(divide(drawn.mask).numbers)) == set(range(18))
+    else:
+        with pytest.raises(InputError, match="does not lie along the myocardium"):
+            divide(drawn.mask)
+
+
+def test_apical_slices_do_not_tell_where_the_septum_is():
+    drawn = heart()
+    expected = divide(drawn.mask).numbers
+    labels = drawn.mask.array
+    ventricle = np.isin(labels, (LV, MYO))
+    beside = ndimage.binary_dilation(ventricle, np.ones((1, 5, 5))) & ~ventricle & (np.abs(drawn.angle - 110) < 60)
+    labels[1:4] = np.where(beside, RV, np.where(labels == RV, 0, labels))[1:4]
+    np.testing.assert_array_equal(divide(drawn.mask).numbers, expected)
 
 
 def without(label):

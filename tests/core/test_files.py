@@ -44,6 +44,17 @@ def test_file_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeypatc
     assert content(tmp_path) == {"a": b"newer"}
 
 
+def test_two_processes_do_not_write_into_each_others_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with files.atomic_write(tmp_path / "a") as first:
+        first.write(b"first, ")
+        monkeypatch.setattr(os, "getpid", lambda: 0)
+        with files.atomic_write(tmp_path / "a") as second:
+            second.write(b"second")
+        assert (tmp_path / "a").read_bytes() == b"second"
+        first.write(b"and last")
+    assert content(tmp_path) == {"a": b"first, and last"}
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), KeyboardInterrupt()])
 def test_file_stays_as_it_was_where_something_fails(tmp_path: Path, error: BaseException) -> None:
     (tmp_path / "a").write_bytes(b"old")

@@ -214,6 +214,25 @@ def test_sform_of_true_unit_voxels_is_used(path):
     assert volume.notes == (volumes.FORMS_DISAGREE,)
 
 
+@pytest.mark.parametrize(("degrees", "notes"), [(1.5, ()), (2.5, (volumes.FORMS_DISAGREE,))])
+def test_forms_disagree_where_a_corner_lies_a_millimetre_apart(path, degrees, notes):
+    """Both place the first voxel alike; the last column is 40 x 0.75 = 30 mm away, where 2 degrees are a millimetre."""
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+    straight, turned = np.diag([0.75, 0.75, 2.0, 1.0]), np.diag([0.75, 0.75, 2.0, 1.0])
+    turned[:3, :3] = turn @ turned[:3, :3]
+    assert volumes.read_image(save_forms(path, intensities(), straight, turned)).notes == notes
+
+
+@pytest.mark.parametrize(("origin", "usable"), [(-9_990, True), (10_010, False)])
+def test_image_ten_metres_from_the_scanners_centre_is_refused(path, origin, usable):
+    save(path, intensities(), affine(origin=(0, origin, 0)))
+    if usable:
+        assert volumes.read_image(path).affine[1, 3] == origin
+    else:
+        assert "its origin lies 1e+04 mm from the scanner's centre" in failure(volumes.read_image, path)
+
+
 def test_paths_may_have_spaces_and_letters_beyond_ascii(tmp_path):
     array = intensities()
     assert (volumes.read_image(save(tmp_path / "Jürgen Ø 心 .nii.gz", array)).array == array).all()
@@ -611,6 +630,11 @@ def test_written_volume_comes_back(tmp_path, shape, dtype, name):
     np.testing.assert_array_equal(back.array, array)
     np.testing.assert_allclose(back.affine, affine(), atol=1e-5)
     assert [path.name for path in (tmp_path / "folder").iterdir()] == [name]
+    # Programs differ in which of the two they go by.
+    header = nib.load(tmp_path / "folder" / name).header
+    for form, code in (header.get_sform(coded=True), header.get_qform(coded=True)):
+        assert code == 1
+        np.testing.assert_allclose(form, affine(), atol=1e-4)
 
 
 def test_volume_as_stored_is_what_comes_back(tmp_path):
@@ -809,6 +833,13 @@ def test_largest_code_is_written_and_read(raw_folder, tmp_path):
     codes = {"LV": 2**31 - 1}
     volumes.write_labels_like(path, np.ones(SHAPE, np.uint8), codes, raw_folder / "plain.nii.gz")
     assert (volumes.read_labels(path, codes).array == 1).all()
+
+
+@pytest.mark.parametrize(("code", "dtype"), [(2**15 - 1, np.int16), (2**15, np.int32)])
+def test_codes_take_as_few_bytes_as_hold_them(code, dtype):
+    encoded = volumes.encoded(np.array([0, 1, 2], np.uint8), {"LV": 7, "MYO": code})
+    assert encoded.dtype == dtype
+    assert encoded.tolist() == [0, 7, code]
 
 
 def test_mask_of_another_shape_is_not_written(raw_folder, tmp_path):
