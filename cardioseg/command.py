@@ -314,7 +314,7 @@ def _evaluate(given: argparse.Namespace) -> int:
 
 
 def _check_no_workflow(out: Path) -> None:
-    """Raise InputError if a folder to write to is a workflow's results or its model, whose files have the same names."""
+    """Raise InputError if a folder to write to holds results of a workflow, or its model: files of the same names."""
     record, model = OF_WORKFLOW
     of_model = (Path("..", record),) if out.resolve().name == model.parent.name else ()
     for name in (record, model, *of_model):

@@ -494,6 +494,23 @@ def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float,
         )
 
 
+def check_spacing(spacing: tuple[float, float, float]) -> None:
+    """Refuse a spacing that no volume can have.
+
+    Parameters
+    ----------
+    spacing : tuple of float
+        Voxel size in mm, (z, y, x).
+
+    Raises
+    ------
+    InputError
+        It is not three positive numbers.
+    """
+    if len(spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in spacing):
+        raise InputError(f"The spacing must be three positive numbers (z, y, x) in mm, not {spacing}.")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file completely or not at all; if its name ends in .gz, it is compressed without a time stamp.
 

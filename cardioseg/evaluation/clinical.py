@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import check_spacing
 
 # In g/ml, from the guidelines: Schulz-Menger et al., J Cardiovasc Magn Reson 2020;22:19.
 MYOCARDIAL_DENSITY = 1.05
@@ -49,10 +50,9 @@ def wall_thickness(labels: np.ndarray, spacing: tuple[float, float, float], cavi
     R. M. Lang et al., J Am Soc Echocardiogr 2015;28:1-39.
     M. D. Cerqueira et al., Circulation 2002;105:539-542.
     """
-    if labels.ndim != 3 or len(spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in spacing):
-        raise InputError(
-            f"Expected labels (z, y, x) and a spacing of three positive numbers (mm), not {labels.shape} and {spacing}."
-        )
+    if labels.ndim != 3:
+        raise InputError(f"Expected labels (z, y, x), not an array of shape {labels.shape}.")
+    check_spacing(spacing)
     if cavity == myocardium:
         raise InputError(f"Cavity and myocardium have the same label, {cavity}; expected two structures.")
     pixel = spacing[1] * spacing[2]

@@ -11,6 +11,7 @@ from medpy.metric import binary as medpy
 from scipy import ndimage
 
 from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import check_spacing
 
 NOT_AVAILABLE = float("nan")
 
@@ -297,8 +298,7 @@ def _check_same_shape(prediction: np.ndarray, truth: np.ndarray) -> None:
 def _check_volume(volume: np.ndarray, spacing: tuple[float, float, float]) -> None:
     if volume.ndim != 3:
         raise InputError(f"Expected a volume (z, y, x), not an array of shape {volume.shape}.")
-    if len(spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in spacing):
-        raise InputError(f"The spacing must be three positive numbers (z, y, x) in mm, not {spacing}.")
+    check_spacing(spacing)
 
 
 def _check_labels(name: str, labels: np.ndarray, count: int) -> None:

@@ -10,7 +10,7 @@ from pydensecrf.utils import create_pairwise_bilateral, create_pairwise_gaussian
 from scipy import ndimage
 
 from cardioseg.core.errors import InputError
-from cardioseg.core.volumes import Volume
+from cardioseg.core.volumes import Volume, check_spacing
 from cardioseg.inference import raw_labels
 
 # A slice whose background is everywhere at least this probable has no structure that a CRF could change.
@@ -241,7 +241,7 @@ def dense_crf(
     ----------
     P. Kraehenbuehl, V. Koltun: Efficient inference in fully connected CRFs with Gaussian edge potentials, NIPS 2011.
     """
-    _check_spacing(spacing)
+    check_spacing(spacing)
     _check_crf_input(image, probabilities)
     refined = probabilities.astype(np.float32, order="C")  # as the CRF takes its energies
     for z in range(image.shape[0]):
@@ -301,7 +301,7 @@ def smooth(labels: np.ndarray, spacing: tuple[float, float, float], settings: Mo
     InputError
         The labels are not a volume of integers from 0, or the spacing is not three positive numbers.
     """
-    _check_spacing(spacing)
+    check_spacing(spacing)
     _check_smooth_input(labels)
     result = labels.copy()
     if not result.any():
@@ -355,11 +355,6 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     """
     components, count = ndimage.label(mask)
     return components == 1 + np.argmax(np.bincount(components.ravel(), minlength=2)[1:]) if count else mask
-
-
-def _check_spacing(spacing: tuple[float, float, float]) -> None:
-    if len(spacing) != 3 or not all(np.isfinite(size) and size > 0 for size in spacing):
-        raise InputError(f"The spacing must be three positive numbers (z, y, x) in mm, not {spacing}.")
 
 
 def _check_crf_input(image: np.ndarray, probabilities: np.ndarray) -> None:

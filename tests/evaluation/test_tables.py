@@ -285,6 +285,8 @@ def test_significant_differences_are_marked():
     assert "‡" not in cells(text)["U-Net (FT)"][2]
     assert "‡" not in "".join(cells(text)["U-Net"])
     assert "8 patients cannot give an uncorrected p below 0.0078" in text
+    assert "5 patients cannot give" in tables.markdown(significant(5), published=False)
+    assert "not tested: fewer than 5 patients" in tables.markdown(significant(4), published=False)
 
 
 def test_methods_are_compared_with_the_one_above_and_the_last():
