@@ -79,10 +79,12 @@ def test_the_box_of_a_mask_without_a_ventricle_is_the_whole_volume():
     assert labels[ring.ring_box(labels, CAVITY, WALL)].shape == (2, 3, 4)
 
 
-def test_two_slices_with_a_cavity_tell_base_and_apex():
-    heart = stack([8, 6, 0, 0, 0, 0], [12, 10, 8, 6, 5, 4])
-    np.testing.assert_array_equal(ring.from_base(heart), [0, 1])
-    np.testing.assert_array_equal(ring.basal_slices(heart, 2), [0, 1])
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_slices_with_a_cavity_tell_base_and_apex(order):
+    heart = stack([8, 6, 0, 0, 0, 0][::order], [12, 10, 8, 6, 5, 4][::order])
+    base = [0, 1] if order == 1 else [5, 4]
+    np.testing.assert_array_equal(ring.from_base(heart), base)
+    np.testing.assert_array_equal(ring.basal_slices(heart, 2), base)
 
 
 def test_depth_does_not_hang_on_how_much_surrounds_the_heart():

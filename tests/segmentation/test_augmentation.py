@@ -297,3 +297,10 @@ def test_contraction_differs_from_slice_to_slice_and_follows_the_generator():
     found = contracted(labels, [0, 0.8])[1]
     assert len({int((slice_ == 1).sum()) for slice_ in found}) == 4
     assert torch.equal(found, contracted(labels, [0, 0.8])[1])
+
+
+def test_contraction_lies_between_its_limits():
+    found = contracted(ring().expand(40, -1, -1), [0.2, 0.6])[1]
+    narrowing = [12 / radius(labels == 1) - 1 for labels in found]
+    assert min(narrowing) == pytest.approx(0.2, abs=0.05)
+    assert max(narrowing) == pytest.approx(0.6, abs=0.05)
