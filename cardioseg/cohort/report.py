@@ -62,19 +62,24 @@ def rows(
     InputError
         A file cannot be used.
     """
-    orientation = plan.check_orientation([entry.image for entry in entries])
+    grids = plan.Grids()
+    orientation = plan.check_orientation([entry.image for entry in entries], grids)
     for modality in codes:
         labelled = [
             plan.Files(entry.image, entry.labels)
             for entry in entries
             if entry.modality == modality and entry.patient in splits[modality].get("labelled", ())
         ]
-        orientation += plan.check_sides(labelled, codes[modality], wall) if wall and labelled else []
-    return [_row(entry, splits[entry.modality], codes[entry.modality], wall, orientation) for entry in entries]
+        orientation += plan.check_sides(labelled, codes[modality], wall, grids) if wall and labelled else []
+    return [
+        _row(entry, grids[entry.image], splits[entry.modality], codes[entry.modality], wall, orientation)
+        for entry in entries
+    ]
 
 
 def _row(
     entry: Entry,
+    grid: volumes.Volume,
     splits: Mapping[str, Sequence[str]],
     codes: volumes.Codes,
     wall: Mapping[str, str] | None,
@@ -82,7 +87,6 @@ def _row(
 ) -> dict[str, str | int]:
     notes = plan.check_volume(plan.Files(entry.image, entry.labels), codes, wall)
     notes += [note for note in orientation if note.startswith(f"{entry.image}: ")]
-    volume = volumes.read_image(entry.image)
     located = json.loads(entry.location.read_text("utf-8")) if entry.location else {}
     found = located.get("found")
     if located.get("doubt"):
@@ -93,9 +97,9 @@ def _row(
         "modality": entry.modality,
         "patient": entry.patient,
         "splits": " ".join(split for split, patients in splits.items() if entry.patient in patients),
-        "slices": volume.array.shape[0],
-        "matrix": "x".join(map(str, volume.array.shape[1:])),
-        "spacing_mm": " ".join(f"{mm:.3f}" for mm in volume.spacing),
+        "slices": grid.array.shape[0],
+        "matrix": "x".join(map(str, grid.array.shape[1:])),
+        "spacing_mm": " ".join(f"{mm:.3f}" for mm in grid.spacing),
         "labels": "yes" if entry.labels else "no",
         "located": LOCATED[found],
         "notes": "; ".join(notes),
