@@ -220,6 +220,14 @@ def test_stacks_of_few_slices_are_registered(target_slices, source_slices):
         assert scores[1] > scores[0] + 0.1
 
 
+def test_slices_of_a_thin_stack_stay_in_their_place():
+    """The outer slices are continued to either side, not the stack moved: two slices of an image match these."""
+    image, _ = drawn(empty((10, 72, 64), (8.0, 1.8, 1.8), UPRIGHT), (60, -20, 70), np.zeros(3), 1.0)
+    moved = elastix.displacements(elastix.cut(image, middle(image, 2)), image, SETTINGS, 1, ["rigid"])["rigid"]
+    assert moved.shape == (2, 72, 64, 3)
+    np.testing.assert_allclose(moved.mean(axis=(0, 1, 2)), 0, atol=1)
+
+
 def middle(volume, slices):
     first = (len(volume.array) - slices) // 2
     return slice(first, first + slices), *(slice(0, length) for length in volume.array.shape[1:])
