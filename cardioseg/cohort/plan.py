@@ -53,7 +53,7 @@ class Cohort:
     volumes : dict of (str, str) to Files
         Files by modality and patient.
     splits : dict of str to list of str
-        Patients by split.
+        Patients by split: those that networks learn from by name, others as the configuration names them.
     partners : list of str
         Segmented patients whose source labels are registered to their target image.
     notes : list of str
@@ -690,6 +690,9 @@ def _splits(
                 f"cohort.splits.{split}: names none of the {len(names)} patients with {modality} images in {data} "
                 f"({shown}). Name some of them there."
             )
+    # What networks learn does not hang on the order in which the configuration names patients.
+    for split in (*SPLITS_OF_SOURCE, "translation_target"):
+        splits[split].sort(key=_natural)
     for patient in splits["labelled"]:
         files = found[settings["source"]["name"], patient]
         if files.labels is None:
