@@ -637,6 +637,11 @@ def test_written_volume_comes_back(tmp_path, shape, dtype, name):
         np.testing.assert_allclose(form, affine(), atol=1e-4)
 
 
+def test_double_precision_is_not_kept(tmp_path):
+    nib.save(nib.Nifti1Image(intensities().T.astype(np.float64), affine()), tmp_path / "volume.nii")
+    assert volumes.read(tmp_path / "volume.nii").array.dtype == np.float32
+
+
 def test_volume_as_stored_is_what_comes_back(tmp_path):
     volume = Volume(intensities().astype(np.float32), affine() * (1 + 1e-9))
     volumes.write(tmp_path / "volume.nii.gz", volume.array, volume.affine)
