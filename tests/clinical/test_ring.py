@@ -50,6 +50,18 @@ def test_polar_coordinates_are_in_mm_about_the_middle_of_the_cavity():
     assert np.isnan(found.depth[1]).all()
 
 
+@pytest.mark.parametrize(
+    ("degrees", "start", "width"),
+    [([0, 100, -100], 100, 160), ([-30, 0, 110, 170], 170, 160), ([-150, 150, 10], -150, 160), ([40], 40, 360)],
+)
+def test_widest_gap_may_lie_where_the_angles_begin_again(degrees, start, width):
+    assert np.degrees(ring.widest_gap(np.radians(degrees))) == pytest.approx((start, width))
+
+
+def test_slices_of_a_cavity_without_a_wall_do_not_count():
+    np.testing.assert_array_equal(ring.from_base(stack([4, 6, 7, 8], [8, 10, 11, 8])), [2, 1, 0])
+
+
 def with_gaps(degrees):
     """A stack, from the apex, whose walls are missing over an angle in each slice."""
     angle = np.degrees(np.arctan2(*np.mgrid[-40:41, -40:41]))
