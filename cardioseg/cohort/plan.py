@@ -162,18 +162,25 @@ def find(data: Path | str, names: Iterable[str], settings: Mapping[str, Any], pr
     Raises
     ------
     InputError
-        Two files match for one patient, labels have no image, a patient that a split names is missing, a labelled
-        patient has no labels, a split is empty, or splits contradict each other. Of labels, images and patients that
-        are missing the error lists all.
+        Two files match for one patient, an image is of both modalities, labels have no image, a patient that a split
+        names is missing, a labelled patient has no labels, a split is empty, or splits contradict each other. Of
+        labels, images and patients that are missing the error lists all.
     """
     names = list(names)
     data = Path(data)
     found: dict[tuple[str, str], Files] = {}
     orphans: list[str] = []
+    matched = _match(data, names, settings)
+    _refuse(
+        [
+            f"{path}: fits cohort.source.image and cohort.target.image; expected an image of one modality. Correct one "
+            "of the patterns."
+            for path in sorted({*matched["source", "image"].values()} & {*matched["target", "image"].values()})
+        ]
+    )
     for role in ("source", "target"):
         modality = settings[role]
-        images = _match(data, names, modality["image"], f"cohort.{role}.image")
-        labels = _match(data, names, modality["labels"], f"cohort.{role}.labels")
+        images, labels = matched[role, "image"], matched[role, "labels"]
         orphans += [
             f"{labels[patient]}: labels without an image; expected one that matches {modality['image']} for patient "
             f"{patient}. Add the image or correct cohort.{role}.image."
@@ -618,29 +625,41 @@ def _most_enclosed(labels: np.ndarray, names: Sequence[str], wall: Mapping[str, 
     return max(shares, key=lambda name: shares[name])
 
 
-def _match(data: Path, names: Sequence[str], pattern: str, key: str) -> dict[str, Path]:
-    """Return the path of each patient among the names that match a pattern."""
-    expression = re.compile(
-        "".join(PLACEHOLDERS.get(part, re.escape(part)) for part in re.split(r"(\{patient\}|\*\*/|\*\*|\*)", pattern))
-    )
-    matched: dict[str, Path] = {}
+def _match(data: Path, names: Sequence[str], settings: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Path]]:
+    """Return the path of each patient, by role (source, target) and kind (image, labels), among the names.
+
+    001_gt.nii.gz fits {patient}.nii.gz as well as {patient}_gt.nii.gz. Of several patterns that a name fits, those
+    count that leave the least of it to the patient: more than one, where modalities share their labels.
+    """
+    keys = [(role, kind) for role in ("source", "target") for kind in ("image", "labels")]
+    expressions = {key: _expression(settings[key[0]][key[1]]) for key in keys}
+    matched: dict[tuple[str, str], dict[str, Path]] = {key: {} for key in keys}
     for name in names:
-        match = expression.fullmatch(name)
-        if not match:
-            continue
-        # File systems store accented letters in different ways; the configuration has them composed.
-        patient, path = unicodedata.normalize("NFC", match["patient"]), data / PurePosixPath(name)
-        if patient.startswith(".") or not str(path).isprintable() or re.search(r"[{}<>\\]", str(path)):
-            raise InputError(
-                f"{str(path)!r}: braces, angle brackets, backslashes, control characters in a path, or a dot before a "
-                f"patient's name ({patient!r}) cannot be used. Rename it."
-            )
-        if patient in matched:
-            raise InputError(
-                f"patient {patient} occurs twice: {matched[patient]} and {path} both match {key}. Keep one."
-            )
-        matched[patient] = path
+        fits = {key: match["patient"] for key in keys if (match := expressions[key].fullmatch(name))}
+        least = min(map(len, fits.values()), default=0)
+        for key, stored in fits.items():
+            if len(stored) > least:
+                continue
+            # File systems store accented letters in different ways; the configuration has them composed.
+            patient, path = unicodedata.normalize("NFC", stored), data / PurePosixPath(name)
+            if patient.startswith(".") or not str(path).isprintable() or re.search(r"[{}<>\\]", str(path)):
+                raise InputError(
+                    f"{str(path)!r}: braces, angle brackets, backslashes, control characters in a path, or a dot "
+                    f"before a patient's name ({patient!r}) cannot be used. Rename it."
+                )
+            if patient in matched[key]:
+                raise InputError(
+                    f"patient {patient} occurs twice: {matched[key][patient]} and {path} both match "
+                    f"cohort.{'.'.join(key)}. Keep one."
+                )
+            matched[key][patient] = path
     return matched
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Return what a path below the data must match to fit a pattern of the configuration."""
+    parts = re.split(r"(\{patient\}|\*\*/|\*\*|\*)", pattern)
+    return re.compile("".join(PLACEHOLDERS.get(part, re.escape(part)) for part in parts))
 
 
 def _refuse(faults: Sequence[str]) -> None:
