@@ -310,6 +310,45 @@ def check_pair(source: Files, target: Files, codes: volumes.Codes, grids: Grids)
     return []
 
 
+def check_structures(labelled: Iterable[Files], codes: volumes.Codes, grids: Grids | None = None) -> list[str]:
+    """Check that some labels have each structure: networks cannot learn another.
+
+    Parameters
+    ----------
+    labelled : iterable of Files
+        The labelled images that networks learn from.
+    codes : mapping of str to int or sequence of int
+        See `volumes.read_labels`.
+    grids : Grids, optional
+        The images' grids, as far as they are known.
+
+    Returns
+    -------
+    list of str
+        Always empty, since `Check` expects remarks.
+
+    Raises
+    ------
+    InputError
+        No labels have a structure.
+    """
+    labelled = list(labelled)
+    grids = Grids() if grids is None else grids
+    names = volumes.structures(codes)
+    missing = list(names)
+    for files in labelled:
+        assert files.labels is not None
+        there = np.unique(volumes.read_labels(files.labels, codes, grids[files.image]).array)
+        missing = [name for name in missing if 1 + names.index(name) not in there]
+        if not missing:
+            return []
+    raise InputError(
+        f"cohort.structures: none of the {len(labelled)} label files of cohort.splits.labelled, of which "
+        f"{labelled[0].labels} is the first, has {', '.join(missing)}, so that networks cannot learn it. Correct "
+        f"cohort.source.codes, or leave it out by null (cohort.structures.{missing[0]}: null)."
+    )
+
+
 def check_repetitions(images: Iterable[Path]) -> list[str]:
     """Check that no image occurs twice.
 
@@ -513,8 +552,10 @@ def check_volumes(
     ]
     source_name = settings["source"]["name"]
     labelled = [cohort.volumes[source_name, patient] for patient in cohort.splits.get("labelled", [])]
+    paths_of = [path for files in labelled for path in (files.image, files.labels)]
+    if labelled:
+        together.append(Check(f"structures {codes}", paths_of, partial(check_structures, labelled, codes, grids)))
     if wall and labelled:
-        paths_of = [path for files in labelled for path in (files.image, files.labels)]
         together.append(Check(f"sides {codes} {wall}", paths_of, partial(check_sides, labelled, codes, wall, grids)))
     for patient in dict.fromkeys([*cohort.partners, *witnesses]):
         source, target = (cohort.volumes[settings[role]["name"], patient] for role in ("source", "target"))

@@ -409,6 +409,20 @@ def test_missing_structure_is_noted(files):
     assert plan.check_volume(files, CODES) == [f"{files.labels}: no MYO, RV"]
 
 
+def test_every_structure_is_in_the_labels_of_some_patient(tmp_path, files):
+    write(files.labels, labels((0, 500, 600)))
+    other = Files(
+        write(tmp_path / "patient7_C0.nii.gz", image(2)), write(tmp_path / "patient7_C0_manual.nii.gz", labels())
+    )
+    for both in ((files, other), (other, files)):
+        assert plan.check_structures(both, CODES) == []
+    cohort = plan.Cohort({("bSSFP", "6"): files}, {"labelled": ["6"]})
+    shown = r"none of the 1 label files .*patient6_C0_manual.* has MYO,.*cohort.structures.MYO: null"
+    with pytest.raises(InputError, match=shown):
+        plan.check_volumes(cohort, configured(), {})
+    assert plan.check_volumes(cohort, configured() | {"structures": {"LV": 500, "RV": 600}}, {})
+
+
 def test_structure_that_no_label_file_has_is_not_noted_as_missing(files):
     unlabelled = CODES | {"RV": []}
     write(files.labels, labels((0, 500, 200)))
@@ -494,7 +508,7 @@ def test_each_image_is_opened_once(tmp_path, files, monkeypatch):
     monkeypatch.setattr(volumes, "_open", lambda path, *more: opened.append(path) or opening(path, *more))
     grids = plan.Grids()
     memory = plan.check_volumes(cohort, configured(), {}, WALL, grids)
-    assert len(memory) == 6  # two volumes, repetitions, orientation, sides and the pair
+    assert len(memory) == 7  # two volumes, repetitions, orientation, structures, sides and the pair
     plan.turns([files.image, target.image], grids)
     assert sorted(path for path in opened if path != files.labels) == [files.image, target.image]
 

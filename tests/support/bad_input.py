@@ -542,6 +542,11 @@ def without(glob: str) -> Callable[[Path, dict[str, Any]], None]:
     return lambda data, _: [path.unlink() for path in data.glob(glob)]
 
 
+def without_ventricle(data: Path, _: dict[str, Any]) -> None:
+    for path in data.glob("*C0_manual*"):
+        save(path, np.where(heart() == CODES["RV"], 0, heart()))
+
+
 def patient_named(name: str) -> Callable[[Path, dict[str, Any]], None]:
     return splits(**everywhere(7, name))
 
@@ -633,6 +638,7 @@ COHORTS = [
     Case("bSSFP alone", without("*LGE*"), "cohort.splits.translation_target: no LGE image found in data"),
     Case("LGE alone", without("*C0*"), "cohort.splits.labelled: no bSSFP image found in data"),
     Case("no labels of bSSFP", without("*C0_manual*"), "is in cohort.splits.labelled but has no labels"),
+    Case("no labels of bSSFP with RV", without_ventricle, "cohort.structures: none of the 2 label files"),
     Case("no labels of LGE", without("*LGE_manual*"), notes="no LGE labels of 7: segmented, not evaluated"),
     Case("labels without an image", without("patient6_C0.nii.gz"), "labels without an image"),
     Case("a patient's file in two folders", copied(IMAGE, f"copy/{IMAGE}"), "patient 6 occurs twice"),
