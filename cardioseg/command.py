@@ -185,10 +185,18 @@ def _parser() -> argparse.ArgumentParser:
         "--structures",
         nargs="+",
         type=_structure,
-        default=list(MSCMRSEG.items()),
+        default=[(name, [code]) for name, code in MSCMRSEG.items()],
         metavar="NAME=CODE",
-        help="value of each structure in the files; by default "
-        + " ".join(f"{name}={code}" for name, code in MSCMRSEG.items()),
+        help="value of each structure in the files, or several, as MYO=2,3, and background=CODE for what does not "
+        "count; by default " + " ".join(f"{name}={code}" for name, code in MSCMRSEG.items()),
+    )
+    evaluate.add_argument(
+        "--manual-structures",
+        nargs="+",
+        type=_structure,
+        default=[],
+        metavar="NAME=CODE",
+        help="the same of the manual masks, for structures whose values are others there",
     )
     evaluate.set_defaults(run=_evaluate)
     return parser
@@ -291,9 +299,8 @@ def _onnx_export() -> ModuleType:
 def _evaluate(given: argparse.Namespace) -> int:
     from cardioseg.cohort import inputs
 
-    codes = dict(given.structures)
-    if len(codes) < len(given.structures) or len(set(codes.values())) < len(codes):
-        raise InputError("--structures: a name or a code stands there twice; expected each once.")
+    codes = _codes("--structures", given.structures, {})
+    manual_codes = _codes("--manual-structures", given.manual_structures, codes)
     _check_no_workflow(given.out)
     try:
         from cardioseg.evaluation import clinical, folders
@@ -307,7 +314,7 @@ def _evaluate(given: argparse.Namespace) -> int:
     method = files.readable(given.masks.absolute().name)
     if method == clinical.MANUAL:  # what the manual masks are called in the tables
         method = f"{method} (masks)"
-    evaluated = folders.evaluate(pairs, method, codes, wall)
+    evaluated = folders.evaluate(pairs, method, codes, wall, manual_codes)
     without = folders.without_mask(truths, pairs)
     print(folders.write(given.out, evaluated, WALL["myocardium"] if wall else None, without))
     return FAILED if evaluated.failed else DONE
@@ -325,15 +332,36 @@ def _check_no_workflow(out: Path) -> None:
             )
 
 
-def _structure(text: str) -> tuple[str, int]:
-    name, _, code = text.partition("=")
-    if not name or not code.isdecimal() or int(code) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CODE with a whole number above 0, such as LV=500")
-    from cardioseg.core.volumes import RESERVED
+def _codes(
+    option: str, given: Sequence[tuple[str, list[int]]], others: Mapping[str, list[int]]
+) -> dict[str, list[int]]:
+    """The values of each structure by an option, and of those that it does not name by `others`; background is last."""
+    from cardioseg.core.volumes import BACKGROUND, structures
 
-    if name in RESERVED:
+    named = dict(given)
+    codes = {**others, **named}
+    values = [code for listed in codes.values() for code in listed]
+    if len(named) < len(given) or len(set(values)) < len(values):
+        raise InputError(f"{option}: a name or a code stands there twice; expected each once.")
+    if unknown := [name for name in named if others and name not in (*others, BACKGROUND)]:
+        raise InputError(f"{option}: {unknown[0]} is not in --structures ({', '.join(structures(others))}).")
+    if not structures(codes):
+        raise InputError(f"{option}: names no structure; expected one or more.")
+    return {name: codes[name] for name in (*structures(codes), BACKGROUND) if name in codes}
+
+
+def _structure(text: str) -> tuple[str, list[int]]:
+    name, _, listed = text.partition("=")
+    codes = listed.split(",")
+    if not name or not all(code.isdecimal() and int(code) > 0 for code in codes):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=CODE with a whole number above 0, such as LV=500, or several, such as MYO=2,3"
+        )
+    from cardioseg.core.volumes import BACKGROUND, RESERVED
+
+    if name in RESERVED and name != BACKGROUND:
         raise argparse.ArgumentTypeError(f"{name} is what no structure may be called; expected another name")
-    return name, int(code)
+    return name, [int(code) for code in codes]
 
 
 def _count(text: str) -> int:

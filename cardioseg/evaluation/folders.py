@@ -8,6 +8,7 @@ import pandas as pd
 
 from cardioseg.core import files, volumes
 from cardioseg.core.errors import InputError
+from cardioseg.core.volumes import Codes
 from cardioseg.evaluation import bland_altman, clinical, patient, summary
 from cardioseg.evaluation.patient import Agreement
 
@@ -73,7 +74,11 @@ def without_mask(truths: Mapping[str, Path], pairs: Mapping[str, tuple[Path, Pat
 
 
 def evaluate(
-    pairs: Mapping[str, tuple[Path, Path | None]], method: str, codes: Mapping[str, int], wall: Mapping[str, str] | None
+    pairs: Mapping[str, tuple[Path, Path | None]],
+    method: str,
+    codes: Codes,
+    wall: Mapping[str, str] | None,
+    manual_codes: Codes | None = None,
 ) -> Evaluated:
     """Measure masks against manual ones, on the grid of these.
 
@@ -85,10 +90,12 @@ def evaluate(
         As from `pair`; the files are NIfTI.
     method : str
         What the masks are called in the tables.
-    codes : mapping of str to int
-        The value of each structure in all files; 0 is background.
+    codes : mapping of str to int or sequence of int
+        The value, or the values, of each structure in the masks, see `volumes.read_labels`.
     wall : mapping of str to str or None
         The names of the `cavity` and the `myocardium` whose thickness is measured; None measures none.
+    manual_codes : mapping of str to int or sequence of int, optional
+        The values in the manual masks, of the same structures in the same order; by default `codes`.
 
     Returns
     -------
@@ -103,11 +110,11 @@ def evaluate(
     found, failed, elsewhere = [], {}, []
     for name, (path, truth) in ((files.readable(name), pair) for name, pair in pairs.items()):
         try:
-            measured, notes = _measured(path, truth, method, codes, wall)
+            measured, notes = _measured(path, truth, method, codes, manual_codes or codes, wall)
             elsewhere += [name] if volumes.ELSEWHERE in notes else []
         except InputError as error:
             failed[name] = files.readable(str(error))
-            measured = patient.not_measured(method, list(codes))
+            measured = patient.not_measured(method, volumes.structures(codes))
         found.append(measured.named(SPLIT, name))
     if len(failed) == len(pairs):
         first, *others = failed.values()
@@ -155,16 +162,22 @@ def write(folder: Path, evaluated: Evaluated, myocardium: str | None, without: S
 
 
 def _measured(
-    path: Path, truth_path: Path | None, method: str, codes: Mapping[str, int], wall: Mapping[str, str] | None
+    path: Path,
+    truth_path: Path | None,
+    method: str,
+    codes: Codes,
+    manual_codes: Codes,
+    wall: Mapping[str, str] | None,
 ) -> tuple[Agreement, tuple[str, ...]]:
     if truth_path is None:
         raise InputError(
             f"{path}: has no manual mask of its name; expected one. Rename the files, or name one mask and one manual "
             "mask."
         )
-    truth = volumes.read_labels(truth_path, codes)
+    truth = volumes.read_labels(truth_path, manual_codes)
     mask = volumes.read_labels(path, codes, truth)
-    return patient.evaluate([(method, mask.array)], truth.array, truth.spacing, list(codes), wall), mask.notes
+    structures = volumes.structures(codes)
+    return patient.evaluate([(method, mask.array)], truth.array, truth.spacing, structures, wall), mask.notes
 
 
 def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
