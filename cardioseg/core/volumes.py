@@ -548,8 +548,9 @@ def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> "nib.nifti1.Nifti1I
         raise InputError(f"{path}: is {type(image).__name__}; expected NIfTI (.nii or .nii.gz). Convert the file.")
     # (x, y, z, 1), as converters write it, is as clear as (x, y, z).
     if len(_trimmed(image.shape)) not in dimensions:
+        advice = "Write one phase of it to a file of its own." if image.ndim > 3 else "Export all slices as one file."
         raise InputError(
-            f"{path}: has {image.ndim} dimensions {image.shape}; expected one 3-D stack of short-axis slices."
+            f"{path}: has {image.ndim} dimensions {image.shape}; expected one 3-D stack of short-axis slices. {advice}"
         )
     if min(image.shape) < 1:
         raise InputError(

@@ -358,12 +358,20 @@ def test_command_in_the_message_converts_an_image(path, tmp_path, suffix):
     np.testing.assert_allclose(converted.affine, image.affine, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(2, *SHAPE), SHAPE[1:], (1, 2, *SHAPE), (40,)])
-def test_wrong_number_of_dimensions_is_refused(path, shape):
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((2, *SHAPE), "Write one phase"),
+        (SHAPE[1:], "Export all slices"),
+        ((1, 2, *SHAPE), "Write one phase"),
+        ((40,), "Export all slices"),
+    ],
+)
+def test_wrong_number_of_dimensions_is_refused(path, shape, advice):
     message = failure(volumes.read_image, save(path, intensities(shape)))
     assert str(path) in message
     assert f"{len(shape)} dimensions" in message
-    assert "expected one 3-D stack" in message
+    assert f"expected one 3-D stack of short-axis slices. {advice}" in message
 
 
 def test_complex_image_is_refused(path):
