@@ -12,13 +12,14 @@ def by_method(metrics: pd.DataFrame) -> str:
 
     The seeds of a method are averaged for each patient first. A distance that is not available for one patient makes
     the mean N/A, as in the paper's Table 1. A structure whose Dice is not available does not count: it is neither there
-    nor found, or nobody has outlined it. A patient without any Dice does not count either: the method makes no mask of
+    nor found, or nobody has outlined it. Nor does the distance to a structure that the manual mask lacks: its Dice of 0
+    tells of the mistake, as in Table 1. A patient without any Dice does not count either: the method makes no mask of
     it. The averages are over the structures that have a Dice in a split.
 
     Parameters
     ----------
     metrics : DataFrame
-        The columns method, split, patient, structure and those of `MEASURES`.
+        The columns method, split, patient, structure, volume_truth_ml and those of `MEASURES`.
 
     Returns
     -------
@@ -31,6 +32,8 @@ def by_method(metrics: pd.DataFrame) -> str:
         return "no patient with labels: nothing evaluated"
     structures = list(dict.fromkeys(metrics["structure"]))
     per_patient = mean_over_seeds(metrics).unstack("structure")
+    of_masks = metrics.groupby(["split", "method", "patient", "structure"], sort=False)
+    absent = of_masks["volume_truth_ml"].max().unstack("structure").eq(0)
     columns = ["patients", *(f"{DICE.title} {name}" for name in structures)]
     columns += [f"{measure.title} {AVERAGE}" for measure in MEASURES.values()]
     tables = []
@@ -42,10 +45,10 @@ def by_method(metrics: pd.DataFrame) -> str:
             row = [method, str(len(patients))]
             for name in structures:
                 row.append(_text(patients[DICE.name, name], DICE).partition(" ")[0])
-            there = patients[DICE.name].reindex(columns=measured).notna()
+            due = patients[DICE.name].reindex(columns=measured).notna() & ~absent.loc[patients.index, measured]
             for measure in MEASURES.values():
                 values = patients[measure.name].reindex(columns=measured)
-                missed = (values.isna() & there).any(axis=1)
+                missed = (values.isna() & due).any(axis=1)
                 row.append(_text(values.mean(axis=1).mask(missed), measure))
             rows.append(row)
         tables.append(_aligned(rows))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import metric_tables
-from cardioseg.evaluation import measures, methods, summary
+from cardioseg.evaluation import measures, methods, summary, tables
 
 pytestmark = pytest.mark.usefixtures("known_measures")
 
@@ -74,6 +74,16 @@ def test_missing_distance_is_not_available():
     assert row["ASD (mm) AVG"] == row["HD95 (mm) AVG"] == "N/A"
 
 
+def test_distance_to_a_structure_that_the_manual_mask_lacks_does_not_count():
+    """As in Table 1: the method that draws it has a Dice of 0 there, and its distances are those of the others."""
+    rows = [("unet", "test", patient, "LV", 0.5, 1.0, 1, 100.0) for patient in "67"]
+    rows += [("unet", "test", "6", "RV", 0.0, np.nan, 1, 0.0), ("unet", "test", "7", "RV", 0.8, 2.0, 1, 100.0)]
+    metrics = metric_tables.metrics("method split patient structure dice asd_mm seed volume_truth_ml", rows)
+    row = cells(summary.by_method(metrics))["test"]["unet"]
+    assert (row["Dice RV"], row["ASD (mm) AVG"], row["HD95 (mm) AVG"]) == ("0.400", "1.25 (0.35)", "3.75 (1.06)")
+    assert tables.table1(metrics, published=False)["asd_mm_AVG"].tolist() == [1.25]
+
+
 def test_structure_that_is_neither_there_nor_found_does_not_count():
     rows = [("unet", "test", patient, "LV", 0.6, 1.0, 1) for patient in "67"]
     rows += [("unet", "test", "6", "RV", np.nan, np.nan, 1), ("unet", "test", "7", "RV", 0.8, 1.0, 1)]
@@ -121,9 +131,9 @@ def test_rows_and_columns_keep_their_order():
 
 
 def test_summary_of_a_table_that_was_read_from_a_file(tmp_path):
-    header = "method,split,patient,structure,dice,asd_mm,seed,hd95_mm\n"
+    header = "method,split,patient,structure,dice,asd_mm,seed,hd95_mm,volume_truth_ml\n"
     (tmp_path / "metrics.csv").write_text(
-        f"{header}ensemble,test,06,LV,0.5,N/A,,N/A\nensemble,test,7,LV,0.7,1.0,,3.0\n"
+        f"{header}ensemble,test,06,LV,0.5,N/A,,N/A,90\nensemble,test,7,LV,0.7,1.0,,3.0,90\n"
     )
     metrics = measures.read(tmp_path / "metrics.csv")
     assert metrics["patient"].tolist() == ["06", "7"]
