@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from cardioseg.core.volumes import Volume
+from cardioseg.core.volumes import NO_GEOMETRY, Volume
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito 2008); the first ones are bright on grey images.
 COLOURS = ("#e8601c", "#56b4e9", "#f0c929", "#cc79a7", "#009e73", "#0072b2")
@@ -27,6 +27,8 @@ COMPRESSION = 3
 SCALE_BAR_MM = 20
 MARGIN_MM = 12
 Place = Literal["outside lower center", "lower left"]
+# The patient's sides in which coordinates grow and fall: right and left, anterior and posterior, superior and inferior.
+SIDES = ("RL", "AP", "SI")
 # A black edge makes white lines and letters legible on any grey.
 EDGE = (withStroke(linewidth=1.5, foreground="black"),)
 
@@ -278,6 +280,32 @@ def scale_bar(axis: Axes, image: Volume, where: tuple[slice, slice]) -> None:
     axis.text(
         *(left, low - 0.03 * rows, f"{SCALE_BAR_MM} mm"), color="white", fontsize=6.5, va="bottom", path_effects=EDGE
     )
+
+
+def sides(image: Volume) -> tuple[str, str, str, str]:
+    """Return which sides of the patient a slice shows at its borders, by the header, as viewers write them.
+
+    Parameters
+    ----------
+    image : Volume of shape (z, y, x)
+        The image.
+
+    Returns
+    -------
+    left, right, top, bottom : str
+        Letters of `SIDES`, that of the nearest side first; a second one where it is at least half as near. Empty where
+        the header has no directions.
+    """
+    if NO_GEOMETRY in image.notes:
+        return "", "", "", ""
+    x, y = image.affine[:3, 0], image.affine[:3, 1]
+    return _letters(-x), _letters(x), _letters(-y), _letters(y)
+
+
+def _letters(direction: np.ndarray) -> str:
+    shares = np.abs(direction) / np.abs(direction).max()
+    nearest = [axis for axis in np.argsort(-shares, kind="stable")[:2] if shares[axis] >= 0.5]
+    return "".join(SIDES[axis][0 if direction[axis] > 0 else 1] for axis in nearest)
 
 
 def wrapped(title: str, width: int) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import metric_tables
-from cardioseg.core.volumes import Volume
+from cardioseg.core.volumes import NO_GEOMETRY, Volume
 from cardioseg.evaluation import measures
 from cardioseg.figures import (
     appearance,
@@ -414,6 +414,40 @@ def test_sheet_shows_all_slices_with_their_contours():
     found = {(int(y // height), int(x // width)) for x, y in corners}
     assert found == {(0, 1), (0, 2), (0, 3)}
     assert {"patient 60\nRV is missing", "slice 1", "slice 8", "20 mm"} < set(texts(figure))
+
+
+# As most stacks of MS-CMRSeg are stored: columns run to the left and back, rows upwards.
+UPSIDE_DOWN = np.array(
+    [[-0.379, -0.302, 3.779, 76.9], [-0.635, 0.186, -2.230, 146.4], [0.006, 0.649, 2.397, -127.7], [0, 0, 0, 1]]
+)
+
+
+@pytest.mark.parametrize(
+    ("affine", "notes", "expected"),
+    [
+        (np.diag([-1, -1, 1, 1]), (), ("R", "L", "A", "P")),  # axial, as radiologists look at it
+        (np.diag([2, 3, 1, 1]), (), ("L", "R", "P", "A")),
+        (np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]]), (), ("P", "A", "S", "I")),  # sagittal
+        (UPSIDE_DOWN, (), ("AR", "PL", "I", "S")),
+        (UPSIDE_DOWN, (NO_GEOMETRY,), ("", "", "", "")),
+    ],
+)
+def test_sides_of_known_headers(affine, notes, expected):
+    assert style.sides(Volume(np.zeros(SHAPE, np.float32), affine.astype(float), notes)) == expected
+
+
+def test_sheet_names_the_sides_of_its_first_slice():
+    """Without them an inferior scar that a stack stored upside down shows at the top looks anterior."""
+    stack = Volume(image().array, UPSIDE_DOWN)
+    (axis,) = panels(sheet.figure(stack, labels(), "patient", STRUCTURES))
+    places = {text.get_text(): text.get_position() for text in axis.texts}
+    width, height = (
+        stretch.stop - stretch.start for stretch in reversed(style.window(labels(), stack.spacing))
+    )
+    left, right, top, bottom = (np.divide(places[side], (width, height)) for side in ("AR", "PL", "I", "S"))
+    np.testing.assert_allclose([left[1], right[1], top[0], bottom[0]], 0.5)
+    assert left[0] < 0.1 < 0.9 < right[0] < 1
+    assert top[1] < 0.1 < 0.9 < bottom[1] < 1
 
 
 def test_sheet_of_an_image_where_nothing_was_found():
