@@ -22,7 +22,8 @@ class Method:
         patients have, or those `predicted` by the networks, for which the image is enough. This says nothing about the
         training of the networks, see `note`.
     part : bool
-        Whether the method is a step of another one. Table 1 has it at its end, and the figures leave it out.
+        Whether the method is a part of another one, or adds to one what is beyond the paper. Table 1 has it at its end,
+        and the figures leave it out.
     refines : str or None
         The method that this one adds a single step to; their difference is tested.
     final : bool
@@ -190,7 +191,7 @@ def titles() -> dict[str, str]:
 
 
 def reported() -> dict[str, str]:
-    """Return the titles of the methods that are not part of another, by name.
+    """Return the titles of the methods that are no part or extension of another, by name.
 
     Returns
     -------
@@ -201,7 +202,7 @@ def reported() -> dict[str, str]:
 
 
 def parts() -> dict[str, str]:
-    """Return the titles of the methods that are a part of another, by name.
+    """Return the titles of the methods that are a part or an extension of another, by name.
 
     Returns
     -------

@@ -22,7 +22,7 @@ PUBLISHED = {
     ("validation", "cascade_ft_pp"): "0.897 0.816 0.895 0.869 1.17 1.42 1.18 1.26",
     ("test", "ensemble_pp"): "0.92 0.83 0.88 - 1.66 1.76 2.16 -",
 }
-PARTS_TITLE = "Parts of a method"
+PARTS_TITLE = "Parts and extensions"
 NOTHING = "No patient with labels: nothing evaluated."
 
 COLUMNS = ["split", "method", "source", "patients", "seeds"]
@@ -419,7 +419,7 @@ def _notes(of_split: pd.DataFrame, published: bool) -> list[str]:
         "Mean ± standard deviation over the patients. Methods with several seeds are averaged over the seeds, whose "
         "standard deviation stands in parentheses.",
         "AVG: average over the structures of each patient.",
-        f"Bold: the best mean, parts left out. †: Dice under {LOW_DICE:.3f}.",
+        f"Bold: the best mean, parts and extensions left out. †: Dice under {LOW_DICE:.3f}.",
         *([f"{', '.join(nowhere)}: N/A, since no manual mask has it. {AVERAGE} is without it."] if nowhere else []),
         "A structure that a method misses has Dice 0 and no distances. [m/n]: only m of n masks have a value, and the "
         "mean is over these. Such a mean is too good, so it is never marked best; the paper gives N/A instead.",

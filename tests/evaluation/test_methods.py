@@ -63,5 +63,5 @@ def test_a_registered_method_appears_in_the_table_under_its_title(monkeypatch, p
     rows = [(name, "6", "LV", 0.9, 1.0) for name in ("added", "ensemble_pp")]
     text = tables.markdown(metrics("method patient structure dice asd_mm", rows), published=False)
     assert "| Added method |" in text
-    assert ("*Parts of a method*" in text) == part
+    assert ("*Parts and extensions*" in text) == part
     assert ("added" in methods.reported()) != part

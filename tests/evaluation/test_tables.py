@@ -202,7 +202,7 @@ def test_rows_have_the_papers_order():
     names = [*methods.parts(), *reversed(methods.reported()), "some_other"]
     found = metrics(*[(method, None, "6", "LV", 0.8, 1.0) for method in names])
     titles = list(cells(tables.markdown(found, published=False)))[2:]
-    expected = [*methods.reported().values(), "*Parts of a method*", *methods.parts().values(), r"some\_other"]
+    expected = [*methods.reported().values(), "*Parts and extensions*", *methods.parts().values(), r"some\_other"]
     assert titles == expected
     assert r"some\_other &" in tables.latex(found, published=False)
 

@@ -55,6 +55,6 @@ def test_report_opens_in_a_browser(report: Path, tmp_path: Path) -> None:
         "heart not found",
         "Bold: the best mean",
         "By thirds of the stack",
-        'alt="segmentations of every method"',
+        'alt="contours of the manual masks and of each method on slices of two patients"',
     ):
         assert text in shown
