@@ -18,7 +18,7 @@ from cardioseg.figures import style
 
 # What is shown of the segments, by column: title, colours, and where they end; None takes the highest value.
 PANELS: dict[str, tuple[str, str, float | None]] = {
-    "scar_percent": ("scar (% of mass)", "YlOrRd", 100),
+    "scar_percent": ("scar (% of the segment)", "YlOrRd", 100),
     "transmurality_percent": ("transmurality (%)", "YlOrRd", 100),
     "thickness_mm": ("wall thickness (mm)", "YlGnBu", None),
     "mean_intensity": ("mean intensity", "gray", None),
@@ -92,7 +92,7 @@ def _bulls_eye(axis: Axes, rows: Sequence[Mapping[str, Any]], column: str) -> No
 
 
 def _shown(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{round(value, 1):.3g}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}"
 
 
 def _radii(number: int) -> tuple[int, int]:

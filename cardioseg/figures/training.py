@@ -14,6 +14,8 @@ from cardioseg.figures import style
 
 LOSSES = ("#000000", *style.COLOURS)
 CLOSE = (1, 1.5, 2, 3, 5, 7)
+# Letters of the titles that fit beside each other.
+LETTERS = 96
 # Shorter histories are drawn with points.
 FEW = 10
 
@@ -55,7 +57,7 @@ def figure(
     for axis, (network, members) in zip(axes, segmentation.items(), strict=True):
         curves = {member: history["loss"].set_axis(history["iteration"]) for member, history in members.items()}
         colours = [mpl.colormaps["viridis"](0.9 * index / len(curves)) for index in range(len(curves))]
-        _panel(axis, network, curves, colours)
+        _panel(axis, style.wrapped(network, LETTERS // len(segmentation)), curves, colours)
         axis.label_outer()
         axis.set_xlabel("iteration")
     lower.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False)

@@ -28,7 +28,18 @@ def test_values_stand_in_their_segments():
     assert float(places[0.0, -3.5]) == 0  # basal inferior
     left = [text for (x, _), text in places.items() if x < -3]
     assert left.count("septal") == 1
-    assert {axis.get_title() for axis in drawn.axes[:4]} >= {"scar (% of mass)", "wall thickness (mm)"}
+    assert {axis.get_title() for axis in drawn.axes[:4]} >= {"scar (% of the segment)", "wall thickness (mm)"}
+
+
+def test_numbers_of_a_panel_have_the_same_decimals():
+    """11 beside 10.2 looks less exact than it is."""
+    thickness = [10.96, 10.2, 9.0] + 14 * [12.34]
+    rows = [
+        {**row, "thickness_mm": mm, "scar_percent": 0.0, "note": ""}
+        for row, mm in zip(segments.unavailable(""), thickness, strict=True)
+    ]
+    shown = texts(bulls_eye.figure(rows, "patient"))
+    assert {"11.0", "10.2", "9.0", "12.3", "0.0"} <= set(shown)
 
 
 def test_missing_segments_show_the_reason():

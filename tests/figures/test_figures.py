@@ -1,3 +1,5 @@
+import itertools
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -295,6 +297,19 @@ def test_training_figure_shows_each_loss(length, seeds):
     assert [axis.get_title() for axis in figure.axes] == ["localisation", "translation", "U-Net 1", "U-Net 2"]
     assert [len(axis.lines) for axis in figure.axes] == [1, 2, seeds, seeds]
     np.testing.assert_array_equal(figure.axes[2].lines[-1].get_xydata(), [[i, seeds] for i in range(1, 1 + length)])
+
+
+def test_titles_of_six_trainings_stand_apart():
+    names = [f"U-Net {number}, {phase}" for phase in ("pre-training", "fine-tuning", "self-training") for number in (1, 2)]
+    figure = training.figure(
+        history(9, loss=0.2), history(9, cycle=0.01), {name: {"seed 1": history(9, loss=0.3)} for name in names}
+    )
+    figure.draw_without_rendering()
+    boxes = [axis.title.get_window_extent() for axis in figure.axes if axis.get_title().startswith("U-Net")]
+    assert len(boxes) == 6
+    letter = boxes[0].width / len("pre-training")
+    for left, right in itertools.pairwise(boxes):
+        assert right.x0 - left.x1 > letter
 
 
 def test_translation_without_training_has_no_losses():
