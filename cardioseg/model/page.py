@@ -10,12 +10,12 @@ from cardioseg.core import files, templates
 from cardioseg.figures import embedding
 from cardioseg.model import results
 
-# What is shown of an image, in this order, by its folder and suffix.
+# What is shown of an image, in this order: title, what a reader must know beside it, folder and suffix.
 PICTURES = (
-    ("Slices", "slices", ".png"),
-    ("Uncertainty", "uncertainty", ".png"),
-    ("Scar", "scar", ".png"),
-    ("Segments", "segments", ".png"),
+    ("Slices", "", "slices", ".png"),
+    ("Uncertainty", "of the same slices, from black (certain) to yellow (all classes alike)", "uncertainty", ".png"),
+    ("Scar", "", "scar", ".png"),
+    ("Segments", "", "segments", ".png"),
 )
 FILES = (
     ("mask", "masks", ".nii.gz"),
@@ -65,8 +65,8 @@ def write(folder: Path, about: Mapping[str, Any], entries: Sequence[Mapping[str,
             "cells": [_cell(_numbers(entry).get(column)) for column in columns],
             "thumbnail": embedding.address(folder / "slices" / f"{entry['name']}.png", THUMBNAIL),
             "pictures": [
-                (title, _link(path), shown)
-                for title, kind, suffix in PICTURES
+                (title, about, _link(path), shown)
+                for title, about, kind, suffix in PICTURES
                 if (shown := embedding.address(folder / (path := f"{kind}/{entry['name']}{suffix}"), WIDTH))
             ],
             "files": [

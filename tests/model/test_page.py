@@ -67,6 +67,34 @@ def test_page_needs_nothing_but_itself_and_links_to_what_there_is(folder):
     assert text.count("<figure>") == 3
 
 
+def test_pictures_and_table_are_told_apart_without_sight(folder):
+    text = (folder / "report.html").read_text()
+    alternatives = re.findall(r'alt="(.*?)"', text)
+    assert alternatives.count("slices of b") == 1 and len(set(alternatives)) == len(alternatives)
+    assert re.search(r'<div class="wide"[^>]* tabindex="0">', text)  # it scrolls, also by keys
+
+
+def test_uncertainty_says_what_its_colours_are(folder):
+    matplotlib.image.imsave(folder / "slices/b.png", np.zeros((9, 9, 3)))
+    (folder / "uncertainty").mkdir()
+    matplotlib.image.imsave(folder / "uncertainty/b.png", np.zeros((9, 9, 3)))
+    page.write(folder, ABOUT, [entry("b", **FOUND)])
+    assert "from black (certain) to yellow" in (folder / "report.html").read_text()
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+def test_page_is_no_wider_than_a_narrow_window(folder, tmp_path):
+    page.write(folder, ABOUT, [entry("/".join(30 * ["long"]), "review", ["RV is missing"], **FOUND, **SCARRED)])
+    text = (folder / "report.html").read_text()
+    measure = "<script>document.title = document.documentElement.scrollWidth</script></body>"
+    (folder / "measured.html").write_text(text.replace("</body>", measure))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [CHROMIUM, *options, "--window-size=600,800", "--dump-dom", (folder / "measured.html").as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert shown.returncode == 0, shown.stderr
+    assert int(re.search(r"<title>(\d+)</title>", shown.stdout)[1]) <= 600
+
+
 def test_names_with_markup_are_shown_as_text(folder):
     text = (folder / "report.html").read_text()
     assert "<script>alert" not in text
