@@ -129,8 +129,9 @@ program, because Snakemake runs the Python in one that asks for `__use_yte__`. S
 codec can't decode ...`), which does not name the file. Save it as UTF-8, by
 `iconv -f latin1 -t utf-8 old.yaml > new.yaml` for instance. `config.yaml` itself is refused with a sentence.
 
-No check can recognise labels that were drawn for another patient on the same grid, a mirrored array whose affine does
-not say so, or images of another sequence under the right name.
+No check can recognise labels that were drawn for another patient on the same grid, or images of another sequence under
+the right name. An array that is mirrored although its affine does not say so is noted only where the labels or the
+localiser show it.
 """
 
 

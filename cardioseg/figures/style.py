@@ -292,9 +292,9 @@ def sides(image: Volume) -> tuple[str, str, str, str]:
 
     Returns
     -------
-    left, right, top, bottom : str
-        Letters of `SIDES`, that of the nearest side first; a second one where it is at least half as near. Empty where
-        the header has no directions.
+    tuple of str
+        Left, right, top and bottom, in letters of `SIDES`: that of the nearest side first, and a second one where it is
+        at least half as near. Empty where the header has no directions.
     """
     if NO_GEOMETRY in image.notes:
         return "", "", "", ""

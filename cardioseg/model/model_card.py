@@ -99,7 +99,8 @@ def _flagged(model: TrainedModel) -> list[str]:
         "the localiser finds no heart",
         f"a structure is missing, or its volume is more than a factor of {VOLUME_MARGIN:g} beyond those of the labels",
         f"the members disagree on a structure (mean Dice between them below {LEAST_AGREEMENT:g})",
-        "the segmentation reaches the crop's edge, or several slices in which the networks see a heart are empty",
+        "a structure reaches the edge of the image, or the members that of the crop",
+        "two or more slices are empty in which the networks see a heart",
         "it is in doubt which way round the image is stored, or sform and qform of its header disagree",
     ]
     if model.settings["clinical"]:
@@ -123,9 +124,10 @@ def _orientation(directions: Sequence[Sequence[float]] | None) -> str:
         )
     x, y = ("(" + ", ".join(f"{part:.2f}" for part in direction) + ")" for direction in directions)
     return (
-        f"Columns of the training images run towards {x}, rows towards {y} (right, anterior, superior), on average. "
-        "An image that is stored another way round, by its header, is turned for inference, and its mask is turned "
-        "back. A header that cannot be believed, or that the networks contradict, is a reason to check the result."
+        f"In the training images the x index grows towards {x}, the y index towards {y} (right, anterior, superior), "
+        "on average. An image that is stored another way round, by its header, is turned for inference, and its mask "
+        "is turned back. A header that cannot be believed, or that the networks contradict, is a reason to check the "
+        "result."
     )
 
 

@@ -300,7 +300,8 @@ def test_training_figure_shows_each_loss(length, seeds):
 
 
 def test_titles_of_six_trainings_stand_apart():
-    names = [f"U-Net {number}, {phase}" for phase in ("pre-training", "fine-tuning", "self-training") for number in (1, 2)]
+    phases = ("pre-training", "fine-tuning", "self-training")
+    names = [f"U-Net {number}, {phase}" for phase in phases for number in (1, 2)]
     figure = training.figure(
         history(9, loss=0.2), history(9, cycle=0.01), {name: {"seed 1": history(9, loss=0.3)} for name in names}
     )
@@ -456,9 +457,7 @@ def test_sheet_names_the_sides_of_its_first_slice():
     stack = Volume(image().array, UPSIDE_DOWN)
     (axis,) = panels(sheet.figure(stack, labels(), "patient", STRUCTURES))
     places = {text.get_text(): text.get_position() for text in axis.texts}
-    width, height = (
-        stretch.stop - stretch.start for stretch in reversed(style.window(labels(), stack.spacing))
-    )
+    width, height = (stretch.stop - stretch.start for stretch in reversed(style.window(labels(), stack.spacing)))
     left, right, top, bottom = (np.divide(places[side], (width, height)) for side in ("AR", "PL", "I", "S"))
     np.testing.assert_allclose([left[1], right[1], top[0], bottom[0]], 0.5)
     assert left[0] < 0.1 < 0.9 < right[0] < 1

@@ -20,7 +20,7 @@ def test_card_describes_the_model(model):
         "# Segmentation of LV, MYO, RV in LGE images",
         "An ensemble of 2 cascades",
         "0 background, 500 LV, 200 MYO, 600 RV",
-        "towards (-1.00, 0.00, 0.00), rows towards (0.00, 1.00, 0.00)",
+        "x index grows towards (-1.00, 0.00, 0.00), the y index towards (0.00, 1.00, 0.00)",
         "| bSSFP images with labels | 2 |",
         "| voxels of LGE images (z, y, x) | 5 x 0.7 x 0.75 to 6 x 0.8 x 0.75 mm |",
         "method: munit",
