@@ -96,7 +96,7 @@ def figure(jobs: pd.DataFrame) -> Figure:
         axis.text(job["ended"] + 1, index, text, va="center", fontsize=7, color="#555555")
     axis.set_yticks(jobs.index, jobs["name"], fontsize=8)
     axis.invert_yaxis()
-    axis.set_title("Jobs on one Slurm node; grey: waiting in the queue", fontsize=10)
+    axis.set_title("Jobs on one Slurm node; palest grey: waiting in the queue", fontsize=10)
     steps = pd.concat([pd.Series(1, jobs["started"]), pd.Series(-1, jobs["ended"])]).sort_index().cumsum()
     below.fill_between(steps.index, steps, step="post", color="#2b7bba", alpha=0.4)
     below.set_ylabel("jobs running")
