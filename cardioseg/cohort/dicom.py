@@ -199,6 +199,11 @@ def series_of(path: Path | str) -> str:
     -------
     str
         The UID of the series, empty if the file names none or is a stack itself.
+
+    Raises
+    ------
+    InputError
+        The file is truncated or damaged.
     """
     header = _read(Path(path), ["SeriesInstanceUID", "NumberOfFrames"])
     return "" if _number_of_frames(header) > 1 else str(header.get("SeriesInstanceUID") or "")

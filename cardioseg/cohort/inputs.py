@@ -120,6 +120,11 @@ def write_labels(path: Path, labels: np.ndarray, codes: Mapping[str, int], image
     -------
     Path
         The file with its suffix.
+
+    Raises
+    ------
+    InputError
+        The image's own file cannot be read any more, or its shape is another.
     """
     path = path.with_name(f"{path.name}.nii.gz")
     if image.series is None:
@@ -145,6 +150,11 @@ def write_map(path: Path, array: np.ndarray, image: Image) -> Path:
     -------
     Path
         The file with its suffix.
+
+    Raises
+    ------
+    InputError
+        As for `write_labels`.
     """
     path = path.with_name(f"{path.name}.nii.gz")
     if image.series is None:

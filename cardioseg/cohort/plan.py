@@ -456,6 +456,11 @@ def check_sides(
     list of str
         A remark for each image that is turned by more than `MAXIMAL_TURN_DEGREES`; none where no structure lies beside
         cavity and wall.
+
+    Raises
+    ------
+    InputError
+        Labels cannot be used, see `volumes.read_labels`.
     """
     others = [index for index, name in enumerate(volumes.structures(codes), start=1) if name not in wall.values()]
     cavity = 1 + volumes.structures(codes).index(wall["cavity"])

@@ -300,6 +300,11 @@ def read_grid(path: Path | str) -> Volume:
     -------
     Volume
         As of `grid_of`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or its geometry cannot be used.
     """
     path = Path(path)
     image = _open(path)
@@ -337,6 +342,11 @@ def read(path: Path | str) -> Volume:
     -------
     Volume
         The array as stored, (z, y, x), or (channels, z, y, x) if the file is 4-D; float64 becomes float32.
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged.
     """
     path = Path(path)
     image = _open(path, dimensions=(3, 4))

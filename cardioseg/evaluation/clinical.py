@@ -87,6 +87,11 @@ def thickness(
     -------
     float
         Thickness in mm.
+
+    Raises
+    ------
+    InputError
+        As in `wall_thickness`.
     """
     cavity, myocardium = (1 + list(structures).index(wall[key]) for key in ("cavity", "myocardium"))
     return wall_thickness(labels, spacing, cavity, myocardium)

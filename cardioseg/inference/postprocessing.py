@@ -152,6 +152,11 @@ class Settings:
         -------
         Settings
             The settings.
+
+        Raises
+        ------
+        InputError
+            A setting is out of range.
         """
         return cls(Crf(**section["crf"]), Morphology.of(section["morphology"], structures))
 

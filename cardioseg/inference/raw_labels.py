@@ -38,5 +38,10 @@ def on_raw_grid(probabilities: Volume, raw: Volume) -> np.ndarray:
     -------
     ndarray of uint8, shape (z, y, x)
         Labels; background outside of the crop.
+
+    Raises
+    ------
+    InputError
+        The grids do not share their slices.
     """
     return resampling.most_probable(probabilities, raw.array.shape, raw.affine)

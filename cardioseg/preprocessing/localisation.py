@@ -95,6 +95,11 @@ def prepare(volume: Volume, settings: Mapping[str, Any], multiple: int) -> Volum
     -------
     Volume of float32, shape (z, side, side)
         The coarse image in [-1, 1].
+
+    Raises
+    ------
+    InputError
+        The intensities cannot be normalised.
     """
     coarse = resampling.resample(volume, settings["spacing_mm"])
     everywhere = np.ones(coarse.array.shape, bool)
@@ -123,6 +128,11 @@ def training_slices(
         All slices, in [-1, 1].
     labels : ndarray of uint8, shape (n, y, x)
         Their labels.
+
+    Raises
+    ------
+    InputError
+        As in `prepare`.
     """
     coarse = [prepare(image, settings, multiple) for image in images]
     truth = [
@@ -157,6 +167,11 @@ def locate(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], de
     -------
     Location
         The centre as an index of the volume.
+
+    Raises
+    ------
+    InputError
+        As in `prepare`.
     """
     coarse = prepare(volume, settings, int(localiser.stride))  # type: ignore[arg-type]
     probabilities = predict(localiser, coarse.array, device)
@@ -191,6 +206,11 @@ def likeness(volume: Volume, localiser: nn.Module, settings: Mapping[str, Any], 
     -------
     float
         From 0, if the network finds nothing, to 1, if it is sure of everything that it finds.
+
+    Raises
+    ------
+    InputError
+        As in `prepare`.
     """
     coarse = prepare(volume, settings, int(localiser.stride))  # type: ignore[arg-type]
     probabilities = predict(localiser, coarse.array, device)

@@ -27,6 +27,11 @@ def to_common_pixels(raw: Volume, settings: Mapping[str, Any]) -> Volume:
     -------
     Volume of float32, shape (z, y, x)
         The resampled image.
+
+    Raises
+    ------
+    InputError
+        No bias field can be estimated, see `bias_field.correct`.
     """
     correction = settings["bias_field_correction"]
     corrected = bias_field.correct(raw, **correction) if correction else raw
@@ -100,6 +105,11 @@ def labels_on_grid(labels: Volume, grid: Volume, classes: int) -> np.ndarray:
     -------
     ndarray of uint8, shape (z, y, x)
         The labels; background where the given labels do not reach.
+
+    Raises
+    ------
+    InputError
+        The grids do not share slices and in-plane axes.
     """
     return most_probable(Volume(one_hot(labels.array, classes), labels.affine), grid.array.shape[-3:], grid.affine)
 
