@@ -13,6 +13,8 @@ from cardioseg.clinical.scar import Scar
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 
+COUNTS = ("scar_slices", "scar_segments")
+
 
 @dataclass(frozen=True)
 class Examination:
@@ -177,4 +179,7 @@ def tables(entries: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
         masks.append({**mask, "scar_notes": "; ".join(entry.get("scar_notes", []))})
         named = {"patient": entry["patient"], "method": entry["method"]}
         parts += [{**named, **segment} for segment in entry.get("segments", [])]
-    return {"scar": pd.DataFrame(masks), "segments": pd.DataFrame(parts)}
+    table = pd.DataFrame(masks)
+    # Whole numbers, although masks without scar's numbers have none.
+    table = table.astype({name: "Int64" for name in COUNTS if name in table})
+    return {"scar": table, "segments": pd.DataFrame(parts)}

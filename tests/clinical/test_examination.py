@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -151,5 +152,8 @@ def test_tables_have_a_row_a_mask_and_a_row_a_segment():
     assert list(tables["scar"]["method"]) == ["manual", "ensemble"]
     assert list(tables["scar"]["scar_notes"]) == ["", "the wall is doubtful; so is its cavity"]
     assert list(tables["scar"]["scar_fwhm_mass_g"].isna()) == [False, True]
+    # Counts stay whole numbers beside masks that have none.
+    written = tables["scar"].to_csv(float_format="%.3f", na_rep="N/A", columns=["scar_slices", "scar_segments"])
+    assert re.fullmatch(r",scar_slices,scar_segments\n0,\d+,\d+\n1,N/A,N/A\n", written)
     assert list(tables["segments"]["segment"]) == [*range(1, 18), *range(1, 18)]
     assert set(tables["segments"]["patient"]) == {"1"}
