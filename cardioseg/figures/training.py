@@ -27,7 +27,8 @@ def figure(
     """Draw the losses of all trainings.
 
     The histories are those of `training_loop.write_history`: `iteration`, then the mean of each loss since the last
-    row. A translation that is not trained has no losses, which its panel says.
+    row. A last row of less than half as many iterations is left out, because its mean scatters more. A translation that
+    is not trained has no losses, which its panel says.
 
     Parameters
     ----------
@@ -44,8 +45,8 @@ def figure(
     drawn = Figure(figsize=(8.5, 5), layout="constrained")
     upper, lower = drawn.subfigures(2, 1, squeeze=False)[:, 0]
     narrow, wide = upper.subplots(1, 2, width_ratios=[1, 2])
-    _panel(narrow, "localisation", {"loss": localisation["loss"].set_axis(localisation["iteration"])}, ["black"])
-    losses = translation.set_index("iteration")
+    _panel(narrow, "localisation", {"loss": _by_iteration(localisation)["loss"]}, ["black"])
+    losses = _by_iteration(translation)
     if len(losses):
         _panel(wide, "translation", {str(name): losses[name] for name in losses}, LOSSES)
         wide.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
@@ -55,13 +56,19 @@ def figure(
         wide.text(0.5, 0.5, "not trained", transform=wide.transAxes, ha="center", va="center")
     axes = lower.subplots(1, len(segmentation), squeeze=False, sharey=True)[0]
     for axis, (network, members) in zip(axes, segmentation.items(), strict=True):
-        curves = {member: history["loss"].set_axis(history["iteration"]) for member, history in members.items()}
+        curves = {member: _by_iteration(history)["loss"] for member, history in members.items()}
         colours = [mpl.colormaps["viridis"](0.9 * index / len(curves)) for index in range(len(curves))]
         _panel(axis, style.wrapped(network, LETTERS // len(segmentation)), curves, colours)
         axis.label_outer()
         axis.set_xlabel("iteration")
     lower.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False)
     return drawn
+
+
+def _by_iteration(history: pd.DataFrame) -> pd.DataFrame:
+    counts = history["iteration"].diff().to_numpy()
+    rest = len(history) > 2 and counts[-1] < counts[-2] / 2
+    return history.set_index("iteration").iloc[: -1 if rest else None]
 
 
 def _panel(axis: Axes, title: str, curves: Mapping[str, pd.Series], colours: Sequence[Any]) -> None:

@@ -299,6 +299,16 @@ def test_training_figure_shows_each_loss(length, seeds):
     np.testing.assert_array_equal(figure.axes[2].lines[-1].get_xydata(), [[i, seeds] for i in range(1, 1 + length)])
 
 
+def test_rest_of_a_few_iterations_is_no_spike():
+    """833 iterations are 52 reports of 16 and one of a single iteration, whose loss is noise."""
+    whole = pd.DataFrame({"iteration": [16, 32, 48, 49], "loss": [0.3, 0.2, 0.1, 0.9]})
+    half = pd.DataFrame({"iteration": [16, 32, 48, 56], "loss": [0.3, 0.2, 0.1, 0.1]})
+    single = pd.DataFrame({"iteration": [1], "loss": [0.3]})
+    figure = training.figure(whole, single.rename(columns={"loss": "cycle"}), {"U-Net 1": {"a": whole, "b": half}})
+    points = [[len(line.get_xdata()) for line in axis.lines] for axis in figure.axes]
+    assert points == [[3], [1], [3, 4]]
+
+
 def test_titles_of_six_trainings_stand_apart():
     phases = ("pre-training", "fine-tuning", "self-training")
     names = [f"U-Net {number}, {phase}" for phase in phases for number in (1, 2)]
