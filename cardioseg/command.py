@@ -32,9 +32,10 @@ Written to the folder of --out:
   masks/NAME.nii.gz         the structures, in the image's exact geometry, with the training cohort's codes
   dicom/NAME.dcm            the structures for the archive, with the patient's name (for a DICOM series)
   rtstruct/NAME.dcm         the same as contours, a DICOM RT structure set
-  uncertainty/NAME.nii.gz   entropy of the ensemble's mean probabilities, from 0 (certain) to 1, in the same geometry
+  uncertainty/NAME.nii.gz   entropy of the ensemble's mean probabilities (with --source, of the fused ones), from 0
+                            (certain) to 1, in the same geometry
   uncertainty/NAME.png      its slices
-  slices/NAME.png           all slices with contours
+  slices/NAME.png           all slices, as they are stored, with contours
   scar/NAME.nii.gz, .png    (if the model measures scar) 1 scar, 2 dark core in it, 3 remote myocardium; all slices
                             with their contours
   segments/NAME.png, .svg   (if the model has segments) the 17 segments as a bull's-eye
@@ -50,10 +51,11 @@ call are called FOLDER/NAME, and so is an image whose name another call's has. A
 """
 STATUS = f"""\
 exit status:
-  {DONE}  all images are segmented, and no result needs a check
-  {FAILED}  an image could not be segmented (the others are), or the model cannot be used
-  2  wrong usage
-  {REVIEW}  all images are segmented, and a person should check some of the results
+  {DONE}    all images are segmented, and no result needs a check
+  {FAILED}    an image could not be segmented (the others are), or the model cannot be used
+  2    wrong usage
+  {REVIEW}    all images are segmented, and a person should check some of the results
+  {INTERRUPTED}  interrupted, by Ctrl-C or a batch system's time limit; what was written stays
 """
 EVALUATED = """\
 Measure masks against manual ones, which may come from any program. Each mask needs a manual mask of the same name; a

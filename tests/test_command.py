@@ -113,6 +113,13 @@ def test_bad_arguments_are_refused_before_anything_is_written(cohort, results, t
     assert not (tmp_path / "out").exists()
 
 
+def test_help_lists_every_exit_status(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["segment", "--help"])
+    listed = capsys.readouterr().out.partition("exit status:")[2]
+    assert [line.split()[0] for line in listed.strip().splitlines()] == ["0", "1", "2", "3", "130"]
+
+
 def test_missing_model_is_refused(cohort, tmp_path, capsys):
     assert segment(tmp_path / "model.pt", tmp_path / "out", cohort / "60.nii.gz") == command.FAILED
     assert "no such model" in capsys.readouterr().err
