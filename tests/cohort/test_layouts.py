@@ -133,8 +133,14 @@ def test_end_diastole_of_mnms(tmp_path):
         nib.save(nib.Nifti1Image(array, affine), tmp_path / "Labeled" / "A0" / f"{name}.nii.gz")
     command = [sys.executable, ROOT / "demo" / "end_diastole.py", tmp_path / "Labeled", tmp_path / "M&Ms"]
     subprocess.run(command, check=True, timeout=120)
+    assert not list((tmp_path / "M&Ms").glob("B1*"))
+    nib.save(nib.Nifti1Image(labels[..., 1], affine), tmp_path / "Labeled" / "A0" / "A00_sa_gt.nii.gz")
+    nib.save(nib.Nifti1Image(frames[..., 1], affine), tmp_path / "Labeled" / "A0" / "B1_sa.nii.gz")
+    shown = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
+    assert shown.returncode == 1
+    assert "A00_sa.nii.gz: is missing" in shown.stderr
+    assert "B1_sa.nii.gz: shape (9, 8, 4), labels (9, 8, 4, 6); expected the same 4-D one" in shown.stderr
     for name, array in (("A0_sa_ed", frames), ("A0_sa_ed_gt", labels)):
         written = nib.load(tmp_path / "M&Ms" / f"{name}.nii.gz")
         np.testing.assert_array_equal(written.dataobj, array[..., 4])
         np.testing.assert_allclose(written.affine, affine, atol=1e-6)
-    assert not list((tmp_path / "M&Ms").glob("B1*"))
