@@ -146,7 +146,7 @@ def fuse(probabilities: Volume, witness: Volume, settings: Mapping[str, Any]) ->
 
 
 def _beyond(labelled: np.ndarray, drawn: np.ndarray, least_area: float) -> np.ndarray:
-    """Find the slices at either end of masks (z, y, x) where labels cover less than a share of what is drawn.
+    """Find the slices at either end of masks (z, y, x) where labels cover no more than a share of what is drawn.
 
     There are none if these slices hold too much of what is drawn, see `MOST_BEYOND`.
     """

@@ -167,8 +167,8 @@ def test_checked_data_is_remembered(data, monkeypatch):
     assert all("the codes may follow another convention" in note for note in found.oddities)
     assert found.oddities
     remembered = json.loads(MEMORY.read_text())
-    # Four volumes, two pairs, and twice the whole.
-    assert len(remembered["volumes"]) == 9
+    # Four volumes, two pairs, and of the whole repetitions, orientation, structures and sides.
+    assert len(remembered["volumes"]) == 10
     assert list(MEMORY.parent.iterdir()) == [MEMORY]
 
     def read(*_):
@@ -243,7 +243,7 @@ def test_damaged_memory_is_replaced(data, content):
     MEMORY.parent.mkdir(parents=True)
     MEMORY.write_bytes(content.encode("utf-8", "surrogateescape"))
     planning.plan(configured(data, **everybody("6-7")), check=True)
-    assert len(json.loads(MEMORY.read_text())["volumes"]) == 9
+    assert len(json.loads(MEMORY.read_text())["volumes"]) == 10
 
 
 def test_unused_files_are_not_checked(data):
