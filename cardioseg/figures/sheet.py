@@ -55,17 +55,15 @@ def figure(
         left, top = (z % COLUMNS + 0.03) * width, (z // COLUMNS + 0.03) * height
         axis.text(left, top, f"slice {z + 1}", color="white", fontsize=6.5, va="top", path_effects=style.EDGE)
     style.scale_bar(axis, image, where)
-    places = (("left", 0.03, 0.5), ("right", 0.97, 0.5), ("center", 0.5, 0.03), ("center", 0.5, 0.97))
-    for side, (across, x, y) in zip(style.sides(image), places, strict=True):
-        down = {0.03: "top", 0.97: "bottom"}.get(y, "center")
-        axis.text(
-            *(x * (width - GAP), y * (height - GAP), side),
-            color="white",
-            fontsize=6.5,
-            ha=across,
-            va=down,
-            path_effects=style.EDGE,
-        )
+    places = (
+        ("left", "center", 0.03, 0.5),
+        ("right", "center", 0.97, 0.5),
+        ("center", "top", 0.5, 0.03),
+        ("center", "bottom", 0.5, 0.97),
+    )
+    for side, (ha, va, x, y) in zip(style.sides(image), places, strict=True):
+        x, y = x * (width - GAP), y * (height - GAP)
+        axis.text(x, y, side, color="white", fontsize=6.5, ha=ha, va=va, path_effects=style.EDGE)
     drawn.suptitle(title, fontsize=9, ha="left", x=0.01)
     style.legend(drawn, structures)
     return drawn
