@@ -115,32 +115,22 @@ def test_special_characters_of_a_pattern_are_literal():
     assert "labelled: no bSSFP image" in failure(["a/patient6_C0.nii.gz.part", "a/xpatient6_C0.nii.gz"])
 
 
-def test_labels_whose_names_only_add_to_the_images_are_no_images():
-    names = [f"{kind}{patient}{end}.nii.gz" for kind in ("", "LGE_") for patient in ("7", "b") for end in ("", "_gt")]
+@pytest.mark.parametrize(
+    ("image", "labels"),
+    [("{patient}", "{patient}_gt"), ("{patient}_0000", "{patient}")],
+    ids=["labels' names add to the images'", "images' names add to the labels'"],
+)
+def test_file_that_fits_two_patterns_is_what_more_of_its_name_says(image, labels):
     cohort = configured(**{split: ["*"] for split in SPLITS if split != "validation"}, validation=[])
-    cohort["source"] |= {"image": "{patient}.nii.gz", "labels": "{patient}_gt.nii.gz"}
-    cohort["target"] |= {"image": "LGE_{patient}.nii.gz", "labels": "LGE_{patient}_gt.nii.gz"}
-    found = plan.find("data", names, cohort)
-    files = {key: (files.image.name, files.labels.name) for key, files in found.volumes.items()}
-    assert files == {
-        ("bSSFP", "7"): ("7.nii.gz", "7_gt.nii.gz"),
-        ("bSSFP", "b"): ("b.nii.gz", "b_gt.nii.gz"),
-        ("LGE", "7"): ("LGE_7.nii.gz", "LGE_7_gt.nii.gz"),
-        ("LGE", "b"): ("LGE_b.nii.gz", "LGE_b_gt.nii.gz"),
+    cohort["source"] |= {"image": f"{image}.nii.gz", "labels": f"{labels}.nii.gz"}
+    cohort["target"] |= {"image": f"LGE_{image}.nii.gz", "labels": f"LGE_{labels}.nii.gz"}
+    expected = {
+        (modality, patient): tuple(f"{start}{name.format(patient=patient)}.nii.gz" for name in (image, labels))
+        for modality, start in (("bSSFP", ""), ("LGE", "LGE_"))
+        for patient in ("7", "b")
     }
-
-
-def test_images_whose_names_only_add_to_the_labels_are_no_labels():
-    names = [f"7{end}.nii.gz" for end in ("", "_0000", "_LGE", "_LGE_0000")]
-    cohort = configured(**{split: ["*"] for split in SPLITS if split != "validation"}, validation=[])
-    cohort["source"] |= {"image": "{patient}_0000.nii.gz", "labels": "{patient}.nii.gz"}
-    cohort["target"] |= {"image": "{patient}_LGE_0000.nii.gz", "labels": "{patient}_LGE.nii.gz"}
-    found = plan.find("data", names, cohort)
-    files = {key: (files.image.name, files.labels.name) for key, files in found.volumes.items()}
-    assert files == {
-        ("bSSFP", "7"): ("7_0000.nii.gz", "7.nii.gz"),
-        ("LGE", "7"): ("7_LGE_0000.nii.gz", "7_LGE.nii.gz"),
-    }
+    found = plan.find("data", [name for both in expected.values() for name in both], cohort)
+    assert {key: (files.image.name, files.labels.name) for key, files in found.volumes.items()} == expected
 
 
 def test_image_of_both_modalities_is_refused():
