@@ -19,10 +19,10 @@ atexit.register(gc.freeze)
 # Snakemake shows these folders to steps in an image, too.
 sys.path[:0] = [str(workflow.basedir), str(Path(workflow.basedir) / "workflow_scripts")]
 
-from cardioseg.cohort import orientation
 from cardioseg.cohort import plan as cohorts
 from cardioseg.core import configuration
 from cardioseg.core.errors import InputError
+from cardioseg.core.turns import AS_STORED
 from cardioseg.evaluation import methods
 from workflow_scripts.support import (
     batches,
@@ -226,7 +226,7 @@ def raw_image(wildcards):
 
 def turn(modality, patient):
     """How a raw image is turned in-plane, as the arguments of a Turn."""
-    return list(astuple(COHORT.turned.get((modality, patient), orientation.AS_STORED)))
+    return list(astuple(COHORT.turned.get((modality, patient), AS_STORED)))
 
 
 def crops(modality, patients):

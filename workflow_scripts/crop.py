@@ -7,6 +7,7 @@ from typing import Any
 
 from cardioseg.cohort import orientation
 from cardioseg.core import volumes
+from cardioseg.core.turns import AS_STORED, Turn
 from cardioseg.preprocessing import cropping, localisation, resampling
 from support.computing import compute
 from support.job import naming
@@ -31,15 +32,15 @@ def crop(snakemake: Any) -> None:
         made.get("labels", nothing),
         strict=True,
     ):
-        raw, turn = volumes.read_image(path), orientation.Turn(*choices)
+        raw, turn = volumes.read_image(path), Turn(*choices)
         for note in raw.notes:
             logging.warning("%s: %s", path, note)
-        if turn != orientation.AS_STORED:
+        if turn != AS_STORED:
             logging.info("%s: %s", path, turn)
         with naming(path):
             volume = volumes.as_stored(resampling.to_common_pixels(turn.apply(raw), params.resampling))
             location, cropped = localisation.crop_heart(volume, localiser, params.localisation, params.cropping, device)
-        better = orientation.overruled(orientation.AS_STORED, volume, likeness)
+        better = orientation.overruled(AS_STORED, volume, likeness)
         doubts = [f"the localiser knows a heart in it much better when it is {better}"] if better else []
         if labels:
             drawn, grid = volumes.read_labels(labels, params.codes, raw), volumes.as_stored(cropped)

@@ -1,8 +1,8 @@
 import torch
 
-from cardioseg.cohort.orientation import Turn
 from cardioseg.core import checkpoints, training_loop, volumes
 from cardioseg.core.randomness import derive
+from cardioseg.core.turns import Turn
 from cardioseg.preprocessing import localisation, resampling
 from cardioseg.segmentation import training
 from support.computing import training_run

@@ -17,6 +17,7 @@ from cardioseg.cohort import orientation
 from cardioseg.cohort.folders import walk
 from cardioseg.core import checksums, configuration, volumes
 from cardioseg.core.errors import InputError
+from cardioseg.core.turns import AS_STORED, Turn
 from cardioseg.core.volumes import Volume
 
 SPLITS_OF_SOURCE = ("labelled", "translation_source")
@@ -69,7 +70,7 @@ class Cohort:
     partners: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)
-    turned: dict[tuple[str, str], orientation.Turn] = field(default_factory=dict)
+    turned: dict[tuple[str, str], Turn] = field(default_factory=dict)
 
     def patients(self, modality: str) -> list[str]:
         """Return the patients with an image of a modality.
@@ -382,7 +383,7 @@ def check_repetitions(images: Iterable[Path]) -> list[str]:
     return []
 
 
-def turns(images: Iterable[Path], grids: Grids | None = None) -> dict[Path, orientation.Turn | None]:
+def turns(images: Iterable[Path], grids: Grids | None = None) -> dict[Path, Turn | None]:
     """Find how each image is to be turned in-plane so that all are stored as most are: networks see the stored pixels.
 
     Parameters
@@ -401,8 +402,7 @@ def turns(images: Iterable[Path], grids: Grids | None = None) -> dict[Path, orie
     affines = {path: None if volumes.NO_GEOMETRY in grids[path].notes else grids[path].affine for path in images}
     wanted = orientation.usual([affine for affine in affines.values() if affine is not None])
     return {
-        path: orientation.AS_STORED if wanted is None else orientation.by_header(affine, wanted)
-        for path, affine in affines.items()
+        path: AS_STORED if wanted is None else orientation.by_header(affine, wanted) for path, affine in affines.items()
     }
 
 
@@ -427,7 +427,7 @@ def check_orientation(images: Iterable[Path], grids: Grids | None = None) -> lis
             notes.append(
                 f"{path}: {orientation.UNTOLD}: it is taken as stored. Make sure that it lies as the others do"
             )
-        elif turn != orientation.AS_STORED:
+        elif turn != AS_STORED:
             notes.append(f"{path}: {turn} for the networks, since it is stored another way round than most images")
     return notes
 
@@ -472,7 +472,7 @@ def check_sides(
     for files in labelled:
         assert files.labels is not None
         stored = volumes.read_labels(files.labels, codes, grids[files.image])
-        labels = (turned[files.image] or orientation.AS_STORED).apply(stored)
+        labels = (turned[files.image] or AS_STORED).apply(stored)
         inside = _in_plane(labels, [cavity])
         if not inside.size:
             continue

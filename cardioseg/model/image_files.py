@@ -8,7 +8,8 @@ import numpy as np
 
 from cardioseg.clinical import scar
 from cardioseg.clinical.examination import Examination
-from cardioseg.cohort import inputs, orientation
+from cardioseg.cohort import inputs
+from cardioseg.core.turns import AS_STORED, Turn
 from cardioseg.figures import bulls_eye, scar_slices, sheet, style, uncertainty
 from cardioseg.model import assessment, label_files
 from cardioseg.model.results import Results
@@ -89,8 +90,8 @@ def _of_source(source: inputs.Image | None) -> list[str]:
     return [f"source image: {note}" for note in source.volume.notes] if source else []
 
 
-def _turning(turn: orientation.Turn) -> list[str]:
-    return [] if turn == orientation.AS_STORED else [f"{turn} for the networks, to the training cohort's orientation"]
+def _turning(turn: Turn) -> list[str]:
+    return [] if turn == AS_STORED else [f"{turn} for the networks, to the training cohort's orientation"]
 
 
 def _write_examination(folder: Path, name: str, examined: Examination, labels: np.ndarray, image: inputs.Image) -> None:

@@ -16,6 +16,7 @@ from cardioseg.core import checkpoints, checksums, volumes
 from cardioseg.core.configuration import IMAGE_SECTIONS
 from cardioseg.core.errors import InputError
 from cardioseg.core.precision import products
+from cardioseg.core.turns import AS_STORED
 from cardioseg.core.volumes import Volume
 from cardioseg.inference import fusion, postprocessing, prediction, raw_labels, uncertainty
 from cardioseg.model import model_file
@@ -328,7 +329,7 @@ def _crop(image: Volume, model: TrainedModel, device: torch.device) -> tuple[ori
     settings = model.settings
     resampled = resampling.to_common_pixels(image, settings["resampling"])
     decision = _orient(image, resampled, model, device)
-    if decision.turn != orientation.AS_STORED:
+    if decision.turn != AS_STORED:
         resampled = resampling.to_common_pixels(decision.turn.apply(image), settings["resampling"])
     location, crop = localisation.crop_heart(
         volumes.as_stored(resampled), model.localiser, settings["localisation"], settings["cropping"], device
@@ -382,7 +383,7 @@ def _with_source(
 def _orient(image: Volume, resampled: Volume, model: TrainedModel, device: torch.device) -> orientation.Decision:
     usual = model.cohort["directions"]
     affine = None if volumes.NO_GEOMETRY in image.notes else image.affine
-    header = orientation.AS_STORED if usual is None else orientation.by_header(affine, np.array(usual))
+    header = AS_STORED if usual is None else orientation.by_header(affine, np.array(usual))
     likeness = partial(
         localisation.likeness,
         localiser=model.localiser,

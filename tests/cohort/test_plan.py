@@ -9,6 +9,7 @@ from cardioseg.cohort import orientation, plan
 from cardioseg.cohort.plan import Files
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
+from cardioseg.core.turns import AS_STORED, Turn
 from cardioseg.core.volumes import Volume
 
 CODES = {"LV": 500, "MYO": 200, "RV": 600}
@@ -560,7 +561,7 @@ OBLIQUE = np.array([[-0.67, -0.43, 0.6, 0], [-0.72, 0.2, -0.65, 0], [-0.17, 0.88
 CORE = np.zeros((3, 40, 40), np.int16)
 CORE[:, 15:25, 20:30], CORE[:, 17:23, 22:28], CORE[:, 15:25, 8:19] = 200, 500, 600
 WALL = {"cavity": "LV", "myocardium": "MYO"}
-HALF = orientation.Turn(False, True, True)
+HALF = Turn(False, True, True)
 
 
 def stored_another_way(folder, name, turn, affine, header=True):
@@ -574,20 +575,20 @@ def stored_another_way(folder, name, turn, affine, header=True):
 
 @pytest.fixture
 def alike(tmp_path):
-    return [stored_another_way(tmp_path, name * 3, orientation.AS_STORED, OBLIQUE) for name in "abc"]
+    return [stored_another_way(tmp_path, name * 3, AS_STORED, OBLIQUE) for name in "abc"]
 
 
 def test_image_stored_another_way_round_is_turned(tmp_path, alike):
     other = stored_another_way(tmp_path, "other", HALF, OBLIQUE)
     images = [files.image for files in (*alike, other)]
-    assert plan.turns(images) == dict.fromkeys(images, orientation.AS_STORED) | {other.image: HALF}
+    assert plan.turns(images) == dict.fromkeys(images, AS_STORED) | {other.image: HALF}
     (note,) = plan.check_orientation(images)
     assert note.startswith(f"{other.image}: turned by 180 degrees for the networks")
     assert plan.check_sides([*alike, other], CODES, WALL) == []
 
 
 def test_header_that_tells_nothing_is_noted(tmp_path, alike):
-    bare = stored_another_way(tmp_path, "bare", orientation.AS_STORED, AFFINE)
+    bare = stored_another_way(tmp_path, "bare", AS_STORED, AFFINE)
     (note,) = plan.check_orientation([files.image for files in (*alike, bare)])
     assert note.startswith(f"{bare.image}: {orientation.UNTOLD}")
 
@@ -595,7 +596,7 @@ def test_header_that_tells_nothing_is_noted(tmp_path, alike):
 @pytest.mark.parametrize("affine", [OBLIQUE, AFFINE])
 def test_labels_tell_what_a_header_does_not(tmp_path, affine):
     """Headers that are all alike over pixels that are not: labels of the heart are turned with them."""
-    others = [stored_another_way(tmp_path, name * 3, orientation.AS_STORED, affine) for name in "abc"]
+    others = [stored_another_way(tmp_path, name * 3, AS_STORED, affine) for name in "abc"]
     lying = stored_another_way(tmp_path, "lying", HALF, affine, header=False)
     assert plan.check_orientation([files.image for files in (*others, lying)]) == []
     (note,) = plan.check_sides([*others, lying], CODES, WALL)

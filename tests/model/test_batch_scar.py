@@ -13,8 +13,9 @@ import pytest
 import torch
 
 import rings
-from cardioseg.cohort.orientation import AS_STORED, Decision
+from cardioseg.cohort.orientation import Decision
 from cardioseg.core import files, volumes
+from cardioseg.core.turns import AS_STORED
 from cardioseg.model import batch, image_files, trained_model
 from cardioseg.model.trained_model import Segmentation, TrainedModel
 from cardioseg.preprocessing.localisation import Location

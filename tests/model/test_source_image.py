@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cardioseg.cohort import orientation
 from cardioseg.core import checkpoints, volumes
+from cardioseg.core.turns import TURNS
 from cardioseg.core.volumes import Volume
 from cardioseg.evaluation import metrics
 from cardioseg.inference import fusion
@@ -93,7 +93,7 @@ def test_ensemble_without_source_networks_holds_nothing_for_them(tmp_path, image
 
 
 def test_source_image_stored_another_way_round(model, images, fused):
-    turned = orientation.TURNS[3].apply(images[1])
+    turned = TURNS[3].apply(images[1])
     found = trained_model.segment(images[0], model, CPU, turned)
     # Registration draws its points along the axes, which are turned back to within rounding.
     assert np.mean(found.labels == fused.labels) > 0.98

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from cardioseg.cohort import orientation
-from cardioseg.cohort.orientation import AS_STORED, Turn
 from cardioseg.core import checkpoints, volumes
 from cardioseg.core.errors import InputError
+from cardioseg.core.turns import AS_STORED, Turn
 from cardioseg.core.volumes import Volume
 from cardioseg.model import trained_model
 from cardioseg.preprocessing import localisation, resampling

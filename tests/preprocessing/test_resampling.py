@@ -4,9 +4,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cardioseg.cohort.orientation import TURNS
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
+from cardioseg.core.turns import TURNS
 from cardioseg.core.volumes import Volume
 from cardioseg.preprocessing import cropping, resampling
 from cardioseg.preprocessing.resampling import interpolation_matrix

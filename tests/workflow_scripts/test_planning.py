@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import yaml
 
-from cardioseg.cohort.orientation import Turn
 from cardioseg.core import checksums
 from cardioseg.core.errors import InputError
+from cardioseg.core.turns import Turn
 from cardioseg.phantoms import heart
 from support import planning, raw_files
 

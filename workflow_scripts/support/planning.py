@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cardioseg.cohort import plan as cohort_plan
-from cardioseg.cohort.orientation import AS_STORED, Turn
 from cardioseg.core import checksums, configuration, files
 from cardioseg.core.errors import InputError
+from cardioseg.core.turns import AS_STORED, Turn
 from cardioseg.phantoms import heart, scanner
 from cardioseg.segmentation import segresnet
 
