@@ -35,7 +35,7 @@ Written to the folder of --out:
   uncertainty/NAME.nii.gz   entropy of the ensemble's mean probabilities (with --source, of the fused ones), from 0
                             (certain) to 1, in the same geometry
   uncertainty/NAME.png      its slices
-  slices/NAME.png           all slices, as they are stored, with contours
+  slices/NAME.png           all slices with contours
   scar/NAME.nii.gz, .png    (if the model measures scar) 1 scar, 2 dark core in it, 3 remote myocardium; all slices
                             with their contours
   segments/NAME.png, .svg   (if the model has segments) the 17 segments as a bull's-eye

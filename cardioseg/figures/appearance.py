@@ -95,9 +95,10 @@ def figure(kinds: Mapping[str, Kind], structures: Sequence[str]) -> Figure:
     upper, lower = drawn.subfigures(2, 1, squeeze=False, height_ratios=[2.6, 2.3])[:, 0]
     first = next(kind.labels for kind in kinds.values() if kind.labels is not None)
     for axis, (name, kind) in zip(upper.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True):
-        image, labels = kind.image, kind.labels
+        turn = style.upright(kind.image)
+        image, labels = turn.apply(kind.image), None if kind.labels is None else turn.rearrange(kind.labels)
         middle = style.middle(np.zeros(image.array.shape, bool) if labels is None else labels)
-        where = style.window(first if labels is None else labels, image.spacing)
+        where = style.window(turn.rearrange(first) if labels is None else labels, image.spacing)
         style.show(axis, image, middle, where, RANGE)
         if labels is not None:
             style.outline(axis, labels[middle][where], len(structures))

@@ -40,12 +40,14 @@ def figure(
     drawn = Figure(figsize=(0.5 + 1.3 * (1 + len(titles)), 0.6 + 1.32 * len(rows)), layout=style.tight_layout())
     axes = drawn.subplots(len(rows), 1 + len(titles), squeeze=False)
     for row, (name, z) in zip(axes, rows, strict=True):
-        image, labels = patients[name]
-        where, grey = style.window(labels[reference], image.spacing), style.limits(image.array)
+        stored, labels = patients[name]
+        turn = style.upright(stored)
+        image = turn.apply(stored)
+        where, grey = style.window(turn.rearrange(labels[reference]), image.spacing), style.limits(image.array)
         for axis, title in zip(row, ["image", *titles], strict=True):
             style.show(axis, image, z, where, grey)
             if title in labels:
-                style.outline(axis, labels[title][z][where], len(structures))
+                style.outline(axis, turn.rearrange(labels[title][z])[where], len(structures))
             elif title != "image":
                 style.write(axis, "N/A")
         style.scale_bar(row[0], image, where)

@@ -19,7 +19,8 @@ def figure(
 ) -> Figure:
     """Draw every slice around the labels, in the image's order. Without any label the whole slices are drawn.
 
-    Slices lie as they are stored. Letters on the first one say which sides of the patient its borders are.
+    Slices lie as viewers show them, see `style.upright`. Letters on the first one say which sides of the patient its
+    borders are.
 
     All slices form one picture, because one axis per slice would take longer to draw than the segmentation takes.
 
@@ -41,7 +42,10 @@ def figure(
     Figure
         The figure.
     """
-    where, grey = style.window(labels if around is None else around, image.spacing), style.limits(image.array)
+    turn = style.upright(image)
+    image, labels = turn.apply(image), turn.rearrange(labels)
+    where = style.window(labels if around is None else turn.rearrange(around), image.spacing)
+    grey = style.limits(image.array)
     shown = image.array[:, *where]
     height, width = shown.shape[1] + GAP, shown.shape[2] + GAP
     grid = Volume(mosaic(shown, grey[1])[np.newaxis], image.affine)

@@ -17,6 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from cardioseg.core.turns import AS_STORED, Turn, nearest
 from cardioseg.core.volumes import NO_GEOMETRY, Volume
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito 2008); the first ones are bright on grey images.
@@ -29,6 +30,9 @@ MARGIN_MM = 12
 Place = Literal["outside lower center", "lower left"]
 # The patient's sides in which coordinates grow and fall: right and left, anterior and posterior, superior and inferior.
 SIDES = ("RL", "AP", "SI")
+# Where x and y go in a viewer: to the left and to the back, and down and to the back. In the short axis the right
+# ventricle is then on the left and the inferior wall below, as in a bull's-eye.
+VIEWED = np.array([[-1, -1, 0], [0, -0.5, -1]])
 # A black edge makes white lines and letters legible on any grey.
 EDGE = (withStroke(linewidth=1.5, foreground="black"),)
 
@@ -280,6 +284,22 @@ def scale_bar(axis: Axes, image: Volume, where: tuple[slice, slice]) -> None:
     axis.text(
         *(left, low - 0.03 * rows, f"{SCALE_BAR_MM} mm"), color="white", fontsize=6.5, va="bottom", path_effects=EDGE
     )
+
+
+def upright(image: Volume) -> Turn:
+    """Find the turn after which an image's slices lie as viewers show them.
+
+    Parameters
+    ----------
+    image : Volume of shape (z, y, x)
+        The image.
+
+    Returns
+    -------
+    Turn
+        The turn that brings the image nearest to `VIEWED`, by its header; none where the header has no directions.
+    """
+    return AS_STORED if NO_GEOMETRY in image.notes else nearest(image.affine, VIEWED)
 
 
 def sides(image: Volume) -> tuple[str, str, str, str]:

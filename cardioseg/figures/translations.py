@@ -40,12 +40,12 @@ def figure(
     drawn = Figure(figsize=(0.3 + 1.5 * len(titles), 0.55 + 1.42 * len(patients)), layout=style.tight_layout())
     axes = drawn.subplots(len(patients), len(titles), squeeze=False)
     for row, (name, (image, synthetic, labels)) in zip(axes, patients.items(), strict=True):
-        z = style.middle(labels)
+        z, turn = style.middle(labels), style.upright(image)
         where = slice(None), slice(None)
         for axis, array in zip(row, [image.array, *synthetic, image.array], strict=True):
-            style.show(axis, Volume(array, image.affine), z, where, GREY)
-        style.outline(row[-1], labels[z], len(structures))
-        style.scale_bar(row[0], image, where)
+            style.show(axis, turn.apply(Volume(array, image.affine)), z, where, GREY)
+        style.outline(row[-1], turn.rearrange(labels[z]), len(structures))
+        style.scale_bar(row[0], turn.apply(image), where)
         row[0].set_ylabel(f"patient {name}\nslice {z + 1}")
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)

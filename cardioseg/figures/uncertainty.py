@@ -42,16 +42,18 @@ def figure(
     shown: dict[str, list] = {title: [] for title in maps}
     highest = {title: max(float(own[title].max()) for _, _, own in patients.values()) for title in maps}
     for row, (name, z) in zip(axes, rows, strict=True):
-        image, own_labels, own_maps = patients[name]
-        where = style.window(everything[name], image.spacing)
+        stored, own_labels, own_maps = patients[name]
+        turn = style.upright(stored)
+        image = turn.apply(stored)
+        where = style.window(turn.rearrange(everything[name]), image.spacing)
         for axis, title in zip(row, labels, strict=False):
             style.show(axis, image, z, where, style.limits(image.array))
             if title in own_labels:
-                style.outline(axis, own_labels[title][z][where], len(structures))
+                style.outline(axis, turn.rearrange(own_labels[title][z])[where], len(structures))
         for axis, title in zip(row[len(labels) :], maps, strict=True):
             shown[title].append(
                 axis.imshow(
-                    own_maps[title][z][where],
+                    turn.rearrange(own_maps[title][z])[where],
                     cmap="inferno",
                     vmin=0,
                     vmax=highest[title] or 1,
@@ -72,7 +74,7 @@ def figure(
     return drawn
 
 
-def slices(entropy: np.ndarray, labels: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+def slices(entropy: np.ndarray, labels: np.ndarray, image: Volume) -> np.ndarray:
     """Lay a map of the uncertainty about a mask into one picture, whose colours are those of the figure.
 
     Parameters
@@ -81,13 +83,15 @@ def slices(entropy: np.ndarray, labels: np.ndarray, spacing: tuple[float, float,
         The map, from 0 to 1.
     labels : ndarray of int, shape (z, y, x)
         The mask.
-    spacing : tuple of float
-        Voxel size in mm, (z, y, x).
+    image : Volume of shape (z, y, x)
+        The image.
 
     Returns
     -------
     ndarray of uint8, shape (y, x, 4)
         The slices, in the places that they have in `sheet.figure`.
     """
-    where = style.window(labels, spacing)
-    return colormaps["inferno"](np.clip(sheet.mosaic(entropy[:, *where], 0), 0, 1), bytes=True)
+    turn = style.upright(image)
+    where = style.window(turn.rearrange(labels), turn.apply(image).spacing)
+    shown = turn.rearrange(entropy)[:, *where]
+    return colormaps["inferno"](np.clip(sheet.mosaic(shown, 0), 0, 1), bytes=True)

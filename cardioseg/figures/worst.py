@@ -63,10 +63,11 @@ def figure(
     rows = len(titles) * len(patients)
     drawn = Figure(figsize=(0.6 + 1.35 * LEVELS, 0.4 + 1.36 * rows + 0.3 * len(patients)), layout=style.tight_layout())
     blocks = drawn.subfigures(len(patients), 1, squeeze=False)[:, 0]
-    for block, (name, (image, labels)) in zip(blocks, patients.items(), strict=True):
+    for block, (name, (stored, labels)) in zip(blocks, patients.items(), strict=True):
         dice = ", ".join(f"{key} {_number(scores.loc[name, key])}" for key in [*structures, "mean"])
         block.suptitle(f"patient {name}: Dice {dice}", fontsize=9, fontweight="bold")
-        everything = np.max(list(labels.values()), axis=0)
+        turn = style.upright(stored)
+        image, everything = turn.apply(stored), turn.rearrange(np.max(list(labels.values()), axis=0))
         where, grey = style.window(everything, image.spacing), style.limits(image.array)
         levels = style.levels(everything, LEVELS)
         axes = block.subplots(len(titles), LEVELS, squeeze=False)
@@ -76,7 +77,7 @@ def figure(
             for axis, z in zip(row, levels, strict=False):
                 style.write(axis, f"slice {z + 1}")
                 style.show(axis, image, z, where, grey)
-                style.outline(axis, labels[title][z][where], len(structures))
+                style.outline(axis, turn.rearrange(labels[title][z])[where], len(structures))
             row[0].set_ylabel(style.wrapped(title, 22))
         style.scale_bar(axes[0, 0], image, where)
     style.legend(drawn, structures)

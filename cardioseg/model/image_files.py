@@ -69,7 +69,7 @@ def write(
     with kept.replacing(name) as aside:
         inputs.write_map(aside / "uncertainty" / name, found.entropy, image)
         uncertain = aside / "uncertainty" / f"{name}.png"
-        uncertainties = uncertainty.slices(found.entropy, found.labels, volume.spacing)
+        uncertainties = uncertainty.slices(found.entropy, found.labels, volume)
         matplotlib.image.imsave(uncertain, uncertainties, pil_kwargs={"compress_level": style.COMPRESSION})
         picture = aside / "slices" / f"{name}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import metric_tables
+from cardioseg.core.turns import Turn
 from cardioseg.core.volumes import NO_GEOMETRY, Volume
 from cardioseg.evaluation import measures
 from cardioseg.figures import (
@@ -30,7 +31,7 @@ SHAPE = (5, 48, 56)
 
 def image(shape=SHAPE, seed=0, spacing=(8, 1.5, 1.5)):
     array = np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
-    return Volume(array, np.diag([*spacing[::-1], 1.0]))
+    return Volume(array, np.diag([-spacing[2], -spacing[1], spacing[0], 1.0]))  # axial, as viewers show it
 
 
 def labels(shape=SHAPE):
@@ -462,13 +463,81 @@ def test_sides_of_known_headers(affine, notes, expected):
     assert style.sides(Volume(np.zeros(SHAPE, np.float32), affine.astype(float), notes)) == expected
 
 
+@pytest.mark.parametrize(
+    ("affine", "notes", "expected"),
+    [
+        (np.diag([-1, -1, 1, 1]), (), "as stored"),
+        (np.diag([2, 3, 1, 1]), (), "turned by 180 degrees"),
+        (np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]]), (), "as stored"),  # sagittal
+        (
+            np.array([[0, -1, 0, 0], [0, 0, 1, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]),
+            (),
+            "mirrored about a diagonal",
+        ),  # coronal
+        (UPSIDE_DOWN, (), "mirrored top to bottom"),
+        (UPSIDE_DOWN, (NO_GEOMETRY,), "as stored"),
+    ],
+)
+def test_turns_of_known_headers_to_what_viewers_show(affine, notes, expected):
+    assert str(style.upright(Volume(np.zeros(SHAPE, np.float32), affine.astype(float), notes))) == expected
+
+
+DRAWN = {
+    "sheet": lambda image, labels: sheet.figure(image, labels, "a", STRUCTURES),
+    "sheet around other labels": lambda image, labels: sheet.figure(
+        image, labels * (labels == 1), "a", STRUCTURES, labels
+    ),
+    "segmentations": lambda image, labels: segmentations.figure({"1": (image, {"a": labels})}, ["a"], "a", STRUCTURES),
+    "uncertainty": lambda image, labels: uncertainty.figure(
+        {"1": (image, {"a": labels}, {"b": labels / 3})}, "unit", STRUCTURES
+    ),
+    "translations": lambda image, labels: translations.figure(
+        {"1": (image, [image.array / 2], labels)}, "bSSFP", "LGE", STRUCTURES
+    ),
+    "appearance": lambda image, labels: appearance.figure(
+        {"LGE": appearance.describe([(image, labels)], len(STRUCTURES), 0)}, STRUCTURES
+    ),
+    "worst patients": lambda image, labels: worst.figure(
+        {"1": (image, {"a": labels})},
+        worst.worst_patients(table(*(("1", name, 0.5) for name in STRUCTURES)), "ensemble_pp", 1),
+        STRUCTURES,
+    ),
+}
+
+
+@pytest.mark.parametrize("turn", [Turn(True, True, False), Turn(False, False, True)])
+@pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN)
+def test_picture_is_the_same_however_slices_are_stored(draw, turn):
+    """An inferior scar of a stack that is stored upside down would look anterior."""
+    stack = Volume(np.abs(image().array[:, :48, :48]), UPSIDE_DOWN)
+    mask = labels()[:, :48, :48]
+    expected, drawn = draw(stack, mask), draw(turn.apply(stack), turn.rearrange(mask))
+    for one, other in zip(panels(expected), panels(drawn), strict=True):
+        for first, second in zip(one.images, other.images, strict=True):
+            np.testing.assert_array_equal(second.get_array(), first.get_array())
+        for first, second in zip(one.collections, other.collections, strict=True):
+            np.testing.assert_allclose(
+                np.sort(second.get_paths()[0].vertices, 0), np.sort(first.get_paths()[0].vertices, 0)
+            )
+
+
+def test_map_of_the_uncertainty_lies_as_the_sheet_does():
+    stack, mask = Volume(image().array, UPSIDE_DOWN), labels()
+    (axis,) = panels(sheet.figure(Volume(mask / 3, UPSIDE_DOWN), mask, "a", STRUCTURES))
+    shown = uncertainty.slices(mask / 3, mask, stack)
+    expected = mpl.colormaps["inferno"](np.minimum(axis.images[0].get_array(), 1), bytes=True)
+    inside = (
+        sheet.mosaic(np.ones_like(mask[:, *style.window(style.upright(stack).rearrange(mask), stack.spacing)]), 0) > 0
+    )
+    np.testing.assert_array_equal(shown[inside], expected[inside])
+
+
 def test_sheet_names_the_sides_of_its_first_slice():
-    """Without them an inferior scar that a stack stored upside down shows at the top looks anterior."""
     stack = Volume(image().array, UPSIDE_DOWN)
     (axis,) = panels(sheet.figure(stack, labels(), "patient", STRUCTURES))
     places = {text.get_text(): text.get_position() for text in axis.texts}
     width, height = (stretch.stop - stretch.start for stretch in reversed(style.window(labels(), stack.spacing)))
-    left, right, top, bottom = (np.divide(places[side], (width, height)) for side in ("AR", "PL", "I", "S"))
+    left, right, top, bottom = (np.divide(places[side], (width, height)) for side in ("AR", "PL", "S", "I"))
     np.testing.assert_allclose([left[1], right[1], top[0], bottom[0]], 0.5)
     assert left[0] < 0.1 < 0.9 < right[0] < 1
     assert top[1] < 0.1 < 0.9 < bottom[1] < 1
