@@ -94,7 +94,8 @@ def _numbers(entry: Mapping[str, Any]) -> dict[tuple[int, str], Any]:
     shown = {}
     for key, value in entry.items():
         for place, suffix, unit in UNITS:
-            if key.endswith(suffix) and not key.startswith(("scar_", "dark_core_")):
+            # The mass of the scar has columns of its own; but a structure may be called scar, too.
+            if key.endswith(suffix) and not (place == MASS and key.startswith("scar_")):
                 shown[place, f"{key.removesuffix(suffix)} {unit}".replace("_", " ")] = value
     if method := entry.get("scar_method"):
         measured = {

@@ -58,6 +58,14 @@ def test_every_image_has_its_row_and_its_numbers(folder):
     assert "noise may count as scar" in text
 
 
+def test_structure_called_scar_has_its_columns_beside_those_of_the_measured_scar(tmp_path):
+    page.write(tmp_path, ABOUT, [entry("b", scar_volume_ml=3.21, scar_agreement=0.876, **FOUND, **SCARRED)])
+    text = (tmp_path / "report.html").read_text()
+    titles = re.findall(r"<button type=\"button\">(.*?)</button>", text)
+    assert titles.count("scar g") == titles.count("scar ml") == titles.count("scar agreement") == 1
+    assert "fwhm g" not in text and "3.21" in text and "0.876" in text
+
+
 def test_page_needs_nothing_but_itself_and_links_to_what_there_is(folder):
     text = (folder / "report.html").read_text()
     assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", text)
