@@ -19,6 +19,7 @@ NEEDED = {
     "clinical": ("cavity", "myocardium"),
     "scar": ("method", "standard_deviations", "smallest_ml"),
     "segments": ("right_ventricle",),
+    "registration": ("margin_mm", "smoothing_mm", "bins", "samples", "iterations", "grid_mm"),
     "fusion": ("stage", "weight", "blur_mm", "least_agreement", "least_area"),
 }
 

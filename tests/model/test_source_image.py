@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cardioseg.core import checkpoints, volumes
+from cardioseg.core.errors import InputError
 from cardioseg.core.turns import TURNS
 from cardioseg.core.volumes import Volume
 from cardioseg.evaluation import metrics
@@ -78,6 +79,18 @@ def test_saved_ensemble_keeps_its_source_networks(model, results, images, fused,
     torch.testing.assert_close(loaded.source_networks[2].head.weight, stored, rtol=0, atol=0)
     again = trained_model.segment(images[0], loaded, CPU, images[1])
     np.testing.assert_array_equal(again.labels, fused.labels)
+
+
+@pytest.mark.parametrize("section", ["registration", "fusion"])
+def test_file_that_lacks_a_setting_for_source_images_is_refused(model, tmp_path, section):
+    for key in model.settings[section]:
+        if key == "labels":  # which only a workflow reads
+            continue
+        lacking = {name: value for name, value in model.settings[section].items() if name != key}
+        settings = model.settings | {section: lacking}
+        trained_model.save(tmp_path / "model.pt", dataclasses.replace(model, settings=settings))
+        with pytest.raises(InputError, match="not a model of this version"):
+            trained_model.load(tmp_path / "model.pt")
 
 
 def test_card_tells_that_a_source_image_counts(model):
