@@ -248,7 +248,13 @@ def test_results_of_another_model_are_not_mixed_in(cohort, results, tmp_path, ca
     assert results_of(tmp_path / "out")[1] == ["60"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model_sha256": "", "images": [1]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", '{"model_sha256": "", "images": [1]}'),
+        '{"model_sha256": "", "images": [{"name": "a", "status": "ok", "image": "a.nii"}]}',
+    ],
+)
 def test_damaged_table_is_not_replaced(cohort, results, tmp_path, capsys, content):
     (tmp_path / "results.json").write_text(content)
     assert segment(results, tmp_path, cohort / "60.nii.gz") == command.FAILED

@@ -287,8 +287,8 @@ def _earlier(folder: Path, about: Mapping[str, Any]) -> dict[str, dict[str, Any]
     try:
         stored = json.loads(path.read_text())
         model, entries = stored["model_sha256"], {row["name"]: row for row in stored["images"]}
-        if not all({"status", "image"} <= set(row) for row in entries.values()):
-            raise KeyError("status")
+        if not all({"status", "image", "reasons"} <= set(row) for row in entries.values()):
+            raise KeyError("an entry lacks what every entry has")
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, KeyError) as error:
