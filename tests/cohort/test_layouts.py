@@ -136,8 +136,13 @@ def test_end_diastole_of_mnms(tmp_path):
     assert not list((tmp_path / "M&Ms").glob("B1*"))
     nib.save(nib.Nifti1Image(labels[..., 1], affine), tmp_path / "Labeled" / "A0" / "A00_sa_gt.nii.gz")
     nib.save(nib.Nifti1Image(frames[..., 1], affine), tmp_path / "Labeled" / "A0" / "B1_sa.nii.gz")
+    for name in ("A1_sa", "A1_sa_gt"):
+        nib.save(nib.Nifti1Image(labels, affine), tmp_path / "Labeled" / "A0" / f"{name}.nii.gz")
+    damaged = tmp_path / "Labeled" / "A0" / "A1_sa.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-40])
     shown = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
     assert shown.returncode == 1
+    assert "A1_sa.nii.gz: it or its labels cannot be read" in shown.stderr
     assert "A00_sa.nii.gz: is missing" in shown.stderr
     assert "B1_sa.nii.gz: shape (9, 8, 4), labels (9, 8, 4, 6); expected the same 4-D one" in shown.stderr
     for name, array in (("A0_sa_ed", frames), ("A0_sa_ed_gt", labels)):
