@@ -1,6 +1,6 @@
 """DICOM series as a scanner might store them, made from arrays, and images turned as other scanners might store them.
 
-Independent of cardioseg.dicom: positions are computed voxel by voxel from the affine.
+Independent of cardioseg/cohort/dicom.py: positions are computed voxel by voxel from the affine.
 """
 
 from collections.abc import Callable, Sequence

@@ -46,7 +46,7 @@ def main() -> None:
     if not set(chosen) <= set(parts):
         parser.error(f"there are {', '.join(parts)}")
     about = measure.hardware("cpu")
-    path = measure.FOLDER / "scale" / (re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-") + ".json")
+    path = measure.FOLDER / "scale" / f"{measure.file_name(about['device'])}.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     figures = {part: parts[part]() for part in chosen}
     path.parent.mkdir(parents=True, exist_ok=True)

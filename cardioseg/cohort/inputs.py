@@ -124,24 +124,19 @@ def write_labels(path: Path, labels: np.ndarray, codes: Mapping[str, int], image
     Raises
     ------
     InputError
-        The image's own file cannot be read any more, or its shape is another.
+        As in `write_map`.
     """
-    path = path.with_name(f"{path.name}.nii.gz")
-    if image.series is None:
-        volumes.write_labels_like(path, labels, codes, image.path)
-    else:
-        volumes.write(path, volumes.encoded(labels, codes), image.volume.affine)
-    return path
+    return write_map(path, volumes.encoded(labels, codes), image)
 
 
 def write_map(path: Path, array: np.ndarray, image: Image) -> Path:
-    """Write a map of an image, as `write_labels` does.
+    """Write a map of an image as NIfTI in the image's geometry.
 
     Parameters
     ----------
     path : Path
-        The file without its suffix.
-    array : ndarray of float32, shape (z, y, x)
+        The file without suffix.
+    array : ndarray of shape (z, y, x)
         The map on the grid of the image.
     image : Image
         The image.
@@ -154,7 +149,7 @@ def write_map(path: Path, array: np.ndarray, image: Image) -> Path:
     Raises
     ------
     InputError
-        As for `write_labels`.
+        The image's own file cannot be read any more, or its shape is another.
     """
     path = path.with_name(f"{path.name}.nii.gz")
     if image.series is None:

@@ -158,7 +158,7 @@ def read_image(path: Path | str) -> Volume:
     if bad:
         array = np.where(finite, array, array[finite].min())
         notes.append(f"{bad} voxels NaN or infinite, set to the minimum")
-    array, affine = _slices_first(path, array, _affine(path, image))
+    array, affine = _slices_first(array, _affine(path, image))
     check_short_axis(path, array, Volume(array, affine).spacing)
     _check_grey_values(path, array)
     if _has_unit_sform(image):
@@ -221,7 +221,7 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
         )
     labels = np.zeros(stored.shape, np.uint8)
     labels[foreground] = labels_of[nearest][inverse]
-    array, affine = _slices_first(path, labels, _affine(path, stored_image))
+    array, affine = _slices_first(labels, _affine(path, stored_image))
     if image is None:
         _check_header(path, stored_image)
         sizes = Volume(array, affine).spacing
@@ -743,7 +743,7 @@ def _columns(shape: tuple[int, ...]) -> list[int]:
     return [2 - index for index in (2, 1, 0) if index != axis] + [2 - axis, 3]
 
 
-def _slices_first(path: Path, array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _slices_first(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Move the slice axis to the front of an array (z, y, x as stored), the affine with it."""
     return np.ascontiguousarray(np.moveaxis(array, _slice_axis(array.shape), 0)), affine[:, _columns(array.shape)]
 
