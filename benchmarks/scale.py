@@ -126,7 +126,8 @@ def stages() -> list[dict[str, Any]]:
         def evaluate() -> None:
             image = volumes.read_image(files["LGE"])
             truth = volumes.read_labels(files["LGE_labels"], codes, image)
-            metrics.evaluate(np.roll(truth.array, 2, 1), truth.array, image.spacing, list(codes))
+            for found in metrics.compare(np.roll(truth.array, 2, 1), truth.array, image.spacing, list(codes)):
+                metrics.measure(found, image.spacing)
 
         named = {"preprocessing and inference": segment, "synthesis, 5 styles": synthesise, "evaluation": evaluate}
         return [repeated(name, work, count) for name, work in named.items() for count in PATIENTS]

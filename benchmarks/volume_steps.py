@@ -214,7 +214,8 @@ def evaluation(_size: str, _precision: str, device: torch.device) -> Step:
     spacing = (5.0, 0.75, 0.75)
 
     def shipped() -> None:
-        metrics.evaluate(prediction, truth, spacing, list(codes))
+        for found in metrics.compare(prediction, truth, spacing, list(codes)):
+            metrics.measure(found, spacing)
 
     def whole_volumes() -> None:
         for label in range(1, 1 + len(codes)):

@@ -95,7 +95,8 @@ def measured(prediction: np.ndarray, truth: np.ndarray) -> list[dict]:
     labels = postprocessing.postprocess(
         Volume(probabilities.astype(np.float32), affine), crop, crop, settings, ["both"]
     )
-    return metrics.evaluate(labels["both"], truth, SPACING, STRUCTURES)
+    found = metrics.compare(labels["both"], truth, SPACING, STRUCTURES)
+    return [metrics.measure(structure, SPACING) for structure in found]
 
 
 @pytest.mark.parametrize(("name", "prediction", "truth", "dice", "asd"), MASKS, ids=[case[0] for case in MASKS])

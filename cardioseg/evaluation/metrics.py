@@ -175,36 +175,6 @@ def compare(
 
     Parameters
     ----------
-    prediction, truth, spacing, structures
-        As for `evaluate`.
-
-    Returns
-    -------
-    list of Comparison
-        One per structure, in their order.
-
-    Raises
-    ------
-    InputError
-        As for `evaluate`.
-    """
-    _check_same_shape(prediction, truth)
-    for name, labels in (("prediction", prediction), ("truth", truth)):
-        _check_labels(name, labels, len(structures))
-    masks = [(prediction == label, truth == label) for label in range(1, 1 + len(structures))]
-    return [
-        Comparison(structure, predicted, true, surfaces(predicted, true, spacing))
-        for structure, (predicted, true) in zip(structures, masks, strict=True)
-    ]
-
-
-def evaluate(
-    prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float], structures: Sequence[str]
-) -> list[dict[str, str | float]]:
-    """Measure each structure of a label map against the manual one.
-
-    Parameters
-    ----------
     prediction, truth : ndarray of int, shape (z, y, x)
         Label maps: 0 is background, label k + 1 is `structures[k]`.
     spacing : tuple of float
@@ -214,10 +184,8 @@ def evaluate(
 
     Returns
     -------
-    list of dict
-        One row per structure, in their order: `structure`, `dice`, `asd_mm`, `hd95_mm`, `asd_prediction_to_truth_mm`,
-        `asd_truth_to_prediction_mm`, `volume_ml`, `volume_truth_ml`. What is not available is NaN (see `dice` and
-        `Surfaces.distances`).
+    list of Comparison
+        One per structure, in their order.
 
     Raises
     ------
@@ -225,7 +193,14 @@ def evaluate(
         A map is not 3-D or not of integers, the shapes differ, a label has no structure, or the spacing is not three
         positive numbers.
     """
-    return [measure(each, spacing) for each in compare(prediction, truth, spacing, structures)]
+    _check_same_shape(prediction, truth)
+    for name, labels in (("prediction", prediction), ("truth", truth)):
+        _check_labels(name, labels, len(structures))
+    masks = [(prediction == label, truth == label) for label in range(1, 1 + len(structures))]
+    return [
+        Comparison(structure, predicted, true, surfaces(predicted, true, spacing))
+        for structure, (predicted, true) in zip(structures, masks, strict=True)
+    ]
 
 
 def agreement(found: Comparison, slices: np.ndarray | None = None) -> dict[str, float]:
@@ -260,7 +235,8 @@ def measure(found: Comparison, spacing: tuple[float, float, float]) -> dict[str,
     Returns
     -------
     dict
-        Its row, see `evaluate`.
+        `structure`, `dice`, `asd_mm`, `hd95_mm`, `asd_prediction_to_truth_mm`, `asd_truth_to_prediction_mm`,
+        `volume_ml`, `volume_truth_ml`. What is not available is NaN (see `dice` and `Surfaces.distances`).
     """
     voxel_ml = float(np.prod(spacing)) / 1000
     return {

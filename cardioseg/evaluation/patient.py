@@ -82,7 +82,7 @@ def evaluate(
     Raises
     ------
     InputError
-        See `metrics.evaluate`.
+        See `metrics.compare`.
     """
     true_thickness = clinical.thickness(truth, spacing, structures, wall) if wall else np.nan
     of_slices = thirds.of_slices(truth)

@@ -48,9 +48,9 @@ def test_tables_are_those_of_the_workflow(folder, capsys):
     ]
     known = {500: 1, 200: 2, 600: 3}
     mask, truth = (np.vectorize(lambda code: known.get(code, 0))(ring(radius)) for radius in (10, 11))
-    expected = metrics.evaluate(mask, truth, SPACING, ["LV", "MYO", "RV"])
-    for row, values in zip(table.to_dict("records"), expected, strict=False):
-        for name, value in values.items():
+    expected = metrics.compare(mask, truth, SPACING, ["LV", "MYO", "RV"])
+    for row, found in zip(table.to_dict("records"), expected, strict=False):
+        for name, value in metrics.measure(found, SPACING).items():
             assert row[name] == (value if isinstance(value, str) else pytest.approx(value, abs=1e-5))
     assert table["wall_thickness_mm"].notna().sum() == 2
     parts = measures.read(folder / "out" / "metrics_thirds.csv")

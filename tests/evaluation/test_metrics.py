@@ -9,7 +9,7 @@ from medpy.metric import binary
 from scipy import ndimage
 
 from cardioseg.core.errors import InputError
-from cardioseg.evaluation.metrics import dice, evaluate, surfaces
+from cardioseg.evaluation.metrics import compare, dice, measure, surfaces
 from surfaces import border_mm
 
 SPACING = (5.0, 0.75, 1.25)
@@ -192,7 +192,11 @@ def test_values_stay_within_their_bounds(a, b, spacing):
 @given(masks, masks, spacings, st.floats(0.1, 10))
 def test_spacing_scales_distances_and_its_cube_scales_volumes_but_not_dice(a, b, spacing, factor):
     other = tuple(factor * size for size in spacing)
-    (row,), (scaled,) = (evaluate(a.astype(int), b.astype(int), size, ["LV"]) for size in (spacing, other))
+    row, scaled = (
+        measure(found, size)
+        for size in (spacing, other)
+        for found in compare(a.astype(int), b.astype(int), size, ["LV"])
+    )
     for key, power in {"dice": 0, "asd_mm": 1, "volume_ml": 3, "volume_truth_ml": 3}.items():
         assert scaled[key] == pytest.approx(row[key] * factor**power, nan_ok=True)
 
@@ -204,7 +208,7 @@ def test_distance_to_a_missing_structure_is_not_available():
         assert all(math.isnan(value) for value in (*as_tuple(distances), distances.hd95_mm))
 
 
-def test_evaluate_measures_each_structure():
+def test_each_structure_is_measured():
     truth = np.zeros((4, 10, 10), dtype=np.uint8)
     truth[1:3, 2:6, 2:6] = 1
     truth[1:3, 6:8, 2:6] = 2
@@ -212,7 +216,8 @@ def test_evaluate_measures_each_structure():
     prediction = truth.copy()
     prediction[1:3, 5, 2:6] = 2
     prediction[0, 0, 0] = 0
-    rows = evaluate(prediction, truth, (10.0, 2.0, 1.0), ("cavity", "wall", "other"))
+    spacing = (10.0, 2.0, 1.0)
+    rows = [measure(found, spacing) for found in compare(prediction, truth, spacing, ("cavity", "wall", "other"))]
     assert [row["structure"] for row in rows] == ["cavity", "wall", "other"]
     assert all(type(value) is float for row in rows for name, value in row.items() if name != "structure")
     cavity, wall, other = rows
@@ -231,7 +236,8 @@ def test_evaluate_measures_each_structure():
 
 def test_structure_that_neither_map_has_is_not_available():
     labels = np.zeros((2, 4, 4), dtype=np.uint8)
-    (row,) = evaluate(labels, labels, SPACING, ("cavity",))
+    (found,) = compare(labels, labels, SPACING, ("cavity",))
+    row = measure(found, SPACING)
     assert math.isnan(row["dice"])
     assert math.isnan(row["asd_mm"])
     assert (row["volume_ml"], row["volume_truth_ml"]) == (0, 0)
@@ -250,9 +256,9 @@ def test_structure_that_neither_map_has_is_not_available():
         (np.zeros((2, 3, 3), int), np.zeros((2, 3, 3), int), (5.0, 1.0), "spacing"),
     ],
 )
-def test_evaluate_refuses_maps_that_cannot_be_compared(prediction, truth, spacing, message):
+def test_maps_that_cannot_be_compared_are_refused(prediction, truth, spacing, message):
     with pytest.raises(InputError, match=message):
-        evaluate(prediction, truth, spacing, ("cavity", "wall"))
+        compare(prediction, truth, spacing, ("cavity", "wall"))
 
 
 def test_masks_must_be_boolean():
