@@ -20,7 +20,7 @@ atexit.register(gc.freeze)
 sys.path[:0] = [str(workflow.basedir), str(Path(workflow.basedir) / "workflow_scripts")]
 
 from cardioseg.cohort import plan as cohorts
-from cardioseg.core import configuration
+from cardioseg.core import configuration, configuration_file
 from cardioseg.core.errors import InputError
 from cardioseg.core.turns import AS_STORED
 from cardioseg.evaluation import methods
@@ -50,12 +50,12 @@ from workflow_scripts.support.planning import (
 PAPER = Path(workflow.basedir) / "config.yaml"
 try:
     if workflow.is_main_process:
-        configuration.check_file(PAPER)  # before Snakemake reads it
+        configuration_file.check(PAPER)  # before Snakemake reads it
         command_line.check_options(sys.argv[1:])
         command_line.check_profiles(sys.argv[1:], Path(os.environ.get("PWD", "")))
         check_interpreter(sys.executable)
         for path in workflow.config_settings.configfiles:
-            configuration.check_file(path)
+            configuration_file.check(path)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -3,7 +3,6 @@
 import datetime
 import difflib
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,6 @@ OTHER_SPELLINGS = {
     "data": "Write a folder with such a name as ./NAME.",
     "cohort.splits": "YAML takes some names for a number, a date or a truth value: put quotes around them.",
 }
-# Aliases of aliases can stand for more than any memory holds.
-MOST_ALIASES = 20
-# The time that PyYAML takes grows with the square of the depth.
-DEEPEST = 20
-MEND_IT = "Mend it, or begin with a copy of an example."
 TYPES = {
     "object": "a section of keys",
     "array": "a list",
@@ -54,11 +48,6 @@ EXPECTED = {
     "minLength": "some text",
     "pattern": "{1}",
     "uniqueItems": "each once",
-}
-# By YAML's tag, how a number is written that nobody can take for another one or, without quotes, for a name.
-PLAIN = {
-    "tag:yaml.org,2002:int": re.compile(r"0|-?[1-9][0-9]*"),
-    "tag:yaml.org,2002:float": re.compile(r"[^:_]+"),
 }
 # JSON Schema accepts 2.0 as an integer, but `range` does not. Numbers that are NaN or infinite are refused.
 Validator = jsonschema.validators.extend(
@@ -202,47 +191,6 @@ def _numbered(settings: Mapping[str, Any], classes: Sequence[str], *keys: str) -
     return {**settings, **{key: classes.index(settings[key]) for key in keys}}
 
 
-def check_file(path: Path | str) -> None:
-    """Refuse a file that YAML reads differently from what its author wrote.
-
-    Parameters
-    ----------
-    path : Path or str
-        The file in YAML.
-
-    Raises
-    ------
-    InputError
-        A key is given twice, of which YAML takes the last; or a number is not written in plain decimal (YAML reads 010
-        as 8 and 1:30 as 90); or the file is no YAML or not in UTF-8, or aliases in it could stand for so
-        much, or sections lie so deep in one another, that reading it would not end.
-    """
-    try:
-        text = Path(path).read_text("utf-8")
-        aliases = depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            aliases += isinstance(event, yaml.AliasEvent)
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEEPEST:
-                raise InputError(f"{path}: sections or lists lie more than {DEEPEST} deep in one another. {MEND_IT}")
-        if aliases > MOST_ALIASES:
-            raise InputError(f"{path}: has {aliases} aliases (*name); expected at most {MOST_ALIASES}.")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        repeated, mistakable = list(_repeated(node)), list(_mistakable(node))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not in UTF-8 (byte {error.start}). Save it as UTF-8.") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: is no YAML ({reason}). {MEND_IT}") from error
-    if repeated:
-        raise InputError(f"{path}: key {', '.join(repeated)} is given twice; expected each key once.")
-    if mistakable:
-        raise InputError(
-            f"{path}: YAML reads another number than is written in {', '.join(mistakable)}; expected plain decimal "
-            'without leading zeros, or quotes around a name (["010"]).'
-        )
-
-
 def check_settings(sections: Mapping[str, Any]) -> None:
     """Refuse settings that no configuration can have.
 
@@ -266,29 +214,6 @@ def check_settings(sections: Mapping[str, Any]) -> None:
         problems = [problem for error in Validator(schema).iter_errors(section) for problem in _explain(error)]
         if problems:
             raise InputError(f"section {name}: {problems[0]}")
-
-
-def _mistakable(node: yaml.Node | None, name: str = "") -> Iterator[str]:
-    """Find the numbers that are not written in plain decimal; yields each as it is written, after its key."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield from _mistakable(value, f"{name}.{key.value}" if name else str(key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _mistakable(value, name)
-    elif node is not None and node.tag in PLAIN and not PLAIN[node.tag].fullmatch(node.value):
-        yield f"{name}: {node.value}"
-
-
-def _repeated(node: yaml.Node | None, prefix: str = "") -> Iterator[str]:
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            name = f"{prefix}{key.value}"
-            if name in seen:
-                yield name
-            seen.add(name)
-            yield from _repeated(value, f"{name}.")
 
 
 def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
@@ -327,42 +252,51 @@ def _is_number_as_text(value: Any) -> bool:
 
 
 def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """What no configuration can have although each key by itself is right, in the order of the sections."""
+    yield from _of_structures(configuration)
+    yield from _of_modalities(configuration)
+    yield from _of_members(configuration)
+    yield from _of_sizes(configuration)
+    for section in ("localisation", "segmentation"):
+        yield from _of_training(configuration, section)
+    yield from _of_contraction(configuration)
+    for section in ("localisation", "cropping"):
+        low, high = configuration[section]["percentiles"]
+        if low >= high:
+            yield f"{section}.percentiles: [{low}, {high}]; expected the lower one first."
+    yield from _of_masks(configuration)
+
+
+def _known(configuration: Mapping[str, Any]) -> str:
+    """The key that names the structures, with their names."""
+    return f"cohort.structures ({', '.join(structures(configuration))})"
+
+
+def _of_structures(configuration: Mapping[str, Any]) -> Iterator[str]:
     codes = structures(configuration)
-    known = f"cohort.structures ({', '.join(codes)})"
     if not codes:
         yield "cohort.structures: no structure has a code; expected at least one code."
     for name in volumes.RESERVED:
         if name in codes:
             yield f"cohort.structures: {name} is what no structure may be called; expected another name."
     if len(set(codes.values())) < len(codes):
-        yield f"{known}: two structures share a code; expected one code each, or null to leave a structure out."
-    if configuration["cohort"]["source"]["name"] == configuration["cohort"]["target"]["name"]:
+        yield (
+            f"{_known(configuration)}: two structures share a code; expected one code each, or null to leave a "
+            "structure out."
+        )
+
+
+def _of_modalities(configuration: Mapping[str, Any]) -> Iterator[str]:
+    cohort = configuration["cohort"]
+    if cohort["source"]["name"] == cohort["target"]["name"]:
         yield "cohort.source.name and cohort.target.name are equal; expected two modalities."
     patterns: dict[str, str] = {}
     for role in ("source", "target"):
-        left_out = {name for name, code in configuration["cohort"]["structures"].items() if code is None}
-        unknown = [
-            name
-            for name, value in (configuration["cohort"][role].get("codes") or {}).items()
-            if name not in (BACKGROUND, *codes) and not (value is None and name in left_out)
-        ]
-        if unknown:
-            yield f"cohort.{role}.codes: {unknown[0]} is neither {BACKGROUND} nor in {known}."
-        unlabelled = volumes.unlabelled(label_codes(configuration, role))
-        if role == "source" and unlabelled:
-            yield (
-                f"cohort.source.codes.{unlabelled[0]}: no value; networks learn from these labels. Give its value, or "
-                f"leave the structure out (cohort.structures.{unlabelled[0]}: null)."
-            )
-        elif codes and len(unlabelled) == len(codes):
-            yield f"cohort.{role}.codes: no structure has a value; expected one for those that the files have."
-        values = [value for listed in label_codes(configuration, role).values() for value in listed]
-        if configuration["cohort"][role].get("codes") and len(set(values)) < len(values):
-            yield f"cohort.{role}.codes: a value stands for two of {known}; expected each value once."
-        if configuration["cohort"][role]["name"] == "labels":
+        yield from _of_codes(configuration, role)
+        if cohort[role]["name"] == "labels":
             yield f"cohort.{role}.name: 'labels' is the name of a folder of results; expected another."
         for key in ("image", "labels"):
-            pattern = configuration["cohort"][role][key]
+            pattern = cohort[role][key]
             if pattern.count("{patient}") != 1:
                 yield f"cohort.{role}.{key}: expected {{patient}} exactly once, got {pattern!r}."
             elif "\\" in pattern:
@@ -372,6 +306,33 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
             elif pattern in patterns:
                 yield f"cohort.{role}.{key}: the pattern of {patterns[pattern]}; expected one that finds other files."
             patterns[pattern] = f"cohort.{role}.{key}"
+
+
+def _of_codes(configuration: Mapping[str, Any], role: str) -> Iterator[str]:
+    codes, own = structures(configuration), configuration["cohort"][role].get("codes") or {}
+    left_out = {name for name, code in configuration["cohort"]["structures"].items() if code is None}
+    unknown = [
+        name
+        for name, value in own.items()
+        if name not in (BACKGROUND, *codes) and not (value is None and name in left_out)
+    ]
+    if unknown:
+        yield f"cohort.{role}.codes: {unknown[0]} is neither {BACKGROUND} nor in {_known(configuration)}."
+    values_of = label_codes(configuration, role)
+    unlabelled = volumes.unlabelled(values_of)
+    if role == "source" and unlabelled:
+        yield (
+            f"cohort.source.codes.{unlabelled[0]}: no value; networks learn from these labels. Give its value, or "
+            f"leave the structure out (cohort.structures.{unlabelled[0]}: null)."
+        )
+    elif codes and len(unlabelled) == len(codes):
+        yield f"cohort.{role}.codes: no structure has a value; expected one for those that the files have."
+    values = [value for listed in values_of.values() for value in listed]
+    if own and len(set(values)) < len(values):
+        yield f"cohort.{role}.codes: a value stands for two of {_known(configuration)}; expected each value once."
+
+
+def _of_members(configuration: Mapping[str, Any]) -> Iterator[str]:
     if len(set(configuration["ensemble"])) < len(configuration["ensemble"]):
         yield "ensemble: a seed occurs twice; equal members would count double."
     self_training = configuration["self_training"]
@@ -382,8 +343,13 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         )
     if self_training and self_training["fused"] and not configuration["fusion"]:
         yield "self_training.fused: `fusion` is null, so there is nothing to fuse; set it, or `fused: false`."
+
+
+def _of_sizes(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Crops that the networks cannot halve as often as they do."""
     size, translation = configuration["cropping"]["size"], configuration["translation"]
-    strides = {"segmentation.depth": 2 ** configuration["segmentation"]["depth"]}
+    segmentation = configuration["segmentation"]
+    strides = {"segmentation.depth": 2 ** segmentation["depth"]}
     if translation["method"] == "munit":
         strides["translation.generator.downsamplings"] = 2 ** translation["generator"]["downsamplings"]
     # The strides are powers of two, so a multiple of the largest is a multiple of all.
@@ -399,47 +365,56 @@ def _contradictions(configuration: Mapping[str, Any]) -> Iterator[str]:
         )
     elif size == strides.get("translation.generator.downsamplings"):
         yield f"cropping.size: {size} leaves one pixel after translation.generator.downsamplings; expected more."
-    segmentation = configuration["segmentation"]
     if (segmentation["network"], segmentation["batch_size"], size) == ("unet", 1, strides["segmentation.depth"]):
         yield (
             f"segmentation.depth: {segmentation['depth']} leaves one pixel of cropping.size: {size}, of which a batch "
             "norm cannot learn where segmentation.batch_size is 1; expected a smaller depth, or a larger crop or batch."
         )
-    for section in ("localisation", "segmentation"):
-        weights, expected = configuration[section]["class_weights"], 1 + len(codes)
-        if len(weights) != expected:
-            yield (
-                f"{section}.class_weights: {len(weights)} weights; expected {expected}, the background's and one for "
-                f"each structure of {known}."
-            )
-        looks = configuration[section]["appearance"] or {}
-        for name, probability in looks.get("downward", {}).items():
-            if probability is not None and name not in (BACKGROUND, *codes):
-                yield (
-                    f"{section}.appearance.downward: {name} is neither {BACKGROUND} nor in {known}; or `{name}: null`."
-                )
-        for part in ("nulled", "scar"):
-            wall = looks.get(part) or {}
-            for key in ("structure", "blood"):
-                if wall and wall[key] not in codes:
-                    yield f"{section}.appearance.{part}.{key}: {wall[key]} is not in {known}; or `{part}: null`."
-            if wall and wall["structure"] == wall["blood"]:
-                yield f"{section}.appearance.{part}: structure and blood are one; expected two structures."
-            for key in ("share", "half_width_degrees", "transmurality", "brightness"):
-                if key in wall and wall[key][0] > wall[key][1]:
-                    yield f"{section}.appearance.{part}.{key}: {wall[key]}; expected the least first, then the most."
-    contracted = configuration["segmentation"]["contraction"] or {}
+
+
+def _of_training(configuration: Mapping[str, Any], section: str) -> Iterator[str]:
+    codes, known = structures(configuration), _known(configuration)
+    weights, expected = configuration[section]["class_weights"], 1 + len(codes)
+    if len(weights) != expected:
+        yield (
+            f"{section}.class_weights: {len(weights)} weights; expected {expected}, the background's and one for "
+            f"each structure of {known}."
+        )
+    looks = configuration[section]["appearance"] or {}
+    for name, probability in looks.get("downward", {}).items():
+        if probability is not None and name not in (BACKGROUND, *codes):
+            yield f"{section}.appearance.downward: {name} is neither {BACKGROUND} nor in {known}; or `{name}: null`."
+    for part in ("nulled", "scar"):
+        wall = looks.get(part) or {}
+        for key in ("structure", "blood"):
+            if wall and wall[key] not in codes:
+                yield f"{section}.appearance.{part}.{key}: {wall[key]} is not in {known}; or `{part}: null`."
+        if wall and wall["structure"] == wall["blood"]:
+            yield f"{section}.appearance.{part}: structure and blood are one; expected two structures."
+        for key in ("share", "half_width_degrees", "transmurality", "brightness"):
+            if key in wall and wall[key][0] > wall[key][1]:
+                yield f"{section}.appearance.{part}.{key}: {wall[key]}; expected the least first, then the most."
+
+
+def _of_contraction(configuration: Mapping[str, Any]) -> Iterator[str]:
+    contracted = configuration["segmentation"]["contraction"]
+    if not contracted:
+        return
     for key in ("cavity", "wall"):
-        if contracted and contracted[key] not in codes:
-            yield f"segmentation.contraction.{key}: {contracted[key]} is not in {known}; or `contraction: null`."
-    if contracted and contracted["cavity"] == contracted["wall"]:
+        if contracted[key] not in structures(configuration):
+            yield (
+                f"segmentation.contraction.{key}: {contracted[key]} is not in {_known(configuration)}; or "
+                "`contraction: null`."
+            )
+    if contracted["cavity"] == contracted["wall"]:
         yield "segmentation.contraction: cavity and wall are one structure; expected two."
-    if contracted and contracted["narrowing"][0] > contracted["narrowing"][1]:
+    if contracted["narrowing"][0] > contracted["narrowing"][1]:
         yield f"segmentation.contraction.narrowing: {contracted['narrowing']}; expected the least first, then the most."
-    for section in ("localisation", "cropping"):
-        low, high = configuration[section]["percentiles"]
-        if low >= high:
-            yield f"{section}.percentiles: [{low}, {high}]; expected the lower one first."
+
+
+def _of_masks(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """What is done to masks and measured in them, with structures that there are not or that cannot be meant."""
+    codes, known = structures(configuration), _known(configuration)
     for name in configuration["postprocessing"]["morphology"]["order"]:
         if name not in codes:
             yield f"postprocessing.morphology.order: {name} is not in {known}."

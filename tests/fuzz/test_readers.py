@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 import dicom_files
 from bad_input import CODES, ROOT, SHAPE, affine, grey_values, heart
 from cardioseg.cohort import inputs, plan
-from cardioseg.core import checkpoints, configuration, volumes
+from cardioseg.core import checkpoints, configuration, configuration_file, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.model import trained_model
 from trained import write_results
@@ -287,7 +287,7 @@ def test_damaged_configuration_is_read_or_refused(pieces: list[tuple[int, str]],
         text = text[:place] + piece + text[place:]
     with guarded():
         path = in_folder(text.encode(encoding, "replace"), "config.yaml")
-        configuration.check_file(path)
+        configuration_file.check(path)
         try:
             overlay = yaml.safe_load(path.read_bytes())
         except (yaml.YAMLError, ValueError):  # Snakemake reads the file before anything else does, and tells
