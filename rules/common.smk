@@ -19,10 +19,11 @@ atexit.register(gc.freeze)
 # Snakemake shows these folders to steps in an image, too.
 sys.path[:0] = [str(workflow.basedir), str(Path(workflow.basedir) / "workflow_scripts")]
 
+from cardioseg.core.turns import AS_STORED, Turn
+from cardioseg.cohort import checks
 from cardioseg.cohort import plan as cohorts
 from cardioseg.core import configuration, configuration_file
 from cardioseg.core.errors import InputError
-from cardioseg.core.turns import AS_STORED
 from cardioseg.evaluation import methods
 from workflow_scripts.support import (
     batches,
@@ -88,7 +89,7 @@ elif workflow.is_main_process:
         "No data is named (--config data=FOLDER): the cohort is the digital phantom, drawn into results/phantom"
     )
 if workflow.is_main_process:
-    for note in COHORT.notes + cohorts.summarised(COHORT.oddities):
+    for note in COHORT.notes + checks.summarised(COHORT.oddities):
         logger.warning(note)
 
 SOURCE = config["cohort"]["source"]["name"]

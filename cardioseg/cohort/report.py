@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cardioseg.cohort import plan
+from cardioseg.cohort import checks
+from cardioseg.cohort.plan import Files
 from cardioseg.core import volumes
 
 LOCATED = {True: "yes", False: "no", None: "not needed"}
@@ -48,9 +49,9 @@ def rows(
     splits : mapping of str to mapping of str to sequence of str
         By modality and split, the patients.
     codes : mapping of str to Codes
-        By modality, as for `plan.check_volume`.
+        By modality, as for `checks.check_volume`.
     wall : mapping of str to str, or None
-        As for `plan.check_volume`.
+        As for `checks.check_volume`.
 
     Returns
     -------
@@ -62,31 +63,29 @@ def rows(
     InputError
         A file cannot be used.
     """
-    grids = plan.Grids()
-    orientation = plan.check_orientation([entry.image for entry in entries], grids)
+    grids = checks.Grids()
+    orientation = checks.check_orientation([entry.image for entry in entries], grids)
     for modality in codes:
         labelled = [
-            plan.Files(entry.image, entry.labels)
+            Files(entry.image, entry.labels)
             for entry in entries
             if entry.modality == modality and entry.patient in splits[modality].get("labelled", ())
         ]
-        orientation += plan.check_sides(labelled, codes[modality], wall, grids) if wall and labelled else []
-    return [
-        _row(entry, grids[entry.image], splits[entry.modality], codes[entry.modality], wall, orientation)
-        for entry in entries
-    ]
+        orientation += checks.check_sides(labelled, codes[modality], wall, grids) if wall and labelled else []
+    return [_row(entry, grids, splits[entry.modality], codes[entry.modality], wall, orientation) for entry in entries]
 
 
 def _row(
     entry: Entry,
-    grid: volumes.Volume,
+    grids: checks.Grids,
     splits: Mapping[str, Sequence[str]],
     codes: volumes.Codes,
     wall: Mapping[str, str] | None,
     orientation: Sequence[str],
 ) -> dict[str, str | int]:
-    notes = plan.check_volume(plan.Files(entry.image, entry.labels), codes, wall)
+    notes = checks.check_volume(Files(entry.image, entry.labels), codes, grids, wall)
     notes += [note for note in orientation if note.startswith(f"{entry.image}: ")]
+    grid = grids[entry.image]
     located = json.loads(entry.location.read_text("utf-8")) if entry.location else {}
     found = located.get("found")
     if located.get("doubt"):

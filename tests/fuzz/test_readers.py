@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 import dicom_files
 from bad_input import CODES, ROOT, SHAPE, affine, grey_values, heart
-from cardioseg.cohort import inputs, plan
+from cardioseg.cohort import checks, inputs
 from cardioseg.core import checkpoints, configuration, configuration_file, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.model import trained_model
@@ -137,7 +137,7 @@ def test_damaged_nifti_is_read_or_refused(
             volumes.read_labels(path, CODES)
             return
         image = inputs.read(path)
-        plan.check_orientation([path])  # which the workflow asks of images that can be read
+        checks.check_orientation([path], checks.Grids())  # which the workflow asks of images that can be read
         mask = inputs.write_labels(Path("out/mask"), np.ones(image.volume.array.shape, np.uint8), CODES, image)
         assert nib.load(mask).shape == nib.load(path).shape
 

@@ -174,7 +174,7 @@ def test_checked_data_is_remembered(data, monkeypatch):
     def read(*_):
         raise AssertionError("read again")
 
-    monkeypatch.setattr(planning.cohort_plan, "check_volume", read)
+    monkeypatch.setattr(planning.checks, "check_volume", read)
     again = planning.plan(config, check=True)
     assert again == dataclasses.replace(found, oddities=[])
     assert json.loads(MEMORY.read_text()) == remembered
@@ -184,7 +184,7 @@ def test_other_code_checks_again(data, monkeypatch):
     config = configured(data, **everybody("6-7"))
     planning.plan(config, check=True)
     before = json.loads(MEMORY.read_text())
-    monkeypatch.setattr(planning.cohort_plan, "check_volume", lambda *_: ["odd"])
+    monkeypatch.setattr(planning.checks, "check_volume", lambda *_: ["odd"])
     planning.plan(config, check=True)
     assert json.loads(MEMORY.read_text()) == before
     planning.plan(config, check=True, code="other")
@@ -192,7 +192,7 @@ def test_other_code_checks_again(data, monkeypatch):
 
 
 def test_jobs_do_not_check_again(data, monkeypatch):
-    monkeypatch.setattr(planning.cohort_plan, "check_volumes", None)
+    monkeypatch.setattr(planning.checks, "check_volumes", None)
     planning.plan(configured(data, **everybody("6-7")), check=False)
     assert not Path("results").exists()
 

@@ -12,6 +12,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cardioseg.cohort import checks
 from cardioseg.cohort import plan as cohort_plan
 from cardioseg.core import checksums, configuration, files
 from cardioseg.core.errors import InputError
@@ -119,9 +120,9 @@ def plan(config: Mapping[str, Any], check: bool, code: str = "") -> cohort_plan.
     if check:
         remembered, before = _remembered(code)
         codes = {"structures": configuration.structures(config)}
-        grids = cohort_plan.Grids()
-        checked = cohort_plan.check_volumes(
-            found, settings | codes, remembered, config["clinical"], grids, _witnesses(found, config)
+        grids = checks.Grids()
+        checked = checks.check_volumes(
+            found, settings | codes, remembered, grids, config["clinical"], _witnesses(found, config)
         )
         if checked != remembered or turned is None:
             now = checksums.sha256(map(os.path.realpath, _files(found)))
@@ -237,9 +238,9 @@ def _check_times(before: Mapping[str, Seen], now: Mapping[str, str]) -> None:
 Turns = dict[tuple[str, str], Turn]
 
 
-def _turns(found: cohort_plan.Cohort, grids: cohort_plan.Grids) -> Turns:
+def _turns(found: cohort_plan.Cohort, grids: checks.Grids) -> Turns:
     """The images that are turned, by modality and patient."""
-    turns = cohort_plan.turns((volume.image for volume in found.volumes.values()), grids)
+    turns = checks.turns((volume.image for volume in found.volumes.values()), grids)
     of_volumes = {key: turns[volume.image] for key, volume in found.volumes.items()}
     return {key: turn for key, turn in of_volumes.items() if turn and turn != AS_STORED}
 
