@@ -1,28 +1,23 @@
-"""DICOM: reads a short-axis MR series as a volume, and writes labels as a segmentation that belongs to the series.
+"""DICOM: reads a short-axis MR series as a volume.
 
 DICOM places voxels in patient mm towards left, posterior and superior (PS3.3 C.7.6.2.1.1). The affine of a volume
 points right, anterior and superior. Only the geometry of a header gets into a volume.
 """
 
-import io
 import re
-import struct
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
 
-import highdicom
 import numpy as np
 import pydicom
 from highdicom import PatientSexValues, PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
 from pydicom import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, TM
 
-from cardioseg.cohort.folders import PREAMBLE, is_dicom, walk
+from cardioseg.cohort import dicom_series
+from cardioseg.cohort.dicom_series import UNREADABLE
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
@@ -30,19 +25,6 @@ from cardioseg.core.volumes import Volume
 POSITION_TOLERANCE_MM = 0.1
 DIRECTION_TOLERANCE = 1e-3
 LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
-# pydicom's errors for files that are damaged, lack a part of an image, or are compressed without a decoder.
-UNREADABLE = (
-    *(pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException, ArithmeticError, AttributeError, EOFError),
-    *(IndexError, KeyError, OSError, RuntimeError, TypeError, ValueError, struct.error),
-)
-EXPLICIT = pydicom.uid.ExplicitVRLittleEndian
-SEGMENTATION_SERIES_NUMBER = 9000
-# SNOMED CT codes of the paper's structures. Other structures differ by their labels alone.
-ANATOMY = {
-    "LV": codes.SCT.LeftVentricle,
-    "MYO": codes.SCT.LeftVentricleMyocardium,
-    "RV": codes.SCT.RightVentricle,
-}
 # What pixels cannot be read without.
 OF_PIXELS = (
     *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
@@ -73,9 +55,6 @@ SHARED = {"StudyInstanceUID": 0, "PatientID": 0, "ScanningSequence": 0, "EchoTim
 OF_A_PERSON = ("StudyInstanceUID", "PatientID")
 # Attributes in which the slices of a stack seldom differ. A difference is noted.
 NOTED = ("ImageType", "SequenceName", "SeriesDescription")
-# How names of DICOM files end, where they have such an ending at all.
-ENDINGS = (".dcm", ".ima", ".dcm.gz", ".ima.gz")
-DESCRIBING = ("SeriesNumber", "SeriesDescription")
 IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 # Attributes of patient and study that every image has, empty if unknown (type 2), each with its check.
 PATIENT_AND_STUDY = {
@@ -86,7 +65,7 @@ PATIENT_AND_STUDY = {
 
 @dataclass(frozen=True)
 class Series:
-    """A volume, and the headers that a segmentation of it must refer to.
+    """A volume, and the headers that a segmentation or a structure set of it must refer to.
 
     Attributes
     ----------
@@ -97,7 +76,7 @@ class Series:
     frames : tuple of int
         For each slice of the volume, its index among the frames of all files.
     missing : tuple of str
-        Identifiers that a file lacks. Without them no segmentation can refer to the series.
+        Identifiers that a file lacks. Without them no other object can refer to the series.
     """
 
     volume: Volume
@@ -174,7 +153,7 @@ def read_series(path: Path | str) -> Series:
 
 
 def _read_series(path: Path) -> Series:
-    headers = {file: _read(file) for file in _series_files(path)}
+    headers = {file: dicom_series.read(file) for file in dicom_series.find(path)}
     _check_shared(headers)
     frames = {file: _frames(file, header) for file, header in headers.items()}
     notes = _choose_part(frames) + _differences([headers[file] for file in frames])
@@ -185,122 +164,6 @@ def _read_series(path: Path) -> Series:
     sources = [_source(headers[file], frames[file], stack[0], volume.spacing[0]) for file in frames]
     missing = [name for name in IDENTIFIERS if not all(source.get(name) for source in sources)]
     return Series(volume, tuple(sources), tuple(order), tuple(missing))
-
-
-def series_of(path: Path | str) -> str:
-    """Read which series a file belongs to.
-
-    Parameters
-    ----------
-    path : Path or str
-        The file.
-
-    Returns
-    -------
-    str
-        The UID of the series, empty if the file names none or is a stack itself.
-
-    Raises
-    ------
-    InputError
-        The file is truncated or damaged.
-    """
-    header = _read(Path(path), ["SeriesInstanceUID", "NumberOfFrames"])
-    return "" if _number_of_frames(header) > 1 else str(header.get("SeriesInstanceUID") or "")
-
-
-def is_one_series(folder: Path | str) -> bool:
-    """Tell whether a folder stands for one series, as `read_series` expects it.
-
-    Parameters
-    ----------
-    folder : Path or str
-        The folder.
-
-    Returns
-    -------
-    bool
-        False where its files are no series, or several.
-    """
-    try:
-        return bool(_series_files(Path(folder)))
-    except InputError:
-        return False
-
-
-def write_segmentation(path: Path | str, labels: np.ndarray, structures: Iterable[str], series: Series) -> None:
-    """Write labels as a DICOM segmentation (PS3.3 A.51).
-
-    It holds one segment per structure and one frame per slice and segment. It refers to the series' images, and carries
-    their patient and study, because an archive files it by these.
-
-    Parameters
-    ----------
-    path : Path or str
-        The file to write.
-    labels : ndarray of int, shape (z, y, x)
-        0 is background, and 1, 2, ... are the structures in the order of `structures`.
-    structures : iterable of str
-        Names of the structures.
-    series : Series
-        The series that the labels were made of.
-
-    Raises
-    ------
-    InputError
-        The headers of the series are not those of MR images, or lack identifiers.
-    """
-    check_identifiers(path, series, "segmentation")
-    in_frame_order = np.empty_like(labels)
-    in_frame_order[list(series.frames)] = labels
-    algorithm = highdicom.AlgorithmIdentificationSequence(
-        name="cardioseg", version=version("cardioseg"), family=codes.DCM.ArtificialIntelligence
-    )
-    segments = [
-        highdicom.seg.SegmentDescription(
-            segment_number=number,
-            segment_label=name,
-            segmented_property_category=codes.SCT.AnatomicalStructure,
-            segmented_property_type=ANATOMY.get(name, codes.SCT.AnatomicalStructure),
-            algorithm_type="AUTOMATIC",
-            algorithm_identification=algorithm,
-        )
-        for number, name in enumerate(structures, start=1)
-    ]
-    planes, sources, others = None, series.sources, series.sources[:0]
-    several = len({source.SeriesInstanceUID for source in sources}) > 1 or "NumberOfFrames" in sources[0]
-    if several and len(sources) > 1:
-        # highdicom can refer to single frames only within one series or one multi-frame file. Here it refers to files.
-        planes = [position for source in sources for position in positions(source)]
-        sources, others = sources[:1], sources[1:]
-    try:
-        with warnings.catch_warnings(action="ignore"):  # as above
-            segmentation = highdicom.seg.Segmentation(
-                source_images=sources,
-                further_source_images=others,
-                plane_positions=planes,
-                pixel_array=in_frame_order,
-                segmentation_type="BINARY",
-                segment_descriptions=segments,
-                series_instance_uid=highdicom.UID(),
-                series_number=SEGMENTATION_SERIES_NUMBER,
-                sop_instance_uid=highdicom.UID(),
-                instance_number=1,
-                manufacturer="cardioseg",
-                manufacturer_model_name="cardioseg",
-                software_versions=version("cardioseg"),
-                device_serial_number="0",
-                content_label="SEGMENTATION",
-                series_description="Segmentation by cardioseg",
-                omit_empty_frames=False,
-            )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be written: the series' headers are not those of MR images. The mask is there as NIfTI."
-        ) from error
-    content = io.BytesIO()
-    segmentation.save_as(content)
-    volumes.write_bytes(Path(path), content.getvalue())
 
 
 def check_identifiers(path: Path | str, series: Series, what: str) -> None:
@@ -345,151 +208,6 @@ def positions(source: Dataset) -> list[PlanePositionSequence]:
     return [PlanePositionSequence("PATIENT", position.ImagePositionPatient) for position in found]
 
 
-def _series_files(path: Path) -> list[Path]:
-    """Return the files of the MR series in a folder, or of the series that a file belongs to."""
-    if path.is_file():
-        if not is_dicom(path):
-            raise InputError(f"{path}: no MR image in DICOM found; expected a short-axis series.")
-        if _number_of_frames(_read(path, ["NumberOfFrames"])) > 1:
-            return [path]
-    series: dict[str, list[Path]] = {}
-    described: dict[str, str] = {}
-    others = set()
-    foreign = []
-    for file in _files(path):
-        if not is_dicom(file):
-            foreign.append(file)
-            continue
-        header = _read(
-            file, ["Modality", "SeriesInstanceUID", "SOPClassUID", "SeriesNumber", "SeriesDescription", "Rows"]
-        )
-        if _is_no_image(header):
-            continue
-        modality = header.get("Modality") or _modality(header)
-        if not modality or "SeriesInstanceUID" not in header:
-            lacking = "SeriesInstanceUID" if modality else "Modality"
-            raise InputError(
-                f"{file}: its header has no {lacking}, so it names no series of MR images. Copy the file again if it "
-                "is cut off or damaged; convert the series to NIfTI if an anonymiser has removed that."
-            )
-        if modality != "MR":
-            others.add(modality)
-            continue
-        series.setdefault(header.SeriesInstanceUID, []).append(file)
-        described.setdefault(header.SeriesInstanceUID, _description(header))
-    _check_foreign(foreign, {file.suffix for files in series.values() for file in files})
-    if not path.is_dir():
-        series = {name: files for name, files in series.items() if path in files}
-    if not series:
-        seen = f", but {', '.join(sorted(map(str, others)))}" if others else ""
-        raise InputError(f"{path}: no MR image in DICOM found{seen}; expected a short-axis series.")
-    if len(series) > 1 and any(len(files) > 1 for files in series.values()):
-        found = "; ".join(
-            f"{described[name]}{files[0].relative_to(path)} ({len(files)} files)" for name, files in series.items()
-        )
-        raise InputError(
-            f"{path}: holds {len(series)} MR series; expected one. Name its folder or one of its files. There are "
-            f"{found}."
-        )
-    return [file for files in series.values() for file in files]
-
-
-def _number_of_frames(header: Dataset) -> int:
-    try:
-        return int(header.get("NumberOfFrames") or 1)
-    except UNREADABLE:
-        return 1
-
-
-def _files(path: Path) -> list[Path]:
-    """All files below a folder, or beside a file; linked folders are followed, each folder once.
-
-    Links whose target is missing are among them: they may have been slices.
-    """
-    if not path.is_dir():
-        found = list(path.parent.iterdir())
-    else:
-        found = [parent / name for parent, names in walk(path, _unreadable) for name in names]
-    return sorted(file for file in found if file.is_file() or (file.is_symlink() and not file.exists()))
-
-
-def _check_foreign(files: Iterable[Path], suffixes: set[str]) -> None:
-    """Raise InputError if a file that is not DICOM may have been a slice: at an end of the stack no gap tells.
-
-    `suffixes` are those of the series' files. A file that has none may be a text, which has no zero bytes.
-    """
-    for file in files:
-        if file.name.startswith("."):  # see `walk`
-            continue
-        if not file.exists():
-            raise InputError(
-                f"{file}: is a link to a file that is missing; it may have been a slice. Mend or remove it."
-            )
-        try:
-            with file.open("rb") as opened:
-                start = opened.read(PREAMBLE + 4)
-        except OSError as error:
-            raise InputError(
-                f"{file}: cannot be read ({error.strerror}); it may be a slice. Change its permissions or remove it."
-            ) from error
-        if not start:
-            what = "is empty"
-        elif not any(start):
-            what = "starts with zeros alone and is not DICOM"
-        elif file.name.lower().endswith(ENDINGS):
-            what = "is not DICOM, or compressed as a file"
-        elif len(start) < PREAMBLE + 4 and file.suffix in suffixes and (file.suffix or 0 in start):
-            what = "is cut off"
-        else:
-            continue
-        raise InputError(f"{file}: {what}; it may have been a slice. Copy it again or remove it.")
-
-
-def _unreadable(error: OSError) -> NoReturn:
-    raise InputError(
-        f"{error.filename}: the folder cannot be read ({error.strerror}). Change its permissions, or name another."
-    ) from error
-
-
-def _is_no_image(header: Dataset) -> bool:
-    """Whether a file holds no image, but a directory, raw data, a report or a presentation state.
-
-    The names of the standard classes tell this. The file's own class counts more than that of its meta header, by
-    which some raw data claim to be images. A file of a vendor's own class holds no image if it has no matrix size.
-    """
-    uids = (header.get("SOPClassUID"), header.file_meta.get("MediaStorageSOPClassUID"))
-    kinds = [pydicom.uid.UID(uid) for uid in uids if uid]
-    standard = [kind for kind in kinds if not kind.is_private and kind.name != kind]
-    if kinds[:1] != standard[:1]:
-        return "Rows" not in header and "Modality" in header
-    return any("Image" not in kind.name for kind in (standard[:1] if "Rows" in header else standard))
-
-
-def _modality(header: Dataset) -> str:
-    """Return the modality by the image's class, for files that lost the attribute; empty for most classes."""
-    kind = header.get("SOPClassUID")
-    return "MR" if kind and re.match(r"(Enhanced |Legacy Converted Enhanced )?MR ", kind.name) else ""
-
-
-def _description(header: Dataset) -> str:
-    """Return number and description of a series, where its header has them, for a list of series."""
-    words = " ".join(str(header.get(name) or "") for name in DESCRIBING).split()
-    shown = "".join(letter for letter in " ".join(words) if letter.isprintable())
-    return f"{shown}: " if shown else ""
-
-
-def _read(file: Path, keywords: list[str] | None = None) -> Dataset:
-    """Read a file, or only some keywords of its header."""
-    try:
-        header = pydicom.dcmread(file, stop_before_pixels=keywords is not None, specific_tags=keywords, force=True)
-        if "TransferSyntaxUID" not in header.file_meta:  # a file without a preamble does not name it
-            implicit = pydicom.uid.ImplicitVRLittleEndian
-            header.file_meta.TransferSyntaxUID = implicit if header.original_encoding[0] else EXPLICIT
-        return header
-    except UNREADABLE as error:
-        raise InputError(f"{file}: cannot be read as DICOM, it is truncated or damaged. Copy it again.") from error
-
-
 def _frames(file: Path, header: Dataset) -> list[_Frame]:
     """Return the images of a file: one, or one for each frame of an enhanced file."""
     if header.get("PhotometricInterpretation", "MONOCHROME2") != "MONOCHROME2":
@@ -519,7 +237,7 @@ def _frames(file: Path, header: Dataset) -> list[_Frame]:
 
 def _voxels(file: Path, header: Dataset) -> int:
     try:
-        return int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * _number_of_frames(header)
+        return int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * dicom_series.number_of_frames(header)
     except UNREADABLE as error:
         raise InputError(f"{file}: its header has no valid Rows and Columns. Copy it again.") from error
 
@@ -527,7 +245,7 @@ def _voxels(file: Path, header: Dataset) -> int:
 def _pixels(file: Path, header: Dataset) -> np.ndarray:
     """Return the stored values, (y, x) or (frames, y, x)."""
     if "PixelData" not in header:
-        if _is_no_image(header):
+        if dicom_series.is_no_image(header):
             kind = pydicom.uid.UID(header.get("SOPClassUID") or header.file_meta.MediaStorageSOPClassUID)
             raise InputError(f"{file}: holds no image ({kind.name}). Name the file of the image, or its folder.")
         raise InputError(f"{file}: has no pixel data; expected an image. Copy or export the series again.")

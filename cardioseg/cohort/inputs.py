@@ -184,11 +184,11 @@ def write_for_archive(
     """
     if image.series is None:
         return []
-    from cardioseg.cohort import dicom, structure_set
+    from cardioseg.cohort import dicom_segmentation, structure_set
 
     path = folder / "dicom" / f"{name}.dcm"
     try:
-        dicom.write_segmentation(path, labels, colours, image.series)
+        dicom_segmentation.write(path, labels, colours, image.series)
     except InputError as error:
         return [f"no DICOM segmentation and no structure set: {str(error).removeprefix(f'{path}: ')}"]
     structure_set.write(folder / "rtstruct" / f"{name}.dcm", labels, colours, image.series)
@@ -279,18 +279,18 @@ def _one_a_series(paths: Sequence[Path]) -> list[Path]:
 
 def _is_one_series(folder: Path) -> bool:
     try:
-        from cardioseg.cohort import dicom
+        from cardioseg.cohort import dicom_series
     except ModuleNotFoundError:
         return True
-    return dicom.is_one_series(folder)
+    return dicom_series.is_one_series(folder)
 
 
 def _series(path: Path) -> str:
     """The series that a DICOM file is one image of; a file that is a stack, or cannot be read, is its own."""
     try:
-        from cardioseg.cohort import dicom
+        from cardioseg.cohort import dicom_series
 
-        return dicom.series_of(path) or str(path)
+        return dicom_series.series_of(path) or str(path)
     except (ModuleNotFoundError, InputError):
         return str(path)
 

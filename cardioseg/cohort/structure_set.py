@@ -21,11 +21,11 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
-from cardioseg.cohort import dicom
+from cardioseg.cohort import dicom, dicom_segmentation
 from cardioseg.cohort.dicom import LPS_TO_RAS, Series
 from cardioseg.core import volumes
 
-SERIES_NUMBER = dicom.SEGMENTATION_SERIES_NUMBER + 1
+SERIES_NUMBER = dicom_segmentation.SERIES_NUMBER + 1
 # The class by which a structure set refers to a study. It is retired, but the attribute must have a value.
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 
@@ -93,8 +93,8 @@ def _structure_set(labels: np.ndarray, colours: Mapping[str, tuple[int, int, int
         observed = _dataset(
             ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="ORGAN", ROIInterpreter=""
         )
-        if name in dicom.ANATOMY:
-            observed.RTROIIdentificationCodeSequence = [CodedConcept.from_code(dicom.ANATOMY[name])]
+        if name in dicom_segmentation.ANATOMY:
+            observed.RTROIIdentificationCodeSequence = [CodedConcept.from_code(dicom_segmentation.ANATOMY[name])]
         contents.RTROIObservationsSequence.append(observed)
     return contents
 

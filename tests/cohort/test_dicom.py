@@ -10,7 +10,7 @@ import SimpleITK
 from pydicom.uid import JPEGLosslessSV1, RLELossless
 
 import dicom_files
-from cardioseg.cohort import dicom
+from cardioseg.cohort import dicom, dicom_segmentation
 from cardioseg.core import volumes
 from cardioseg.core.errors import InputError
 from grids import affine
@@ -137,7 +137,7 @@ def test_breath_holds_of_one_slice_each_are_one_stack(folder, tmp_path):
     dicom_files.write_series(folder, stored(), stack_affine(), change=change)
     series = dicom.read_series(folder)
     np.testing.assert_array_equal(series.volume.array, stored())
-    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, series)
+    dicom_segmentation.write(tmp_path / "mask.dcm", labels(), CODES, series)
     assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
     referred = highdicom.seg.segread(tmp_path / "mask.dcm").get_source_image_uids()
     assert {str(uid) for *_, uid in referred} == {f"1.2.3.1.{index + 1}" for index in range(5)}
@@ -145,7 +145,7 @@ def test_breath_holds_of_one_slice_each_are_one_stack(folder, tmp_path):
 
 def test_series_that_are_no_mr_images_are_passed_over(folder, tmp_path):
     dicom_files.write_series(folder, stored(), stack_affine())
-    dicom.write_segmentation(folder / "mask", labels(), CODES, dicom.read_series(folder))
+    dicom_segmentation.write(folder / "mask", labels(), CODES, dicom.read_series(folder))
     np.testing.assert_array_equal(dicom.read_series(folder).volume.array, stored())
 
 
@@ -375,7 +375,7 @@ def test_phase_images_beside_a_stack_are_passed_over(folder, tmp_path):
     series = dicom.read_series(folder)
     np.testing.assert_array_equal(series.volume.array, stored())
     assert series.volume.notes == ("images of the signal's phase are passed over",)
-    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, series)
+    dicom_segmentation.write(tmp_path / "mask.dcm", labels(), CODES, series)
     assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
 
 
@@ -478,7 +478,7 @@ def test_series_without_an_identifier_has_a_volume_and_no_segmentation(folder, t
     series = dicom.read_series(folder)
     np.testing.assert_array_equal(series.volume.array, stored())
     with pytest.raises(InputError, match=f"have no {name}"):
-        dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, series)
+        dicom_segmentation.write(tmp_path / "mask.dcm", labels(), CODES, series)
     assert not (tmp_path / "mask.dcm").exists()
 
 
@@ -516,7 +516,7 @@ def test_segmentation_read_back_has_the_labels_and_refers_to_the_series(folder, 
         dicom_files.write_enhanced(folder / "enhanced", stored(), stack_affine(), slopes=[1] * 5)
     else:
         dicom_files.write_series(folder, stored(), stack_affine())
-    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+    dicom_segmentation.write(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
     assert [file.name for file in tmp_path.glob("*mask*")] == ["mask.dcm"]
     assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
     segmentation = highdicom.seg.segread(tmp_path / "mask.dcm")
@@ -539,7 +539,7 @@ def test_enhanced_files_of_a_few_frames_each_are_one_stack(folder, tmp_path):
     rewrite(folder / "second", SOPInstanceUID="1.2.3.2.2")
     series = dicom.read_series(folder)
     np.testing.assert_array_equal(series.volume.array, array)
-    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, series)
+    dicom_segmentation.write(tmp_path / "mask.dcm", labels(), CODES, series)
     assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
 
 
@@ -549,12 +549,12 @@ def test_segmentation_of_an_unknown_kind_of_image_is_refused(folder, tmp_path):
 
     dicom_files.write_series(folder, stored(), stack_affine(), change=change)
     with pytest.raises(InputError, match=r"mask\.dcm: cannot be written"):
-        dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+        dicom_segmentation.write(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
 
 
 def test_segmentation_belongs_to_patient_and_study(folder, tmp_path):
     dicom_files.write_series(folder, stored(), stack_affine())
-    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+    dicom_segmentation.write(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
     header = pydicom.dcmread(tmp_path / "mask.dcm")
     for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber"):
         assert header[name].value == dicom_files.PATIENT[name]
@@ -569,14 +569,14 @@ def test_patients_name_is_kept_in_any_script(folder, tmp_path):
         header.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 
     dicom_files.write_series(folder, stored(), stack_affine(), change=change)
-    dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+    dicom_segmentation.write(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
     assert pydicom.dcmread(tmp_path / "mask.dcm").PatientName == "Yamada^Tarou=山田^太郎=やまだ^たろう"
 
 
 def test_segmentation_without_any_structure_is_written(folder, tmp_path):
     dicom_files.write_series(folder, stored(), stack_affine())
     nothing = np.zeros(SHAPE, np.uint8)
-    dicom.write_segmentation(tmp_path / "mask.dcm", nothing, CODES, dicom.read_series(folder))
+    dicom_segmentation.write(tmp_path / "mask.dcm", nothing, CODES, dicom.read_series(folder))
     assert placed(tmp_path / "mask.dcm") == expected_placed(nothing, stack_affine())
 
 
@@ -594,7 +594,7 @@ def test_segmentation_of_a_stripped_and_malformed_series_is_written(folder, tmp_
     with pydicom.config.disable_value_validation():
         dicom_files.write_series(folder, stored(), stack_affine(), change=change)
     with warnings.catch_warnings(record=True) as caught:
-        dicom.write_segmentation(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
+        dicom_segmentation.write(tmp_path / "mask.dcm", labels(), CODES, dicom.read_series(folder))
     assert not caught
     assert placed(tmp_path / "mask.dcm") == expected_placed(labels(), stack_affine())
     header = pydicom.dcmread(tmp_path / "mask.dcm")
