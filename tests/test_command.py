@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from cardioseg import command
-from cardioseg.core import volumes
+from cardioseg.core import files
 from cardioseg.model import batch, image_files, trained_model
 from cardioseg.model import results as results_folder
 from cardioseg.phantoms import heart
@@ -475,7 +475,7 @@ def test_unusable_device_is_refused(cohort, results, tmp_path, device, capsys):
 @pytest.mark.slow
 def test_full_disk_is_reported_and_leaves_no_partial_result(cohort, results, tmp_path, monkeypatch, capsys):
     """All files of the first image fit, and some of the second. With more room the same command does the rest."""
-    write, room = volumes.write_bytes, 3
+    write, room = files.write_bytes, 3
 
     def write_little(path, content):
         nonlocal room
@@ -484,17 +484,17 @@ def test_full_disk_is_reported_and_leaves_no_partial_result(cohort, results, tmp
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         write(path, content)
 
-    monkeypatch.setattr(volumes, "write_bytes", write_little)
+    monkeypatch.setattr(files, "write_bytes", write_little)
     images = [cohort / "60.nii.gz", cohort / "61.nii.gz"]
     assert segment(results, tmp_path, *images) == command.FAILED
     assert capsys.readouterr().err == (
         f"Error: {tmp_path}: No space left on device. Make room and give the same command again.\n"
     )
-    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    written = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     pictures = ["slices/60.png", "structures.ctbl", "structures.label", "uncertainty/60.nii.gz", "uncertainty/60.png"]
-    assert files == ["masks/60.nii.gz", "report.html", "results.csv", "results.json", *pictures]
+    assert written == ["masks/60.nii.gz", "report.html", "results.csv", "results.json", *pictures]
     assert results_of(tmp_path)[1] == ["60"]
-    monkeypatch.setattr(volumes, "write_bytes", write)
+    monkeypatch.setattr(files, "write_bytes", write)
     assert segment(results, tmp_path, *images) == command.REVIEW
     assert results_of(tmp_path)[1] == ["60", "61"]
 

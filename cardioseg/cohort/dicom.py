@@ -18,7 +18,7 @@ from pydicom.valuerep import DA, TM
 
 from cardioseg.cohort import dicom_series
 from cardioseg.cohort.dicom_series import UNREADABLE
-from cardioseg.core import volumes
+from cardioseg.core import nifti, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 
@@ -215,8 +215,8 @@ def _frames(file: Path, header: Dataset) -> list[_Frame]:
             f"{file}: its pixels are {header.PhotometricInterpretation}; expected grey values (MONOCHROME2). Name the "
             "series as it was acquired."
         )
-    if (count := _voxels(file, header)) > volumes.MAXIMAL_VOXELS:
-        raise InputError(f"{file}: has {count} voxels by its header; expected at most {volumes.MAXIMAL_VOXELS}.")
+    if (count := _voxels(file, header)) > nifti.MAXIMAL_VOXELS:
+        raise InputError(f"{file}: has {count} voxels by its header; expected at most {nifti.MAXIMAL_VOXELS}.")
     pixels = _pixels(file, header)
     images = pixels[None] if pixels.ndim == 2 else pixels
     frames = []

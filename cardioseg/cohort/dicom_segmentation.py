@@ -12,7 +12,7 @@ from pydicom.sr.codedict import codes
 
 from cardioseg.cohort import dicom
 from cardioseg.cohort.dicom import Series
-from cardioseg.core import volumes
+from cardioseg.core import files
 from cardioseg.core.errors import InputError
 
 SERIES_NUMBER = 9000
@@ -96,4 +96,4 @@ def write(path: Path | str, labels: np.ndarray, structures: Iterable[str], serie
         ) from error
     content = io.BytesIO()
     segmentation.save_as(content)
-    volumes.write_bytes(Path(path), content.getvalue())
+    files.write_bytes(Path(path), content.getvalue())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cardioseg.cohort import folders
-from cardioseg.core import volumes
+from cardioseg.core import nifti, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cardioseg.cohort.dicom import Series
 
 # What is taken for an image in a folder. Files of the other formats are named as not segmented.
-IMAGES = (*volumes.SUFFIXES, ".hdr", ".mgz", ".mha", ".mhd", ".mnc", ".nhdr", ".nrrd")
+IMAGES = (*nifti.SUFFIXES, ".hdr", ".mgz", ".mha", ".mhd", ".mnc", ".nhdr", ".nrrd")
 # The folders with images in a folder that `cardioseg segment` wrote to.
 WRITTEN = ("masks", "dicom", "rtstruct", "uncertainty", "scar")
 
@@ -233,7 +233,7 @@ def _images(argument: Path, results: Path | None) -> list[Path]:
             f"{argument}: no image in this folder; expected NIfTI images (.nii or .nii.gz) or DICOM, not in an archive."
         )
     others = (path for path in inside if not path.name.lower().endswith(IMAGES))
-    packed = [path for path in others if path.name.lower().endswith(volumes.PACKED)]
+    packed = [path for path in others if path.name.lower().endswith(nifti.PACKED)]
     # A folder that cannot be read fails as an image does, and is named with the others.
     return sorted(found + packed + unreadable)
 
@@ -296,7 +296,7 @@ def _series(path: Path) -> str:
 
 
 def _without_suffix(name: str) -> str:
-    for suffix in (*volumes.SUFFIXES, ".dcm"):
+    for suffix in (*nifti.SUFFIXES, ".dcm"):
         if name.lower().endswith(suffix):
             name = name[: -len(suffix)]
     return name

@@ -23,7 +23,7 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from cardioseg.cohort import dicom, dicom_segmentation
 from cardioseg.cohort.dicom import LPS_TO_RAS, Series
-from cardioseg.core import volumes
+from cardioseg.core import files
 
 SERIES_NUMBER = dicom_segmentation.SERIES_NUMBER + 1
 # The class by which a structure set refers to a study. It is retired, but the attribute must have a value.
@@ -63,7 +63,7 @@ def write(path: Path | str, labels: np.ndarray, colours: Mapping[str, tuple[int,
     written = io.BytesIO()
     with warnings.catch_warnings(action="ignore"):  # they quote malformed values, such as identifiers
         _structure_set(labels, colours, series).save_as(written, enforce_file_format=True)
-    volumes.write_bytes(Path(path), written.getvalue())
+    files.write_bytes(Path(path), written.getvalue())
 
 
 def _structure_set(labels: np.ndarray, colours: Mapping[str, tuple[int, int, int]], series: Series) -> Dataset:

@@ -1,6 +1,7 @@
 """Files that are written completely or not at all, and names of files in texts."""
 
 import errno
+import gzip
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,22 @@ def write_text(path: Path | str, text: str) -> None:
     """
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all; if its name ends in .gz, it is compressed without a time stamp.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes
+        What it shall hold.
+    """
+    if path.suffix == ".gz":
+        content = gzip.compress(content, compresslevel=1, mtime=0)
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def readable(text: str) -> str:

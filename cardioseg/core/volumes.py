@@ -4,56 +4,27 @@ Arrays are (z, y, x). Spacing is in mm, in the same order. An affine maps the ar
 coordinates in mm.
 """
 
-import gzip
-import io
-import logging
-import shlex
-import struct
-import threading
-import warnings
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cardioseg.core import files
+from cardioseg.core import files, nifti
 from cardioseg.core.errors import InputError
-from cardioseg.core.imports import Late
-
-if TYPE_CHECKING:
-    import nibabel as nib
-else:
-    # nibabel costs a fifth of a second, and so does pydicom, which it loads for DICOM headers inside NIfTI.
-    nib = Late("nibabel", without="pydicom")
+from cardioseg.core.nifti import nib
 
 MAXIMAL_NON_FINITE_FRACTION = 0.5
-SPACING_TOLERANCE = 0.01
 # Pixels of a short-axis image are no smaller, and its slices no further apart.
 SMALLEST_MM, LARGEST_MM = 0.2, 50
 # Two grids are one if no corner of theirs lies further apart, in parts of the smallest voxel size.
 GRID_TOLERANCE = 0.5
 # An array with fewer different values holds labels, not an image.
 MINIMAL_GREY_VALUES = 16
-# Far more than any stack of short-axis slices has; what is larger would fill the memory.
-MAXIMAL_VOXELS = 2**26
-# What may follow the voxels in a compressed file.
-MAXIMAL_REST = 2**20
-# Beyond this distance from the scanner's centre, single precision cannot place slices exactly enough.
-MAXIMAL_DISTANCE_MM = 10_000
 GEOMETRY_FIELDS = (
     *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
 )
-SUFFIXES = (".nii.gz", ".nii")
-# Other formats that SimpleITK converts.
-CONVERTIBLE = (".hdr", ".img", ".mha", ".mhd", ".nhdr", ".nrrd")
-# Files and archives that may hold an image, beside `SUFFIXES`.
-PACKED = (".bz2", ".gz", ".xz", ".zip", ".zst")
-CONVERSION = "import sys, SimpleITK; SimpleITK.WriteImage(SimpleITK.ReadImage(sys.argv[1]), sys.argv[2])"
 FORMS_DISAGREE = "sform and qform disagree; the sform is used"
 UNIT_SFORM = "the sform has no voxel sizes; the qform is used"
 ELSEWHERE = "labels' position or direction differs from the image's; the image's is used"
@@ -65,32 +36,6 @@ RESERVED = (BACKGROUND, "AVG", "mean")
 Codes = Mapping[str, int | Sequence[int]]
 # Labels stored as scaled integers differ from their codes by less than this.
 CODE_TOLERANCE = 0.01
-
-
-_SILENT: set[int] = set()
-
-
-def _is_told(record: logging.LogRecord) -> bool:
-    return record.thread not in _SILENT
-
-
-def _unreadable() -> tuple[type[Exception], ...]:
-    """nibabel's errors for a file that is not NIfTI, is damaged, or is shorter than its header says."""
-    own = nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError
-    return *own, OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError
-
-
-@contextmanager
-def _silently() -> Iterator[None]:
-    """Silence what nibabel logs about damaged headers, in this thread alone: errors and notes here say what matters."""
-    nib.imageglobals.logger.addFilter(_is_told)  # once, however often it is called
-    # Likewise; nothing here reads extensions.
-    warnings.filterwarnings("ignore", "Extension size is not a multiple of 16", UserWarning)
-    _SILENT.add(threading.get_ident())
-    try:
-        yield
-    finally:
-        _SILENT.discard(threading.get_ident())
 
 
 @dataclass(frozen=True)
@@ -141,9 +86,9 @@ def read_image(path: Path | str) -> Volume:
         The file is not a readable 3-D NIfTI image of a short-axis stack, or it holds a constant or labels.
     """
     path = Path(path)
-    image = _open(path)
-    _check_header(path, image)
-    stored = _data(path, image)
+    image = nifti.open_image(path)
+    nifti.check_header(path, image)
+    stored = nifti.voxels(path, image)
     if stored.dtype.kind not in "iuf":
         raise InputError(
             f"{path}: voxels are of type {stored.dtype}; expected real numbers. Convert the image to grey values."
@@ -158,14 +103,14 @@ def read_image(path: Path | str) -> Volume:
     if bad:
         array = np.where(finite, array, array[finite].min())
         notes.append(f"{bad} voxels NaN or infinite, set to the minimum")
-    array, affine = _slices_first(array, _affine(path, image))
+    array, affine = _slices_first(array, nifti.affine(path, image))
     check_short_axis(path, array, Volume(array, affine).spacing)
     _check_grey_values(path, array)
-    if _has_unit_sform(image):
+    if nifti.has_unit_sform(image):
         notes.append(UNIT_SFORM)
-    elif not _forms_agree(image):
+    elif not nifti.forms_agree(image):
         notes.append(FORMS_DISAGREE)
-    if _unplaced(image):
+    if nifti.is_unplaced(image):
         notes.append(NO_GEOMETRY)
     return Volume(array, affine, tuple(notes))
 
@@ -200,8 +145,8 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
         header contradicts itself or its voxel sizes are implausible.
     """
     path = Path(path)
-    stored_image = _open(path)
-    stored = _data(path, stored_image)
+    stored_image = nifti.open_image(path)
+    stored = nifti.voxels(path, stored_image)
     if stored.dtype.kind not in "iuf":
         raise InputError(f"{path}: labels are of type {stored.dtype}; expected numbers.")
     # Only the foreground is sorted, because most of a label volume is background.
@@ -221,15 +166,15 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
         )
     labels = np.zeros(stored.shape, np.uint8)
     labels[foreground] = labels_of[nearest][inverse]
-    array, affine = _slices_first(labels, _affine(path, stored_image))
+    array, affine = _slices_first(labels, nifti.affine(path, stored_image))
     if image is None:
-        _check_header(path, stored_image)
+        nifti.check_header(path, stored_image)
         sizes = Volume(array, affine).spacing
         # They need not be labels of short-axis slices, but metres and micrometres are mistakes.
         if not SMALLEST_MM <= round(min(sizes), 3) <= round(max(sizes), 3) <= LARGEST_MM:
             raise InputError(
-                f"{path}: voxels of {_in_mm(sizes)} (z, y, x); expected {SMALLEST_MM} to {LARGEST_MM} mm. Correct the "
-                "header."
+                f"{path}: voxels of {nifti.in_mm(sizes)} (z, y, x); expected {SMALLEST_MM} to {LARGEST_MM} mm. "
+                "Correct the header."
             )
         return Volume(array, affine)
     notes = []
@@ -244,10 +189,11 @@ def read_labels(path: Path | str, codes: Codes, image: Volume | None = None) -> 
             f"{path}: shape {array.shape} (z, y, x) differs from {image.array.shape}, that of its image or "
             "manual mask; expected one grid."
         )
-    if not np.allclose(Volume(array, affine).spacing, image.spacing, rtol=SPACING_TOLERANCE):
+    sizes = Volume(array, affine).spacing
+    if not np.allclose(sizes, image.spacing, rtol=nifti.SPACING_TOLERANCE):
         raise InputError(
-            f"{path}: voxels of {_in_mm(Volume(array, affine).spacing)} (z, y, x) differ from {_in_mm(image.spacing)}, "
-            "those of its image or manual mask. Correct the header."
+            f"{path}: voxels of {nifti.in_mm(sizes)} (z, y, x) differ from {nifti.in_mm(image.spacing)}, those of its "
+            "image or manual mask. Correct the header."
         )
     return Volume(array, image.affine, tuple(notes))
 
@@ -307,10 +253,11 @@ def read_grid(path: Path | str) -> Volume:
         The file cannot be read, or its geometry cannot be used.
     """
     path = Path(path)
-    image = _open(path)
-    shape = _trimmed(image.shape)[::-1]
+    image = nifti.open_image(path)
+    shape = nifti.trimmed(image.shape)[::-1]
     zeros = np.moveaxis(np.broadcast_to(np.uint8(0), shape), _slice_axis(shape), 0)
-    return Volume(zeros, _affine(path, image)[:, _columns(shape)], (NO_GEOMETRY,) if _unplaced(image) else ())
+    notes = (NO_GEOMETRY,) if nifti.is_unplaced(image) else ()
+    return Volume(zeros, nifti.affine(path, image)[:, _columns(shape)], notes)
 
 
 def grid_of(image: Volume) -> Volume:
@@ -349,8 +296,8 @@ def read(path: Path | str) -> Volume:
         The file is missing or damaged.
     """
     path = Path(path)
-    image = _open(path, dimensions=(3, 4))
-    array = _data(path, image)
+    image = nifti.open_image(path, dimensions=(3, 4))
+    array = nifti.voxels(path, image)
     if array.dtype == np.float64:
         array = array.astype(np.float32)
     return Volume(np.ascontiguousarray(array), image.affine)
@@ -388,7 +335,7 @@ def write(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    write_bytes(Path(path), image.to_bytes())
+    files.write_bytes(Path(path), image.to_bytes())
 
 
 def write_labels_like(path: Path | str, labels: np.ndarray, codes: Mapping[str, int], original: Path | str) -> None:
@@ -451,7 +398,7 @@ def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> Non
     InputError
         The original cannot be read, or its shape is another.
     """
-    source = _open(Path(original))
+    source = nifti.open_image(Path(original))
     stored = np.moveaxis(array, 0, _slice_axis(source.shape[2::-1])).T
     if stored.shape != source.shape[:3]:
         raise InputError(
@@ -463,7 +410,7 @@ def write_like(path: Path | str, array: np.ndarray, original: Path | str) -> Non
     image.header["pixdim"][:4] = source.header["pixdim"][:4]
     for name in GEOMETRY_FIELDS:
         image.header[name] = source.header[name]
-    write_bytes(Path(path), image.to_bytes())
+    files.write_bytes(Path(path), image.to_bytes())
 
 
 def check_short_axis(path: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> None:
@@ -521,203 +468,6 @@ def check_spacing(spacing: tuple[float, float, float]) -> None:
         raise InputError(f"The spacing must be three positive numbers (z, y, x) in mm, not {spacing}.")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all; if its name ends in .gz, it is compressed without a time stamp.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    content : bytes
-        What it shall hold.
-    """
-    if path.suffix == ".gz":
-        content = gzip.compress(content, compresslevel=1, mtime=0)
-    with files.atomic_write(path) as file:
-        file.write(content)
-
-
-def _open(path: Path, dimensions: tuple[int, ...] = (3,)) -> "nib.nifti1.Nifti1Image":
-    if path.is_dir():
-        raise InputError(
-            f"{path}: is a folder; expected a NIfTI file (.nii or .nii.gz). Name the file, or convert DICOM to NIfTI."
-        )
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
-    if not path.name.lower().endswith(SUFFIXES):
-        raise InputError(f"{path}: is not NIfTI by its name; expected .nii or .nii.gz.{_conversion(path)}")
-    try:
-        path.open("rb").close()
-        with np.errstate(invalid="ignore"), _silently():  # NaN in a header, which `_affine` refuses
-            image = nib.load(path)
-    except PermissionError as error:
-        raise InputError(f"{path}: no permission to read it. Ask its owner, or change its permissions.") from error
-    except _unreadable() as error:
-        raise InputError(f"{path}: cannot be read as NIfTI ({error}). {_advice(path)}") from error
-    if not isinstance(image, nib.nifti1.Nifti1Image):
-        raise InputError(f"{path}: is {type(image).__name__}; expected NIfTI (.nii or .nii.gz). Convert the file.")
-    # (x, y, z, 1), as converters write it, is as clear as (x, y, z).
-    if len(_trimmed(image.shape)) not in dimensions:
-        advice = "Write one phase of it to a file of its own." if image.ndim > 3 else "Export all slices as one file."
-        raise InputError(
-            f"{path}: has {image.ndim} dimensions {image.shape}; expected one 3-D stack of short-axis slices. {advice}"
-        )
-    if min(image.shape) < 1:
-        raise InputError(
-            f"{path}: has no voxels, its shape is {image.shape}; expected a stack of slices. Export the file again."
-        )
-    if np.prod(image.shape, dtype=float) > MAXIMAL_VOXELS * (1 if dimensions == (3,) else 64):
-        raise InputError(
-            f"{path}: has {np.prod(image.shape, dtype=float):.3g} voxels by its header, its shape is {image.shape}; "
-            f"expected at most {MAXIMAL_VOXELS}, or the file is damaged."
-        )
-    return image
-
-
-def _advice(path: Path) -> str:
-    """What to do about a file that nibabel does not know: it goes by the name, and browsers unpack what they load."""
-    if not any(spelling in path.name for spelling in (".nii", ".NII")):
-        return "Its suffix mixes capitals with small letters: rename it to .nii or .nii.gz."
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start[:2] == b"\x1f\x8b" and path.suffix.lower() != ".gz":
-        return "It is compressed: rename it to .nii.gz."
-    # NIfTI begins with the length of its header, in either order of bytes.
-    if start in (struct.pack("<i", 348), struct.pack(">i", 348)) and path.suffix.lower() == ".gz":
-        return "It is not compressed: rename it to .nii."
-    return "Download or export the file again."
-
-
-def _conversion(path: Path) -> str:
-    """How to convert a file of another format, where a package that is installed anyway can."""
-    if path.suffix.lower() in PACKED:
-        return " Unpack it if it holds an image."
-    if path.suffix.lower() not in CONVERTIBLE:
-        return " Convert the image to NIfTI."
-    words = [str(path), str(path.with_suffix(".nii.gz"))]
-    return f" Convert it: python -c {shlex.quote(CONVERSION)} {shlex.join(words)}"
-
-
-@np.errstate(invalid="ignore")
-def _data(path: Path, image: "nib.nifti1.Nifti1Image") -> np.ndarray:
-    """Return the scaled voxels (z, y, x) as the file orders them."""
-    try:
-        if path.suffix.lower() == ".gz":
-            stored: Any = image.dataobj
-            layout = stored.shape, stored.dtype, stored.offset, stored.slope, stored.inter
-            content = io.BytesIO(_unpacked(path, _length(image)))
-            array = np.asanyarray(nib.arrayproxy.ArrayProxy(content, layout))
-        else:
-            array = np.asanyarray(image.dataobj)
-    except _unreadable() as error:
-        reason = " ".join(str(error).split()) or "more voxels than memory holds"
-        raise InputError(
-            f"{path}: voxels cannot be read, the file is truncated or damaged ({reason}). Download it again."
-        ) from error
-    return array.reshape(_trimmed(array.shape)).T
-
-
-def _unpacked(path: Path, length: int) -> bytes:
-    """The content of a compressed file, which is read to its end: only the checksum there reveals damaged voxels."""
-    if path.stat().st_size <= length + MAXIMAL_REST:
-        # At once, in half the time of a stream. A stream tells what is wrong, and knows files in several parts.
-        whole = zlib.decompressobj(wbits=31)
-        with suppress(zlib.error):
-            content = whole.decompress(path.read_bytes(), length + MAXIMAL_REST)
-            if whole.eof and not whole.unused_data:
-                return content
-    with gzip.open(path) as stream:
-        content = stream.read(length)
-        if len(stream.read(MAXIMAL_REST + 1)) > MAXIMAL_REST:
-            raise ValueError("more data than its header tells of")
-    return content
-
-
-def _length(image: "nib.nifti1.Nifti1Image") -> int:
-    """Bytes of a file, uncompressed, up to the end of its voxels."""
-    stored: Any = image.dataobj
-    if not 0 <= stored.offset <= MAXIMAL_REST:
-        raise ValueError(f"voxels that begin at byte {stored.offset}")
-    return int(stored.offset + np.prod(image.shape, dtype=float) * stored.dtype.itemsize)
-
-
-def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A file's shape without the sizes of 1 that follow the third."""
-    return shape[:3] + tuple(size for size in shape[3:] if size != 1)
-
-
-def _affine(path: Path, image: "nib.nifti1.Nifti1Image") -> np.ndarray:
-    affine = image.get_qform() if _has_unit_sform(image) else image.affine
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or not sizes.all() or abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-3:
-        raise InputError(
-            f"{path}: its affine is singular or not finite; expected voxel sizes above 0 mm. Correct the header."
-        )
-    directions = affine[:3, :3] / sizes
-    if np.abs(directions.T @ directions - np.eye(3)).max() > 0.02:
-        raise InputError(
-            f"{path}: its axes are not perpendicular (sheared affine). Resample the image to a straight grid."
-        )
-    return affine
-
-
-@np.errstate(invalid="ignore")  # NaN, which is refused
-def _check_header(path: Path, image: "nib.nifti1.Nifti1Image") -> None:
-    """Check the origin, and the voxel sizes as stored: in what nibabel returns it corrects sizes of 0 and below."""
-    with nib.openers.ImageOpener(str(path)) as file:
-        sizes = image.header_class.from_fileobj(file, check=False)["pixdim"][1:4].astype(float)
-    affine = _affine(path, image)
-    own = np.linalg.norm(affine[:3, :3], axis=0)
-    if image.header["sform_code"] == 0 and not (sizes > 0).all():
-        raise InputError(f"{path}: voxels of {_in_mm(sizes)}; expected sizes above 0 mm. Correct the header.")
-    if not np.allclose(abs(sizes), own, rtol=SPACING_TOLERANCE):
-        raise InputError(
-            f"{path}: voxels are of {_in_mm(sizes)} by its pixdim, of {_in_mm(own)} by its sform; expected one size. "
-            "Correct the header."
-        )
-    if np.abs(affine[:3, 3]).max() > MAXIMAL_DISTANCE_MM:
-        raise InputError(
-            f"{path}: its origin lies {np.abs(affine[:3, 3]).max():.3g} mm from the scanner's centre; expected at most "
-            f"{MAXIMAL_DISTANCE_MM} mm. Correct the header."
-        )
-
-
-def _in_mm(values: Iterable[float]) -> str:
-    return " x ".join(f"{value:.3g}" for value in values) + " mm"
-
-
-def _unplaced(image: "nib.nifti1.Nifti1Image") -> bool:
-    """Whether a header has neither sform nor qform."""
-    return bool(image.header["sform_code"] == 0 and image.header["qform_code"] == 0)
-
-
-@np.errstate(invalid="ignore")
-def _has_unit_sform(image: "nib.nifti1.Nifti1Image") -> bool:
-    """Whether an sform gives directions alone, all voxels of 1 mm, while pixdim and qform have the voxel sizes."""
-    if min(image.header["sform_code"], image.header["qform_code"]) <= 0:
-        return False
-    sizes = np.linalg.norm(image.get_sform()[:3, :3], axis=0)
-    if not np.allclose(sizes, 1, atol=1e-3) or np.allclose(image.header["pixdim"][1:4], 1, rtol=SPACING_TOLERANCE):
-        return False
-    try:
-        image.get_qform()
-    except ValueError:  # a quaternion that is no rotation
-        return False
-    return True
-
-
-@np.errstate(invalid="ignore")
-def _forms_agree(image: "nib.nifti1.Nifti1Image") -> bool:
-    """Return whether sform and qform, if both are set, place all corners within 1 mm of each other."""
-    if image.header["sform_code"] == 0 or image.header["qform_code"] == 0:
-        return True
-    try:
-        difference = image.get_sform() - image.get_qform()
-    except ValueError:  # a quaternion that is no rotation
-        return False
-    return bool(np.abs(_corners(image.shape[:3]) @ difference.T).max() < 1)
-
-
 def _check_grey_values(path: Path, array: np.ndarray) -> None:
     # Every fourth pixel is enough.
     array = array[:, ::4, ::4]
@@ -750,14 +500,9 @@ def _slices_first(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np
 
 def _same_grid(affine: np.ndarray, shape: tuple[int, ...], image: Volume) -> bool:
     """Whether an affine puts the corners of an array (z, y, x) within half a voxel of where the image's puts them."""
-    corners = _corners(np.subtract(shape[::-1], 1))
+    corners = nifti.corners(np.subtract(shape[::-1], 1))
     distances = np.linalg.norm((corners @ (affine - image.affine).T)[:, :3], axis=1)
     return bool(distances.max() <= GRID_TOLERANCE * min(image.spacing))
-
-
-def _corners(ends: Sequence[int] | np.ndarray) -> np.ndarray:
-    """The eight corners (x, y, z, 1) of a box from the index 0 to its ends (x, y, z)."""
-    return np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*ends, 1]
 
 
 def _turned(array: np.ndarray, affine: np.ndarray, image: Volume) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 from cardioseg.cohort import checks, orientation
 from cardioseg.cohort.checks import Grids
 from cardioseg.cohort.plan import Cohort, Files
-from cardioseg.core import volumes
+from cardioseg.core import nifti
 from cardioseg.core.errors import InputError
 from cardioseg.core.turns import AS_STORED, Turn
 from cardioseg.core.volumes import Volume
@@ -144,8 +144,8 @@ def test_each_image_is_opened_once(tmp_path, files, monkeypatch):
     volumes_of = {("bSSFP", "6"): files, ("LGE", "6"): target}
     cohort = Cohort(volumes_of, {"labelled": ["6"], "test": ["6"]}, partners=["6"])
     opened = []
-    opening = volumes._open
-    monkeypatch.setattr(volumes, "_open", lambda path, *more: opened.append(path) or opening(path, *more))
+    opening = nifti.open_image
+    monkeypatch.setattr(nifti, "open_image", lambda path, *more: opened.append(path) or opening(path, *more))
     grids = Grids()
     memory = checks.check_volumes(cohort, SETTINGS, {}, grids, WALL)
     assert len(memory) == 7  # two volumes, repetitions, orientation, structures, sides and the pair

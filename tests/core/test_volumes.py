@@ -13,7 +13,7 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cardioseg.core import volumes
+from cardioseg.core import nifti, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from grids import SPACING, affine
@@ -285,12 +285,12 @@ def test_any_form_of_compression_is_read(path, parts, end):
     np.testing.assert_array_equal(volumes.read(path).array, expected)
 
 
-@pytest.mark.parametrize("rest", [1000, volumes.MAXIMAL_REST + 1, 50 * volumes.MAXIMAL_REST])
+@pytest.mark.parametrize("rest", [1000, nifti.MAXIMAL_REST + 1, 50 * nifti.MAXIMAL_REST])
 @pytest.mark.parametrize("compressed", [True, False])
 def test_file_may_go_on_a_little_after_its_voxels(path, rest, compressed):
     content = gzip.decompress(save(path, intensities()).read_bytes())
     path.write_bytes(gzip.compress(content + bytes(rest), 9 if compressed else 0))
-    if rest > volumes.MAXIMAL_REST:
+    if rest > nifti.MAXIMAL_REST:
         assert "more data than its header tells of" in failure(volumes.read_image, path)
     else:
         np.testing.assert_array_equal(volumes.read_image(path).array, intensities())
