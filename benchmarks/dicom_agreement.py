@@ -19,7 +19,7 @@ from cardioseg.cohort import dicom
 from cardioseg.core import volumes
 from cardioseg.core.volumes import Volume
 from cardioseg.evaluation import metrics
-from cardioseg.model import trained_model
+from cardioseg.model import segmentation, trained_model
 from cardioseg.phantoms import heart
 
 PATIENT = 60
@@ -56,13 +56,13 @@ def main(results: str, *seeds: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             heart.write_patient(Path(folder), PATIENT, seed)
             image = volumes.read_image(heart.release_files(Path(folder), PATIENT)["LGE"])
-            expected = trained_model.segment(image, model, device).labels
+            expected = segmentation.segment(image, model, device).labels
             for number, (name, version) in enumerate(versions(image).items()):
                 array, affine = dicom_files.right_handed(*version)
                 stored = np.rint(np.clip(array, 0, None) / SLOPE).astype(np.uint16)
                 dicom_files.write_series(Path(folder) / f"series{number}", stored, affine, slope=SLOPE)
                 read = dicom.read_series(Path(folder) / f"series{number}").volume
-                found = looked_up(trained_model.segment(read, model, device).labels, read.affine, image)
+                found = looked_up(segmentation.segment(read, model, device).labels, read.affine, image)
                 dice = [metrics.dice(found == label, expected == label) for label in (1, 2, 3)]
                 shown = "  ".join(f"{value:.3f}" for value in [*dice, np.mean(dice)])
                 print(f"seed {seed}  {name:44}  {shown}", flush=True)

@@ -29,7 +29,7 @@ import measure
 import volume_steps
 from cardioseg.core import volumes
 from cardioseg.evaluation import metrics
-from cardioseg.model import trained_model
+from cardioseg.model import segmentation
 from cardioseg.phantoms import heart
 from cardioseg.translation import munit, munit_training
 
@@ -116,7 +116,7 @@ def stages() -> list[dict[str, Any]]:
         files = heart.release_files(Path(folder), 1)
 
         def segment() -> None:
-            trained_model.segment(volumes.read_image(files["LGE"]), model, cpu)
+            segmentation.segment(volumes.read_image(files["LGE"]), model, cpu)
 
         def synthesise() -> None:
             side = config["cropping"]["size"]

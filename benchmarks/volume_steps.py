@@ -26,7 +26,7 @@ from cardioseg.core import training_loop, volumes
 from cardioseg.core.configuration import IMAGE_SECTIONS
 from cardioseg.evaluation import metrics
 from cardioseg.inference import postprocessing
-from cardioseg.model import batch, trained_model
+from cardioseg.model import batch, segmentation, trained_model
 from cardioseg.phantoms import heart
 from cardioseg.preprocessing import cropping, localisation, resampling
 from cardioseg.segmentation import cascade, training, unet
@@ -49,11 +49,9 @@ def inference(size: str, _: str, device: torch.device) -> Step:
     def eager() -> None:
         predict = published.predict
         with mock.patch.object(unet, "predict", predict), mock.patch.object(localisation, "predict", predict):
-            trained_model.segment(volume, reference, device)
+            segmentation.segment(volume, reference, device)
 
-    return Step(
-        lambda: trained_model.segment(volume, model, device), eager, 1, "volume", elsewhere=device.type == "cpu"
-    )
+    return Step(lambda: segmentation.segment(volume, model, device), eager, 1, "volume", elsewhere=device.type == "cpu")
 
 
 def segmented_file(size: str, _: str, device: torch.device) -> Step:

@@ -18,7 +18,7 @@ import pytest
 
 from cardioseg import command
 from cardioseg.core import files
-from cardioseg.model import batch, image_files, trained_model
+from cardioseg.model import batch, image_files, segmentation
 from cardioseg.model import results as results_folder
 from cardioseg.phantoms import heart
 from trained import write_results
@@ -322,7 +322,7 @@ import sys
 from pathlib import Path
 from cardioseg.model import results
 with results.opened(Path(sys.argv[1]), {"model": "m", "model_sha256": "1"}) as kept:
-    kept.add("a", {"image": "a", "status": "ok"})
+    kept.add("a", {"image": "a", "status": "ok", "reasons": []})
 """
 
 
@@ -359,14 +359,14 @@ def test_unfinished_files_of_others_remain_where_there_are_no_locks(tmp_path, mo
 @pytest.mark.slow
 def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results, tmp_path, monkeypatch, capsys, error):
     of_60 = nib.load(cohort / "60.nii.gz").shape[::-1]
-    found = trained_model.segment
+    found = segmentation.segment
 
     def segment_others(image, *others):
         if image.array.shape == of_60:
             raise error
         return found(image, *others)
 
-    monkeypatch.setattr(trained_model, "segment", segment_others)
+    monkeypatch.setattr(segmentation, "segment", segment_others)
     assert segment(results, tmp_path, cohort / "60.nii.gz", cohort / "61.nii.gz") == command.FAILED
     masks, names = results_of(tmp_path)
     assert (list(masks), names) == (["61.nii.gz"], ["60", "61"])
@@ -377,7 +377,7 @@ def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results,
     assert "segment_others" in details.read_text()
     assert not list(tmp_path.rglob("60.png"))
     assert "Traceback" not in capsys.readouterr().err
-    monkeypatch.setattr(trained_model, "segment", found)
+    monkeypatch.setattr(segmentation, "segment", found)
     assert segment(results, tmp_path, cohort / "60.nii.gz") == command.REVIEW
     assert not details.exists()
 
@@ -386,8 +386,8 @@ def test_unexpected_error_in_one_image_does_not_stop_the_others(cohort, results,
 def test_failed_second_attempt_leaves_the_earlier_results(cohort, results, tmp_path, monkeypatch):
     segment(results, tmp_path, cohort / "60.nii.gz")
     masks, _ = results_of(tmp_path)
-    found = trained_model.segment
-    monkeypatch.setattr(trained_model, "segment", lambda *_: 1 / 0)
+    found = segmentation.segment
+    monkeypatch.setattr(segmentation, "segment", lambda *_: 1 / 0)
     for _ in range(2):
         assert segment(results, tmp_path, cohort / "60.nii.gz") == command.FAILED
         assert results_of(tmp_path) == (masks, ["60", f"{cohort.name}/60"])
@@ -395,20 +395,20 @@ def test_failed_second_attempt_leaves_the_earlier_results(cohort, results, tmp_p
             *("review", "failed")
         ]
         assert (tmp_path / "errors" / cohort.name / "60.txt").exists()
-    monkeypatch.setattr(trained_model, "segment", found)
+    monkeypatch.setattr(segmentation, "segment", found)
     assert segment(results, tmp_path, cohort / "60.nii.gz") == command.REVIEW
     assert results_of(tmp_path) == (masks, ["60"])
     assert not [path for path in (tmp_path / "errors").rglob("*") if path.is_file()]
 
 
 def test_first_images_results_are_there_before_the_networks_see_the_next_image(cohort, results, tmp_path, monkeypatch):
-    found, written = trained_model.segment, []
+    found, written = segmentation.segment, []
 
     def see(*given):
         written.append(sorted(path.name for path in tmp_path.glob("masks/*")))
         return found(*given)
 
-    monkeypatch.setattr(trained_model, "segment", see)
+    monkeypatch.setattr(segmentation, "segment", see)
     segment(results, tmp_path, cohort / "60.nii.gz", cohort / "61.nii.gz")
     assert written == [[], ["60.nii.gz"]]
 
@@ -505,7 +505,7 @@ def test_a_batch_systems_limit_ends_the_command_as_the_user_does(
     results, cohort, tmp_path, monkeypatch, capsys, number
 ):
     before = signal.signal(number, signal.SIG_DFL)
-    monkeypatch.setattr(trained_model, "segment", lambda *_: os.kill(os.getpid(), number))
+    monkeypatch.setattr(segmentation, "segment", lambda *_: os.kill(os.getpid(), number))
     try:
         assert segment(results, tmp_path, cohort / "60.nii.gz") == command.INTERRUPTED
     finally:

@@ -9,7 +9,8 @@ from cardioseg.core import volumes
 from cardioseg.core.volumes import Volume
 from cardioseg.evaluation import clinical
 from cardioseg.model import review
-from cardioseg.model.trained_model import Segmentation, TrainedModel
+from cardioseg.model.segmentation import Segmentation
+from cardioseg.model.trained_model import TrainedModel
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ import torch
 from cardioseg.cohort import inputs
 from cardioseg.core import files, imports
 from cardioseg.core.errors import InputError
-from cardioseg.model import results, trained_model
-from cardioseg.model.trained_model import Segmentation, TrainedModel
+from cardioseg.model import results, segmentation
+from cardioseg.model.segmentation import Segmentation
+from cardioseg.model.trained_model import TrainedModel
 
 BAR = 24
 
@@ -151,7 +152,7 @@ def _see(given: _Read, model: TrainedModel, device: torch.device) -> Segmentatio
     if isinstance(given.source, Exception):
         raise given.source
     source = given.source.volume if given.source else None
-    return trained_model.segment(given.image.volume, model, device, source)
+    return segmentation.segment(given.image.volume, model, device, source)
 
 
 def _begin_to_write(out: Path, model: TrainedModel) -> None:

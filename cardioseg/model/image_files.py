@@ -13,7 +13,8 @@ from cardioseg.core.turns import AS_STORED, Turn
 from cardioseg.figures import bulls_eye, scar_slices, sheet, style, uncertainty
 from cardioseg.model import assessment, label_files
 from cardioseg.model.results import Results
-from cardioseg.model.trained_model import Segmentation, TrainedModel
+from cardioseg.model.segmentation import Segmentation
+from cardioseg.model.trained_model import TrainedModel
 
 
 def write_codes(folder: Path, model: TrainedModel) -> None:

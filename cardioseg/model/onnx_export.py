@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
-from cardioseg.model import trained_model
+from cardioseg.model import segmentation
 from cardioseg.model.trained_model import TrainedModel
 
 # Rounding may change voxels where two classes are equally probable, but not more than this share of the structures.
@@ -92,7 +92,7 @@ def check(model: TrainedModel, computed: TrainedModel, images: Sequence[Volume])
     exact = model.settings | {"segmentation": model.settings["segmentation"] | {"precision": "float32"}}
     model, computed = replace(model, settings=exact), replace(computed, settings=exact)
     for image in images:
-        expected, found = (trained_model.segment(image, one, torch.device("cpu")).labels for one in (model, computed))
+        expected, found = (segmentation.segment(image, one, torch.device("cpu")).labels for one in (model, computed))
         differing += int(np.count_nonzero(expected != found))
         voxels += int(np.count_nonzero(expected))
     if differing > TOLERANCE * voxels:

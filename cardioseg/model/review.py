@@ -131,7 +131,7 @@ def source_reasons(agreement: float, unused: str) -> list[str]:
     Parameters
     ----------
     agreement : float
-        Dice with the ensemble alone, as in `trained_model.Witness`.
+        Dice with the ensemble alone, as in `segmentation.Witness`.
     unused : str
         Why the source image is not used; empty if it is.
 

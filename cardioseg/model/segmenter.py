@@ -15,7 +15,7 @@ import torch
 from cardioseg.cohort import inputs
 from cardioseg.core import devices
 from cardioseg.core.errors import InputError
-from cardioseg.model import assessment, trained_model
+from cardioseg.model import assessment, segmentation, trained_model
 from cardioseg.model.assessment import Assessment
 from cardioseg.model.trained_model import TrainedModel
 
@@ -89,7 +89,7 @@ class Segmenter:
             path = Path(image) if isinstance(image, str | Path) else _as_file(image, spacing, Path(folder))
             try:
                 given = inputs.read(path)
-                found = trained_model.segment(given.volume, self.model, self.device)
+                found = segmentation.segment(given.volume, self.model, self.device)
             except InputError as error:
                 raise InputError(str(error).replace(f"{folder}/image.nii", "the image")) from error
             stored: Any = nib.load(inputs.write_labels(Path(folder) / "mask", found.labels, self.structures, given))

@@ -16,8 +16,9 @@ import rings
 from cardioseg.cohort.orientation import Decision
 from cardioseg.core import files, volumes
 from cardioseg.core.turns import AS_STORED
-from cardioseg.model import batch, image_files, trained_model
-from cardioseg.model.trained_model import Segmentation, TrainedModel
+from cardioseg.model import batch, image_files, segmentation
+from cardioseg.model.segmentation import Segmentation
+from cardioseg.model.trained_model import TrainedModel
 from cardioseg.preprocessing.localisation import Location
 
 HEART = rings.heart((60, 120), 0.6)
@@ -41,7 +42,7 @@ def image(labels, tmp_path, monkeypatch):
     members = np.zeros_like(labels)[None]  # one member, which reaches no edge and disagrees with nobody
     entropy, as_stored = np.zeros(labels.shape, np.float32), Decision(AS_STORED, "")
     found = Segmentation(labels, entropy, members, Location((0, 0), True), as_stored, None)
-    monkeypatch.setattr(trained_model, "segment", lambda *_: found)
+    monkeypatch.setattr(segmentation, "segment", lambda *_: found)
     path = tmp_path / "heart.nii.gz"
     volumes.write(path, HEART.image.array.astype(np.float32), HEART.image.affine)
     return path
@@ -140,7 +141,7 @@ def test_bad_images_among_good_ones_get_a_sentence(labels, image, tmp_path, caps
 
 def test_an_image_is_read_and_another_written_while_the_networks_work(image, tmp_path, monkeypatch):
     """The networks take the second image only once the third is read and the first one's slices are drawn."""
-    found, read, draw = trained_model.segment(), batch.inputs.read, image_files.sheet.figure
+    found, read, draw = segmentation.segment(), batch.inputs.read, image_files.sheet.figure
     third_is_read, first_is_drawn, calls = threading.Event(), threading.Event(), []
 
     def reading(path):
@@ -161,7 +162,7 @@ def test_an_image_is_read_and_another_written_while_the_networks_work(image, tmp
             assert first_is_drawn.wait(60)
         return found
 
-    monkeypatch.setattr(trained_model, "segment", networks)
+    monkeypatch.setattr(segmentation, "segment", networks)
     monkeypatch.setattr(batch.inputs, "read", reading)
     monkeypatch.setattr(image_files.sheet, "figure", drawing)
     named = {name: image.with_name(f"{name}.nii.gz") for name in "012"}
@@ -175,7 +176,7 @@ def test_an_image_is_read_and_another_written_while_the_networks_work(image, tmp
 
 
 def test_results_of_an_image_are_kept_where_the_user_interrupts_the_next(image, tmp_path, monkeypatch):
-    found, calls = trained_model.segment(), []
+    found, calls = segmentation.segment(), []
 
     def networks(*_):
         calls.append(1)
@@ -183,7 +184,7 @@ def test_results_of_an_image_are_kept_where_the_user_interrupts_the_next(image, 
             raise KeyboardInterrupt
         return found
 
-    monkeypatch.setattr(trained_model, "segment", networks)
+    monkeypatch.setattr(segmentation, "segment", networks)
     named = {"a": image, "b": shutil.copy(image, tmp_path / "b.nii.gz")}
     about = {"model": "m", "model_sha256": "0"}
     with pytest.raises(KeyboardInterrupt):

@@ -12,7 +12,7 @@ from cardioseg.core.turns import TURNS
 from cardioseg.core.volumes import Volume
 from cardioseg.evaluation import metrics
 from cardioseg.inference import fusion
-from cardioseg.model import model_card, trained_model
+from cardioseg.model import model_card, segmentation, trained_model
 from cardioseg.phantoms import heart
 from trained import small_patient, source_file, write_results
 
@@ -39,12 +39,12 @@ def model(results):
 
 @pytest.fixture(scope="module")
 def alone(model, images):
-    return trained_model.segment(images[0], model, CPU)
+    return segmentation.segment(images[0], model, CPU)
 
 
 @pytest.fixture(scope="module")
 def fused(model, images):
-    return trained_model.segment(images[0], model, CPU, images[1])
+    return segmentation.segment(images[0], model, CPU, images[1])
 
 
 def test_source_image_counts(alone, fused):
@@ -66,7 +66,7 @@ def test_source_labels_with_all_weight_become_the_result(model, images, alone, m
     _, rows, columns = (length // 2 for length in known.shape)
     known[4:8, rows - 6 : rows + 6, columns - 6 : columns + 6] = 1
     monkeypatch.setattr(fusion, "predicted_labels", lambda *_: known)
-    found = trained_model.segment(target, heavy, CPU, target)
+    found = segmentation.segment(target, heavy, CPU, target)
     assert metrics.dice(found.labels[4:8] == 1, known[4:8] == 1) > 0.9
     whole = alone.labels > 0
     assert (found.labels[10:] > 0).any() == whole[10:].any()
@@ -77,7 +77,7 @@ def test_saved_ensemble_keeps_its_source_networks(model, results, images, fused,
     loaded = trained_model.load(tmp_path / "model.pt")
     stored = checkpoints.load(source_file(results, 2))["weights"]["head.weight"]
     torch.testing.assert_close(loaded.source_networks[2].head.weight, stored, rtol=0, atol=0)
-    again = trained_model.segment(images[0], loaded, CPU, images[1])
+    again = segmentation.segment(images[0], loaded, CPU, images[1])
     np.testing.assert_array_equal(again.labels, fused.labels)
 
 
@@ -107,7 +107,7 @@ def test_ensemble_without_source_networks_holds_nothing_for_them(tmp_path, image
 
 def test_source_image_stored_another_way_round(model, images, fused):
     turned = TURNS[3].apply(images[1])
-    found = trained_model.segment(images[0], model, CPU, turned)
+    found = segmentation.segment(images[0], model, CPU, turned)
     # Registration draws its points along the axes, which are turned back to within rounding.
     assert np.mean(found.labels == fused.labels) > 0.98
 
@@ -128,7 +128,7 @@ def elsewhere(volume):
     ids=["elsewhere", "no geometry", "one grey value"],
 )
 def test_source_image_that_does_not_fit_is_left_aside(model, images, alone, spoil, expected):
-    found = trained_model.segment(images[0], model, CPU, spoil(images[1]))
+    found = segmentation.segment(images[0], model, CPU, spoil(images[1]))
     assert expected in found.witness.unused
     assert np.isnan(found.witness.agreement)
     np.testing.assert_array_equal(found.labels, alone.labels)
@@ -138,7 +138,7 @@ def test_source_image_that_disagrees_is_left_aside(model, images, alone):
     strict = dataclasses.replace(
         model, settings=model.settings | {"fusion": model.settings["fusion"] | {"least_agreement": 1}}
     )
-    found = trained_model.segment(images[0], strict, CPU, images[1])
+    found = segmentation.segment(images[0], strict, CPU, images[1])
     dice = f"Dice {found.witness.agreement:.2f} with the ensemble alone"
     assert found.witness.unused == f"it disagrees ({dice}): of this patient?"
     np.testing.assert_array_equal(found.labels, alone.labels)
@@ -146,6 +146,6 @@ def test_source_image_that_disagrees_is_left_aside(model, images, alone):
 
 def test_source_image_in_which_nothing_is_found(model, images, alone, monkeypatch):
     monkeypatch.setattr(fusion, "predicted_labels", lambda *_: np.zeros(images[1].array.shape, np.uint8))
-    found = trained_model.segment(images[0], model, CPU, images[1])
+    found = segmentation.segment(images[0], model, CPU, images[1])
     assert found.witness.unused == "no structures found in it."
     np.testing.assert_array_equal(found.labels, alone.labels)

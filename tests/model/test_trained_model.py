@@ -11,7 +11,7 @@ from cardioseg.core import checkpoints, volumes
 from cardioseg.core.errors import InputError
 from cardioseg.core.turns import AS_STORED, Turn
 from cardioseg.core.volumes import Volume
-from cardioseg.model import trained_model
+from cardioseg.model import segmentation, trained_model
 from cardioseg.preprocessing import localisation, resampling
 from trained import configuration, member_files, small_patient, summary, write_results
 
@@ -34,7 +34,7 @@ def model(results):
 
 
 def test_segmentation_lies_on_the_images_grid(model, patient):
-    found = trained_model.segment(patient, model, CPU)
+    found = segmentation.segment(patient, model, CPU)
     assert found.labels.shape == found.entropy.shape == patient.array.shape
     assert found.labels.dtype == np.uint8
     assert found.labels.any()
@@ -48,24 +48,22 @@ def test_segmentation_lies_on_the_images_grid(model, patient):
     [({"precision": "bfloat16"}, "bfloat16"), ({"precision": "float32"}, "float32")],
 )
 def test_networks_predict_in_the_precision_of_their_training(model, patient, monkeypatch, told, expected):
-    used, predict = [], trained_model.prediction.predict
+    used, predict = [], segmentation.prediction.predict
 
     def recording(*arguments, settings, **others):
         used.append(settings["precision"])
         return predict(*arguments, settings=settings | {"precision": "float32"}, **others)
 
-    monkeypatch.setattr(trained_model.prediction, "predict", recording)
+    monkeypatch.setattr(segmentation.prediction, "predict", recording)
     settings = model.settings["segmentation"] | told
-    trained_model.segment(
-        patient, dataclasses.replace(model, settings=model.settings | {"segmentation": settings}), CPU
-    )
+    segmentation.segment(patient, dataclasses.replace(model, settings=model.settings | {"segmentation": settings}), CPU)
     assert used == [expected] * len(model.members)
 
 
 @pytest.mark.parametrize("turn", [Turn(True, True, False), Turn(False, False, True)])
 def test_image_stored_another_way_round(model, patient, turn):
-    expected = trained_model.segment(patient, model, CPU)
-    found = trained_model.segment(turn.apply(patient), model, CPU)
+    expected = segmentation.segment(patient, model, CPU)
+    found = segmentation.segment(turn.apply(patient), model, CPU)
     assert found.orientation.turn != AS_STORED
     assert found.orientation.doubt == ""
     # Sums in another order may decide a tie differently.
@@ -80,26 +78,26 @@ def bare(volume):
 
 @pytest.mark.parametrize("note", [(), (volumes.NO_GEOMETRY,)])
 def test_image_whose_header_tells_nothing_is_taken_as_stored(model, patient, note):
-    found = trained_model.segment(Volume(patient.array, np.diag([-1, -1, 1, 1]) @ bare(patient), note), model, CPU)
+    found = segmentation.segment(Volume(patient.array, np.diag([-1, -1, 1, 1]) @ bare(patient), note), model, CPU)
     assert found.orientation.turn == AS_STORED
     assert "taken as stored" in found.orientation.doubt
 
 
 def test_clinical_image_for_a_model_of_bare_headers(model, patient):
     of_bare_headers = dataclasses.replace(model, cohort=model.cohort | {"directions": [[1, 0, 0], [0, 1, 0]]})
-    found = trained_model.segment(patient, of_bare_headers, CPU)
+    found = segmentation.segment(patient, of_bare_headers, CPU)
     assert found.orientation.turn == AS_STORED
     assert "taken as stored" in found.orientation.doubt
-    same = trained_model.segment(Volume(patient.array, bare(patient)), of_bare_headers, CPU)
+    same = segmentation.segment(Volume(patient.array, bare(patient)), of_bare_headers, CPU)
     assert same.orientation == orientation.Decision(AS_STORED, "")
 
 
 def test_image_turned_under_a_wrong_header_is_turned_back_by_the_networks(model, patient, monkeypatch):
     """The image's pixels are turned under an affine that does not say so."""
-    expected = trained_model.segment(patient, model, CPU)
+    expected = segmentation.segment(patient, model, CPU)
     right = resampling.to_common_pixels(patient, model.settings["resampling"]).array
     monkeypatch.setattr(localisation, "likeness", lambda volume, **_: float(np.allclose(volume.array, right, atol=0.1)))
-    found = trained_model.segment(Volume(patient.array[:, ::-1, ::-1].copy(), patient.affine), model, CPU)
+    found = segmentation.segment(Volume(patient.array[:, ::-1, ::-1].copy(), patient.affine), model, CPU)
     assert found.orientation.turn == Turn(False, True, True)
     assert "turned by 180 degrees" in found.orientation.doubt
     assert np.mean(found.labels[:, ::-1, ::-1] == expected.labels) > 0.99
@@ -111,7 +109,7 @@ def test_saved_model_is_the_same(model, patient, tmp_path):
     for name in trained_model.ABOUT:
         assert getattr(loaded, name) == getattr(model, name)
     assert list(loaded.members) == [1, 2]
-    expected, found = trained_model.segment(patient, model, CPU), trained_model.segment(patient, loaded, CPU)
+    expected, found = segmentation.segment(patient, model, CPU), segmentation.segment(patient, loaded, CPU)
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_array_equal(found.entropy, expected.entropy)
 
@@ -192,7 +190,7 @@ def test_segmentation_leaves_torchs_precision_as_it_was(model, patient, monkeypa
     torch.set_num_threads(2)
     try:
         for _ in range(3):
-            trained_model.segment(patient, model, CPU)
+            segmentation.segment(patient, model, CPU)
     finally:
         torch.set_num_threads(threads)
     assert [backend.fp32_precision for backend in backends] == before
