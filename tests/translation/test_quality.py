@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,16 @@ from torch import nn
 from cardioseg.core.errors import InputError
 from cardioseg.core.volumes import Volume
 from cardioseg.translation import quality
+from cardioseg.translation.image_statistics import (
+    BINS,
+    consistency,
+    describe,
+    edge_ratios,
+    features,
+    frechet_distance,
+    histogram,
+    wasserstein,
+)
 
 CPU = torch.device("cpu")
 AFFINE = np.diag([1.25, 1.25, 8.0, 1.0])
@@ -47,7 +58,7 @@ class Brightness(nn.Module):
 
 
 def described(image, labels, networks=()):
-    return quality.describe([image], labels, 2, networks, CPU)[0]
+    return describe([image], labels, 2, networks, CPU)[0]
 
 
 def assess(source, target, synthetic):
@@ -68,22 +79,20 @@ def test_edge_ratio_of_a_step_on_a_ramp_equals_its_value_by_hand():
     x = np.arange(64)
     image = np.broadcast_to(0.01 * x + (x >= 32) - 1, (2, 64, 64))
     mask = np.broadcast_to(x >= 32, (2, 64, 64))
-    assert quality.edge_ratios(volume(image), [mask]) == pytest.approx([(0.01 + STEP) / 0.01], rel=0.04)
+    assert edge_ratios(volume(image), [mask]) == pytest.approx([(0.01 + STEP) / 0.01], rel=0.04)
 
 
 def test_edge_ratio_is_one_where_edges_ignore_the_labels():
     ramp = np.broadcast_to(np.linspace(-1, 1, 64), (3, 64, 64))
     masks = [heart() == 1, heart() == 2]
     inner = volume(ramp[:, 2:-2, 2:-2])
-    assert quality.edge_ratios(inner, [mask[:, 2:-2, 2:-2] for mask in masks]) == pytest.approx([1, 1], abs=0.02)
+    assert edge_ratios(inner, [mask[:, 2:-2, 2:-2] for mask in masks]) == pytest.approx([1, 1], abs=0.02)
     noise = volume(np.random.default_rng(3).uniform(-1, 1, (3, 64, 64)))
-    assert quality.edge_ratios(noise, masks) == pytest.approx([1, 1], abs=0.1)
+    assert edge_ratios(noise, masks) == pytest.approx([1, 1], abs=0.1)
 
 
 def test_moved_anatomy_lowers_the_edge_ratio():
-    ratios = [
-        quality.edge_ratios(rendered(heart(shift=shift)), [heart() == 1, heart() == 2]).mean() for shift in (0, 1, 2, 4)
-    ]
+    ratios = [edge_ratios(rendered(heart(shift=shift)), [heart() == 1, heart() == 2]).mean() for shift in (0, 1, 2, 4)]
     assert ratios[0] > 4
     assert np.all(np.diff(ratios) < 0)
 
@@ -94,23 +103,23 @@ def test_edge_ratio_does_not_depend_on_brightness_or_contrast(gain, offset):
     masks = [heart() == 1, heart() == 2]
     image = rendered(heart(), seed=1)
     changed = volume(0.7 * gain * image.array + offset)
-    assert quality.edge_ratios(changed, masks) == pytest.approx(quality.edge_ratios(image, masks), rel=1e-3)
+    assert edge_ratios(changed, masks) == pytest.approx(edge_ratios(image, masks), rel=1e-3)
 
 
 def test_edge_ratio_without_a_boundary_is_not_available():
     labels = heart()
     flat, image = volume(np.zeros(labels.shape)), rendered(labels)
     nothing = np.zeros(labels.shape, bool)
-    assert np.isnan(quality.edge_ratios(flat, [labels == 1])).all()
-    assert np.isnan(quality.edge_ratios(image, [nothing, nothing])).all()
-    assert list(np.isnan(quality.edge_ratios(image, [labels == 1, nothing]))) == [False, True]
+    assert np.isnan(edge_ratios(flat, [labels == 1])).all()
+    assert np.isnan(edge_ratios(image, [nothing, nothing])).all()
+    assert list(np.isnan(edge_ratios(image, [labels == 1, nothing]))) == [False, True]
 
 
 def test_edge_of_the_crop_is_no_boundary():
     mask = np.zeros((1, 32, 32), bool)
     mask[:, :, 16:] = True
     image = volume(np.broadcast_to(np.where(np.arange(32) < 16, -0.5, 0.5) + 0.01 * np.arange(32), (1, 32, 32)))
-    assert quality.edge_ratios(image, [mask]) == pytest.approx([(0.01 + STEP) / 0.01], rel=0.04)
+    assert edge_ratios(image, [mask]) == pytest.approx([(0.01 + STEP) / 0.01], rel=0.04)
 
 
 # Consistency
@@ -119,26 +128,26 @@ def test_edge_of_the_crop_is_no_boundary():
 def test_unet_dice_compares_what_a_network_sees_with_the_labels():
     labels = heart()
     image = rendered(labels, noise=0).array
-    assert quality.consistency(image, labels, 2, [Brightness()], CPU) == pytest.approx([1, 1])
+    assert consistency(image, labels, 2, [Brightness()], CPU) == pytest.approx([1, 1])
     # Seen where it was before it was moved: by hand from the masks.
     moved = heart(shift=4)
     expected = [
         2 * ((moved == index) & (labels == index)).sum() / ((moved == index).sum() + (labels == index).sum())
         for index in (1, 2)
     ]
-    assert quality.consistency(image, moved, 2, [Brightness()], CPU) == pytest.approx(expected)
+    assert consistency(image, moved, 2, [Brightness()], CPU) == pytest.approx(expected)
     blind = nn.Conv2d(1, 3, 1)
     nn.init.zeros_(blind.weight)
     with torch.no_grad():
         blind.bias.copy_(torch.tensor([1.0, 0, 0]))
-    assert quality.consistency(image, labels, 2, [Brightness(), blind], CPU) == pytest.approx([0.5, 0.5])
+    assert consistency(image, labels, 2, [Brightness(), blind], CPU) == pytest.approx([0.5, 0.5])
 
 
 def test_unet_dice_without_labels_or_networks_is_not_available():
     labels = heart()
     image = rendered(labels).array
-    assert np.isnan(quality.consistency(image, np.zeros_like(labels), 2, [Brightness()], CPU)).all()
-    assert np.isnan(quality.consistency(image, labels, 2, [], CPU)).all()
+    assert np.isnan(consistency(image, np.zeros_like(labels), 2, [Brightness()], CPU)).all()
+    assert np.isnan(consistency(image, labels, 2, [], CPU)).all()
 
 
 # Distances
@@ -149,10 +158,10 @@ def gaussian(mean, spread, count=200_000):
 
 
 def test_wasserstein_distance_of_gaussians_is_the_known_one():
-    first = quality.histogram(gaussian(-0.2, 0.1))
-    assert quality.wasserstein(first, first) == 0
-    assert quality.wasserstein(first, quality.histogram(gaussian(0.1, 0.1))) == pytest.approx(0.3, abs=1e-3)
-    wider = quality.wasserstein(first, quality.histogram(gaussian(-0.2, 0.15)))
+    first = histogram(gaussian(-0.2, 0.1))
+    assert wasserstein(first, first) == 0
+    assert wasserstein(first, histogram(gaussian(0.1, 0.1))) == pytest.approx(0.3, abs=1e-3)
+    wider = wasserstein(first, histogram(gaussian(-0.2, 0.15)))
     assert wider == pytest.approx(0.05 * math.sqrt(2 / math.pi), abs=1e-3)
 
 
@@ -160,18 +169,16 @@ def test_wasserstein_distance_of_gaussians_is_the_known_one():
 def test_wasserstein_distance_agrees_with_scipy(seed, first, second):
     generator = np.random.default_rng(seed)
     samples = generator.uniform(-1, 1, first), generator.uniform(-1, 1, second) ** 3
-    histograms = [quality.histogram(sample) for sample in samples]
-    distance = quality.wasserstein(*histograms)
-    assert distance == pytest.approx(stats.wasserstein_distance(*samples), abs=2 / quality.BINS)
-    assert distance == pytest.approx(quality.wasserstein(*histograms[::-1]))
-    assert quality.wasserstein(3 * histograms[0], histograms[1]) == pytest.approx(distance)
+    histograms = [histogram(sample) for sample in samples]
+    distance = wasserstein(*histograms)
+    assert distance == pytest.approx(stats.wasserstein_distance(*samples), abs=2 / BINS)
+    assert distance == pytest.approx(wasserstein(*histograms[::-1]))
+    assert wasserstein(3 * histograms[0], histograms[1]) == pytest.approx(distance)
 
 
 def test_wasserstein_distance_counts_the_ends_of_the_scale():
-    assert quality.wasserstein(quality.histogram([-1.0]), quality.histogram([1.0])) == pytest.approx(
-        2, abs=1.01 * 2 / quality.BINS
-    )
-    assert math.isnan(quality.wasserstein(quality.histogram([]), quality.histogram([1.0])))
+    assert wasserstein(histogram([-1.0]), histogram([1.0])) == pytest.approx(2, abs=1.01 * 2 / BINS)
+    assert math.isnan(wasserstein(histogram([]), histogram([1.0])))
 
 
 def sample(mean, covariance, count=50, seed=0):
@@ -184,22 +191,20 @@ def sample(mean, covariance, count=50, seed=0):
 
 def test_frechet_distance_of_gaussians_is_the_known_one():
     first, second = sample([0, 0, 0], np.diag([1, 4, 9])), sample([1, 0, 2], np.diag([4, 4, 1]), seed=1)
-    assert quality.frechet_distance(first, first) == pytest.approx(0, abs=1e-9)
-    assert quality.frechet_distance(first, first + np.array([3, 0, 4])) == pytest.approx(25)
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(first, first + np.array([3, 0, 4])) == pytest.approx(25)
     # Covariances that commute: the difference of the spreads, squared.
-    assert quality.frechet_distance(first, second) == pytest.approx(5 + 1 + 0 + 4)
+    assert frechet_distance(first, second) == pytest.approx(5 + 1 + 0 + 4)
     turned = [[2.0, 1.2, 0.3], [1.2, 3.0, -0.4], [0.3, -0.4, 1.0]]
     root = linalg.sqrtm(np.diag([1, 4, 9]) @ turned).real
-    assert quality.frechet_distance(first, sample([0, 0, 0], turned, seed=2)) == pytest.approx(
-        14 + 6 - 2 * np.trace(root)
-    )
+    assert frechet_distance(first, sample([0, 0, 0], turned, seed=2)) == pytest.approx(14 + 6 - 2 * np.trace(root))
 
 
 def test_frechet_distance_of_few_samples_is_finite():
     points = sample([0, 1, 2], np.eye(3))
-    assert quality.frechet_distance(points[:2], points[:2]) == pytest.approx(0, abs=1e-6)
-    assert math.isnan(quality.frechet_distance(points[:1], points))
-    assert quality.frechet_distance(points[:, :1], points[:, :1] + 2) == pytest.approx(4)
+    assert frechet_distance(points[:2], points[:2]) == pytest.approx(0, abs=1e-6)
+    assert math.isnan(frechet_distance(points[:1], points))
+    assert frechet_distance(points[:, :1], points[:, :1] + 2) == pytest.approx(4)
 
 
 # Features
@@ -207,7 +212,7 @@ def test_frechet_distance_of_few_samples_is_finite():
 
 def test_features_of_white_noise_are_the_known_ones():
     noise = np.random.default_rng(0).normal(0, 0.1, (4, 128, 128))
-    found = quality.features(noise)
+    found = features(noise)
     assert found.shape == (4, 11)
     assert found[:, :3] == pytest.approx(np.tile(stats.norm(0, 0.1).ppf([0.1, 0.5, 0.9]), (4, 1)), abs=5e-3)
     spreads, sparseness = found[:, 3::2], found[:, 4::2]
@@ -218,21 +223,21 @@ def test_features_of_white_noise_are_the_known_ones():
 @pytest.mark.parametrize(("period", "band"), [(2, 0), (8, 1), (16, 2), (32, 3)])
 def test_waves_fall_in_their_octave(period, band):
     wave = 0.5 * np.cos(2 * np.pi * (np.arange(128) + 0.5) / period + (np.pi / 2 if period == 2 else 0))
-    assert quality.features(np.broadcast_to(wave, (1, 128, 128)))[0, 3::2].argmax() == band
+    assert features(np.broadcast_to(wave, (1, 128, 128)))[0, 3::2].argmax() == band
 
 
 def test_few_sharp_edges_are_sparse():
     image = rendered(heart((2, 96, 96)), noise=0).array[1:]
     noise = np.random.default_rng(0).normal(0, 0.1, image.shape)
-    assert quality.features(image)[0, 4] < quality.features(noise)[0, 4] - 0.5
+    assert features(image)[0, 4] < features(noise)[0, 4] - 0.5
 
 
 def test_features_do_not_depend_on_position():
     image = rendered(heart(), seed=4).array
-    found = quality.features(image)
-    np.testing.assert_allclose(quality.features(image[:, ::-1]), found, atol=1e-5)
-    np.testing.assert_allclose(quality.features(image.swapaxes(1, 2)), found, atol=1e-5)
-    assert np.isfinite(quality.features(np.zeros((2, 32, 32), np.float32))).all()
+    found = features(image)
+    np.testing.assert_allclose(features(image[:, ::-1]), found, atol=1e-5)
+    np.testing.assert_allclose(features(image.swapaxes(1, 2)), found, atol=1e-5)
+    assert np.isfinite(features(np.zeros((2, 32, 32), np.float32))).all()
 
 
 # Together
@@ -286,7 +291,7 @@ def test_untranslated_images_score_as_the_source_and_perfect_ones_as_the_target(
 def test_diversity_equals_its_value_by_hand():
     """Three samples of one anatomy differ only in the cavity's brightness, by 0.1, 0.2 and 0.3."""
     labels = heart()
-    samples = quality.describe(
+    samples = describe(
         [rendered(labels, cavity, noise=0) for cavity in (0.4, 0.5, 0.7)], labels, 2, [Brightness()], CPU
     )
     other = described(rendered(heart(shift=1), 0.1, noise=0), heart(shift=1))
@@ -316,7 +321,7 @@ def test_feature_distance_does_not_depend_on_a_features_unit():
         for cavity in (0.3, 0.5, 0.8)
     ]
     units = 100.0 * np.arange(1, 12)
-    stretched = [[quality.replace(each, features=each.features * units) for each in volumes] for volumes in sets]
+    stretched = [[replace(each, features=each.features * units) for each in volumes] for volumes in sets]
     values = [
         assess(source, target, {1: [synthetic]}).query("structure == 'crop'")["value"].to_numpy()
         for source, target, synthetic in (sets, stretched)
@@ -416,7 +421,7 @@ def test_structure_that_a_volume_lacks_does_not_count():
 
 def test_one_structure_has_no_average_row():
     labels = (heart() == 1).astype(np.uint8)
-    volumes = quality.describe([rendered(labels)], labels, 1, [], CPU)
+    volumes = describe([rendered(labels)], labels, 1, [], CPU)
     table = quality.assess(volumes, volumes, {1: [volumes]}, ("CT", "MR"), ["cavity"])
     assert set(table["structure"]) == {"cavity", "foreground", "crop"}
 
