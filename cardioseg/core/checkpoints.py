@@ -1,5 +1,6 @@
 """Files of tensors and plain values: written completely or not at all, and read without running code."""
 
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ DAMAGED = (
     "is not a complete checkpoint of tensors and plain values; it is damaged or from elsewhere. Delete it and run "
     "again to write it anew."
 )
+# What torch says where the system gives it no memory.
+NO_MEMORY = re.compile(r"can't allocate memory|not enough memory")
 
 
 def save(path: Path | str, content: dict[str, Any]) -> None:
@@ -53,7 +56,7 @@ def load(path: Path | str, damaged: str = DAMAGED) -> dict[str, Any]:
     Raises
     ------
     InputError
-        The file is missing or damaged, or holds anything but tensors and plain values.
+        The file is missing or damaged, or holds anything but tensors and plain values, or the memory does not suffice.
     """
     message = f"{path}: {damaged}"
     try:
@@ -66,6 +69,10 @@ def load(path: Path | str, damaged: str = DAMAGED) -> dict[str, Any]:
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a file of this package.") from error
     except Exception as error:  # the unpickler raises almost any error on random bytes
+        if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+            raise InputError(
+                f"{path}: the memory does not suffice to read it. Free some, or run fewer jobs at a time."
+            ) from error
         raise InputError(message) from error
     if not isinstance(content, dict):
         raise InputError(message)

@@ -66,6 +66,20 @@ def test_bytes_that_confuse_an_unpickler_are_called_damaged(damaged, content):
         checkpoints.load(damaged)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_sound_file_for_which_there_is_no_memory_is_not_called_damaged(tmp_path, monkeypatch, error):
+    """Who is told so deletes what was learnt. By these words a job on a cluster is sent again with more memory."""
+    checkpoints.save(tmp_path / "a.pt", CONTENT)
+
+    def load(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(InputError, match="the memory does not suffice") as caught:
+        checkpoints.load(tmp_path / "a.pt")
+    assert "Delete" not in str(caught.value)
+
+
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         checkpoints.load(tmp_path / "nowhere.pt")
