@@ -4,7 +4,7 @@ from pathlib import Path
 import yaml
 
 from cardioseg.core import checksums, provenance
-from support import raw_files
+from support import raw_files, timings
 from support.job import job
 
 with job(snakemake):
@@ -20,6 +20,7 @@ with job(snakemake):
         "inputs": {raw_files.given(path): content for path, content in contents.items()},
     }
     Path(snakemake.output.record).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
-    table = provenance.resources("results/benchmarks")
+    benchmarks = Path("results/benchmarks")
+    table = provenance.resources(benchmarks, timings.counted(benchmarks))
     table.to_csv(snakemake.output.resources, index=False, float_format="%.1f", na_rep="N/A")
     Path(snakemake.output.configuration).write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,15 @@ def hardware() -> dict[str, Any]:
     return {"processor": _processor(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9, 1), "gpus": gpus}
 
 
-def resources(folder: Path | str) -> pd.DataFrame:
+def resources(folder: Path, paths: Iterable[Path]) -> pd.DataFrame:
     """Sum up the time and memory of every step from Snakemake's benchmark files.
 
     Parameters
     ----------
-    folder : Path or str
+    folder : Path
         The folder of the benchmark files. A step is a file in it or a folder of files.
+    paths : iterable of Path
+        The files in it that count.
 
     Returns
     -------
@@ -101,7 +104,7 @@ def resources(folder: Path | str) -> pd.DataFrame:
         `cpu_s`, `memory_mb` (resident memory of the largest job; NaN where all jobs were too short to be measured).
     """
     rows = []
-    for path in sorted(Path(folder).rglob("*.tsv")):
+    for path in paths:
         step = path.relative_to(folder).parts[0].removesuffix(".tsv")
         rows.append(pd.read_csv(path, sep="\t", na_values="-").assign(step=step))
     if not rows:

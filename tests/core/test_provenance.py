@@ -14,11 +14,15 @@ def benchmark(path, seconds, memory, cpu):
     path.write_text(f"{HEADER}{seconds}\t0:00:00\t{memory}\t-\t-\t-\t0\t0\t0\t{cpu}\n")
 
 
+def resources(folder):
+    return provenance.resources(folder, folder.rglob("*.tsv"))
+
+
 def test_resources_are_summed_by_step(tmp_path):
     benchmark(tmp_path / "crop" / "LGE" / "1.tsv", 2.0, 100.0, 1.5)
     benchmark(tmp_path / "crop" / "LGE" / "2.tsv", 3.0, 120.0, 2.5)
     benchmark(tmp_path / "train_translation.tsv", 50.0, 900.0, 49.0)
-    table = provenance.resources(tmp_path)
+    table = resources(tmp_path)
     assert table.to_dict("list") == {
         "step": ["train_translation", "crop"],
         "jobs": [1, 2],
@@ -31,11 +35,11 @@ def test_resources_are_summed_by_step(tmp_path):
 
 def test_job_too_short_to_be_measured_has_no_memory(tmp_path):
     benchmark(tmp_path / "metrics.tsv", 0.1, "-", 0.0)
-    assert pd.isna(provenance.resources(tmp_path)["memory_mb"].item())
+    assert pd.isna(resources(tmp_path)["memory_mb"].item())
 
 
 def test_folder_without_benchmarks_gives_an_empty_table(tmp_path):
-    table = provenance.resources(tmp_path / "none")
+    table = resources(tmp_path)
     assert table.empty
     assert list(table) == ["step", "jobs", "seconds", "longest_s", "cpu_s", "memory_mb"]
 

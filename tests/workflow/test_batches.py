@@ -16,6 +16,7 @@ import pytest
 from bad_input import name_the_patient
 from calls import ROOT, artifacts, call, jobs, planned, snakemake, wait_for
 from cardioseg.phantoms import heart
+from support import timings
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +83,18 @@ def test_another_number_of_jobs_repeats_nothing(work: Path, raw_run: Path, numbe
 def test_a_run_with_one_patient_a_job_goes_on_with_several(raw_run: Path, tmp_path: Path) -> None:
     work = Path(shutil.copytree(raw_run, tmp_path / "work", symlinks=True))
     assert planned(work, METRICS, data="data", overlay=SEVERAL) == Counter()
+
+
+def test_timings_of_jobs_that_others_have_replaced_do_not_count(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repeated = "postprocessing: {crf: {bilateral_mm: 7}}"
+    finished = snakemake(work, METRICS, data="data", overlay=repeated)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    monkeypatch.chdir(work)
+    folder = Path("results/benchmarks")
+    counted = {str(path.relative_to(folder)) for path in timings.counted(folder)}
+    assert {"postprocess/1.tsv", "postprocess/6.tsv", "predict/1..6.tsv"} < counted
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*.tsv")}
+    assert there - counted == {"postprocess/1..6.tsv", "evaluate/1..6.tsv"}
 
 
 def test_a_changed_patient_alone_is_computed_again(work: Path, raw_run: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from support import timings
+
 SECONDS = 2  # file systems round times
 
 
@@ -34,8 +36,8 @@ def find(records: Mapping[str, Made], wanted: Collection[str]) -> list[str]:
     # A job may have done other patients, too, who stay.
     needed = {log for path, made in records.items() if path in wanted for log in made.logs}
     logs = {log for path in own for log in records[path].logs} - needed - set(wanted)
-    timings = {log.replace("/logs/", "/benchmarks/", 1).removesuffix(".log") + ".tsv" for log in logs} - set(wanted)
-    return sorted([*own, *(path for path in logs | timings if Path(path).is_file())])
+    timed = {timings.of_log(log) for log in logs} - set(wanted)
+    return sorted([*own, *(path for path in logs | timed if Path(path).is_file())])
 
 
 def told(paths: Iterable[str]) -> str:
