@@ -222,9 +222,11 @@ def displacements(
     try:
         method.UpdateLargestPossibleRegion()
     except RuntimeError as error:
+        # What elastix raises refers to a log that is not written.
         raise InputError(
-            f"elastix cannot register the two images ({str(error).splitlines()[-1]}). Look at both in a viewer: do "
-            "they show the same structures in the same place? Otherwise widen registration.margin_mm."
+            "elastix cannot register the two images; mostly they overlap too little around the labels. Look at both in "
+            "a viewer. If they show the same structures in the same place, widen registration.margin_mm; otherwise "
+            "correct the headers or leave out the source image."
         ) from error
     found = method.GetTransformParameterObject()
     maps = [found.GetParameterMap(index) for index in range(len(stages))]

@@ -159,6 +159,18 @@ def test_images_of_different_places_are_refused():
         elastix.propagate(target, Volume(source.array, elsewhere), Volume(labels.array, elsewhere), SETTINGS, seed=1)
 
 
+def test_images_that_overlap_too_little_are_refused_with_advice():
+    target, _, source, _ = pair()
+    aside = Volume(source.array, source.affine + np.pad([[500], [0], [0]], ((0, 1), (3, 0))))
+    with pytest.raises(InputError) as refused:
+        elastix.displacements(target, aside, SETTINGS, seed=1, stages=["rigid"])
+    said = str(refused.value)
+    assert "overlap too little" in said
+    assert "widen registration.margin_mm" in said
+    assert "leave out the source image" in said
+    assert "0x" not in said
+
+
 @given(flips=st.sets(st.sampled_from([0, 1, 2])), order=st.permutations([0, 1, 2]), turned=st.booleans())
 def test_labels_are_copied_whichever_way_they_are_stored(flips, order, turned):
     grid = empty((4, 7, 6), (8.0, 1.5, 1.25), TURNED if turned else UPRIGHT)
