@@ -59,12 +59,18 @@ onstart:
 
 
 onsuccess:
-    others = leftover_files()
+    others, changed = leftover_files()
     if "tidy" in {job.rule.name for job in workflow.dag.jobs}:
         leftovers.remove(others)
         kept.forget_removed()
         print(f"{len(others)} files removed, logs and timings among them:" if others else "Nothing to be removed.")
         print(leftovers.told(others), flush=True)
+        if changed:
+            print(
+                "These stay, since they are later than they were made: changed by you, or copied without their times"
+            )
+            print("(cp -r; cp -a keeps them). Remove them yourself if you do not need them:")
+            print(leftovers.told(changed), flush=True)
     elif others:
         print("These files are of other patients, seeds or methods than those of this configuration:")
         print(leftovers.told(others))

@@ -255,10 +255,13 @@ def in_batches(rule, patients, learnt_from=(), **wildcards):
 
 
 def leftover_files():
-    """What other configurations made in results/, where the running workflow is the whole one; else nothing is known."""
+    """What other configurations made in results/, and what of it was changed since.
+
+    It is known where the running workflow is the whole one.
+    """
     jobs = list(workflow.dag.jobs)
     if not {"all", "tidy"} & {job.rule.name for job in jobs}:
-        return []
+        return [], []
     wanted = {str(path) for job in jobs for path in (*job.output, *job.log, job.benchmark) if path}
     # Those that no table needs, where a patient has no labels, are made when they are asked for.
     wanted |= {f"results/masks/{model}/{patient}.nii.gz" for patient in SEGMENTED for model in models(patient)}
@@ -267,4 +270,4 @@ def leftover_files():
         record = path.is_file() and workflow.persistence.metadata(IOFile(str(path), rule=jobs[0].rule))
         if record and record.rule:
             records[str(path)] = leftovers.Made(record.endtime, record.log)
-    return leftovers.find(records, wanted)
+    return leftovers.find(records, wanted), leftovers.changed(records, wanted)

@@ -1,8 +1,10 @@
 """The workflow itself, run for real at the smallest size."""
 
 import json
+import os
 import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -248,8 +250,13 @@ def test_results_of_a_patient_who_is_left_out_are_told_and_removed(run: Path, tm
     gone = {*masks, "uncertainty/6.nii.gz", "metrics/6.csv", "probabilities/ensemble/6.nii.gz"}
     assert "results/masks/ensemble_pp: 6.nii.gz" in finished.stdout
     assert gone < set(artifacts(folder))
+    edited = results / "metrics" / "thirds" / "6.csv"
+    os.utime(edited, (time.time() + 60,) * 2)
     tidied = snakemake(folder, "tidy", overlay=overlay)
     assert tidied.returncode == 0, tidied.stdout + tidied.stderr
+    assert edited.exists()
+    assert "These stay" in tidied.stdout
+    assert "results/metrics/thirds: 6.csv" in tidied.stdout.partition("These stay")[2]
     after = artifacts(folder)
     assert gone < set(before) - set(after)
     # Patient 6 is still one to learn from.

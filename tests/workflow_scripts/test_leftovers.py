@@ -51,6 +51,14 @@ def test_file_that_was_changed_since_is_the_users():
     later = records[OLD[0]].time + 60
     os.utime(OLD[0], (later, later))
     assert OLD[0] not in leftovers.find(records, [])
+    assert leftovers.changed(records, []) == [OLD[0]]
+
+
+def test_files_that_were_copied_without_their_times_are_told_apart():
+    """Nobody knows then whether the user has changed them, and what is wanted is nobody's business."""
+    records = {path: Made(made(path).time - 60, made(path).logs) for path in (*OLD, *KEPT)}
+    assert leftovers.find(records, KEPT) == []
+    assert leftovers.changed(records, KEPT) == sorted(OLD)
 
 
 def test_removal_leaves_all_other_files():

@@ -26,18 +26,26 @@ def find(records: Mapping[str, Made], wanted: Collection[str]) -> list[str]:
     """The files that were made and are not wanted any more, with the logs and timings of their jobs.
 
     records: by path, what Snakemake knows of each file that it made. wanted: all files that the configuration makes,
-    logs and timings too. A file that was changed since is left out: it is the user's.
+    logs and timings too. A file that was changed since is left out, see `changed`: it is the user's.
     """
-    own = [
-        path
-        for path, made in records.items()
-        if path not in wanted and Path(path).stat().st_mtime <= made.time + SECONDS
-    ]
+    own = records.keys() - set(wanted) - set(changed(records, wanted))
     # A job may have done other patients, too, who stay.
     needed = {log for path, made in records.items() if path in wanted for log in made.logs}
     logs = {log for path in own for log in records[path].logs} - needed - set(wanted)
     timed = {timings.of_log(log) for log in logs} - set(wanted)
     return sorted([*own, *(path for path in logs | timed if Path(path).is_file())])
+
+
+def changed(records: Mapping[str, Made], wanted: Collection[str]) -> list[str]:
+    """The files that were made and are not wanted any more, but are later than they were made.
+
+    They were changed since, or copied without their times. Arguments as of `find`.
+    """
+    return sorted(
+        path
+        for path, made in records.items()
+        if path not in wanted and Path(path).stat().st_mtime > made.time + SECONDS
+    )
 
 
 def told(paths: Iterable[str]) -> str:
