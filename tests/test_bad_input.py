@@ -125,10 +125,17 @@ train the networks, as in the paper: no label of the target is ever learnt from.
 were trained with other settings; the workflow trains again when settings change.
 
 Data is never run as code: neither weights, nor volumes, nor names of files. A configuration must be trusted like a
-program, because Snakemake runs the Python in one that asks for `__use_yte__`. Snakemake reads the files of
-`--configfile` before the workflow has a say: one that is not in UTF-8 ends in a traceback (`UnicodeDecodeError: 'utf-8'
-codec can't decode ...`), which does not name the file. Save it as UTF-8, by
-`iconv -f latin1 -t utf-8 old.yaml > new.yaml` for instance. `config.yaml` itself is refused with a sentence.
+program, because Snakemake runs the Python in one that asks for `__use_yte__`.
+
+Snakemake reads the files of `--configfile` before the workflow has a say, and does not name the one that it refuses:
+
+- `UnicodeDecodeError: 'utf-8' codec can't decode ...`, in a traceback: the file is not in UTF-8. Save it as UTF-8, by
+  `iconv -f latin1 -t utf-8 old.yaml > new.yaml` for instance.
+- `Config file must be given as JSON or YAML with keys at top level.`: the file is empty, has nothing but comments, or
+  does not begin with a key. Leave it out of the command, or write `{}` into it.
+- `Config file is not valid JSON or YAML.`: brackets or quotes are not closed, or the indentation is not right.
+
+`config.yaml` itself is refused with a sentence that names it.
 
 No check can recognise labels that were drawn for another patient on the same grid, or images of another sequence under
 the right name. An array that is mirrored although its affine does not say so is noted only where the labels or the

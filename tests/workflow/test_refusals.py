@@ -59,9 +59,23 @@ def test_code_in_a_configuration_does_not_run(work: Path) -> None:
     refusal(work, f"seed: !!python/object/apply:os.mkdir [{work / 'results'}]")
 
 
-def test_configuration_that_is_no_yaml(work: Path) -> None:
-    """Snakemake says so, before the workflow has a say; it does not name the file."""
-    assert "Config file is not valid JSON or YAML" in refusal(work, "seed: [1")
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ("seed: [1", "Config file is not valid JSON or YAML."),
+        ("# seed: 1\n", "Config file must be given as JSON or YAML with keys at top level."),
+    ],
+    ids=["no YAML", "comments alone"],
+)
+def test_what_snakemake_says_of_a_configuration_is_explained(work: Path, overlay: str, message: str) -> None:
+    """It says so before the workflow has a say, and does not name the file."""
+    assert message in refusal(work, overlay)
+    assert f"`{message}`" in (bad_input.ROOT / "docs" / "bad_input.md").read_text("utf-8")
+
+
+def test_empty_mapping_is_an_overlay_without_changes(work: Path) -> None:
+    planned = snakemake(work, "--dry-run", overlay="# seed: 1\n{}")
+    assert planned.returncode == 0, planned.stdout + planned.stderr
 
 
 def test_paper_configuration_that_is_not_in_utf8_is_refused(work: Path, code: Path) -> None:
