@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -21,6 +22,8 @@ EXPLICIT = pydicom.uid.ExplicitVRLittleEndian
 # How names of DICOM files end, where they have such an ending at all.
 ENDINGS = (".dcm", ".ima", ".dcm.gz", ".ima.gz")
 DESCRIBING = ("SeriesNumber", "SeriesDescription")
+# What tells the series of a file.
+OF_SERIES = ["Modality", "SeriesInstanceUID", "SOPClassUID", "Rows", "NumberOfFrames", *DESCRIBING]
 
 
 def find(path: Path) -> list[Path]:
@@ -34,12 +37,12 @@ def find(path: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The files of one series, or of several that have one file each.
+        The files of one series, or of several that have one image each.
 
     Raises
     ------
     InputError
-        There is no MR image, there are several series of several files, or a file may have been a slice and cannot be
+        There is no MR image, there are several series of several images, or a file may have been a slice and cannot be
         read.
     """
     if path.is_file():
@@ -49,15 +52,14 @@ def find(path: Path) -> list[Path]:
             return [path]
     series: dict[str, list[Path]] = {}
     described: dict[str, str] = {}
+    images: Counter[str] = Counter()
     others = set()
     foreign = []
     for file in _files(path):
         if not is_dicom(file):
             foreign.append(file)
             continue
-        header = read(
-            file, ["Modality", "SeriesInstanceUID", "SOPClassUID", "SeriesNumber", "SeriesDescription", "Rows"]
-        )
+        header = read(file, OF_SERIES)
         if is_no_image(header):
             continue
         modality = header.get("Modality") or _modality(header)
@@ -72,19 +74,18 @@ def find(path: Path) -> list[Path]:
             continue
         series.setdefault(header.SeriesInstanceUID, []).append(file)
         described.setdefault(header.SeriesInstanceUID, _description(header))
+        images[header.SeriesInstanceUID] += max(1, number_of_frames(header))
     _check_foreign(foreign, {file.suffix for files in series.values() for file in files})
     if not path.is_dir():
         series = {name: files for name, files in series.items() if path in files}
     if not series:
         seen = f", but {', '.join(sorted(map(str, others)))}" if others else ""
         raise InputError(f"{path}: no MR image in DICOM found{seen}; expected a short-axis series.")
-    if len(series) > 1 and any(len(files) > 1 for files in series.values()):
-        found = "; ".join(
-            f"{described[name]}{files[0].relative_to(path)} ({len(files)} files)" for name, files in series.items()
-        )
+    if len(series) > 1 and any(images[name] > 1 for name in series):
+        found = "; ".join(f"{described[name]}: {images[name]} images, {files[0]}" for name, files in series.items())
         raise InputError(
-            f"{path}: holds {len(series)} MR series; expected one. Name its folder or one of its files. There are "
-            f"{found}."
+            f"{path}: holds {len(series)} MR series; expected one. Name, in place of the folder, a file of the series "
+            f"that you mean: all its images are read. With a file of each, these are {found}."
         )
     return [file for files in series.values() for file in files]
 
@@ -260,7 +261,7 @@ def _modality(header: Dataset) -> str:
 
 
 def _description(header: Dataset) -> str:
-    """Return number and description of a series, where its header has them, for a list of series."""
+    """Return number and description of a series, as far as its header has them, for a list of series."""
     words = " ".join(str(header.get(name) or "") for name in DESCRIBING).split()
     shown = "".join(letter for letter in " ".join(words) if letter.isprintable())
-    return f"{shown}: " if shown else ""
+    return f"series {shown}" if shown else "a series without number"

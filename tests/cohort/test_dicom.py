@@ -127,7 +127,18 @@ def test_file_stands_for_its_series(folder):
     np.testing.assert_array_equal(dicom.read_series(first[2]).volume.array, stored())
     np.testing.assert_array_equal(dicom.read_series(second[0]).volume.array, stored((4, 40, 44), 5))
     message = failure(folder)
-    assert "2 MR series" in message and "(5 files)" in message and "other0 (4 files)" in message
+    assert "2 MR series" in message and "5 images" in message and f"4 images, {second[0]}" in message
+    assert "in place of the folder" in message
+
+
+def test_series_in_one_folder_are_told_apart_also_in_files_of_many_frames(folder):
+    for number, words in ((5, "PSIR LGE"), (12, "cine")):
+        file = dicom_files.write_enhanced(folder / str(number), stored(), stack_affine(), slopes=np.ones(5))
+        rewrite(file, SeriesInstanceUID=f"1.2.3.{number}", SeriesNumber=number, SeriesDescription=words)
+    message = failure(folder)
+    assert "2 MR series" in message
+    assert f"series 5 PSIR LGE: 5 images, {folder / '5'}" in message
+    assert f"series 12 cine: 5 images, {folder / '12'}" in message
 
 
 def test_breath_holds_of_one_slice_each_are_one_stack(folder, tmp_path):
@@ -504,7 +515,7 @@ def test_series_in_a_folder_are_listed_with_their_descriptions(folder):
 
     dicom_files.write_series(folder / "a", stored(), stack_affine(), change=change)
     dicom_files.write_series(folder / "b", stored(), stack_affine(), series="1.2.3.7")
-    assert "4 LGE SA: a/" in failure(folder)
+    assert f"series 4 LGE SA: 5 images, {folder}/a/" in failure(folder)
 
 
 # Segmentations
