@@ -85,8 +85,9 @@ def test_the_end_of_the_process_need_not_collect_what_a_job_leaves(tmp_path: Pat
 def test_a_gpu_out_of_memory_names_the_settings(tmp_path: Path, error: Exception) -> None:
     text = said(tmp_path, error)
     assert "pretrain_unet: the GPU's memory does not suffice" in text
-    assert "What helps: lower segmentation.batch_size (now 16), or leave the GPU to one job" in text
-    assert text.endswith("(--resources gpu=1), or set compute.device: cpu.\n")
+    assert "What helps: lower segmentation.batch_size (now 16), or leave the GPU to one training" in text
+    assert "(--resources gpu=1), or let predictions wait for their turn, too" in text
+    assert text.endswith(", or set compute.device: cpu.\n")
     assert "Traceback" not in text
 
 

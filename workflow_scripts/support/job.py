@@ -103,7 +103,11 @@ def _memory(text: str, snakemake: Any) -> str:
         advice.append(f"lower {section}.batch_size (now {size})" if size > 1 else smaller)
     if re.search("CUDA|CUBLAS|CUDNN|GPU", text):
         where = "the GPU's memory does not suffice"
-        advice += ["leave the GPU to one job at a time (--resources gpu=1)", "set compute.device: cpu"]
+        advice += [
+            "leave the GPU to one training at a time (--resources gpu=1)",
+            "let predictions wait for their turn, too (docs/your_data.md says how)",
+            "set compute.device: cpu",
+        ]
     else:
         where = "the memory does not suffice"
         advice.append("run fewer jobs at a time (--cores)")
