@@ -39,6 +39,7 @@ from workflow_scripts.support import (
 from workflow_scripts.support.fingerprints import code
 from workflow_scripts.support.planning import (
     check_interpreter,
+    check_records,
     check_sendable,
     check_writable,
     contents,
@@ -55,6 +56,7 @@ try:
         command_line.check_options(sys.argv[1:])
         command_line.check_profiles(sys.argv[1:], Path(os.environ.get("PWD", "")))
         check_interpreter(sys.executable)
+        check_records()
         for path in workflow.config_settings.configfiles:
             configuration_file.check(path)
 except InputError as error:

@@ -175,11 +175,20 @@ def check_interpreter(path: str) -> None:
 def check_writable(folder: Path) -> None:
     """Raise InputError if the folder, or a folder in it, exists and is not writable."""
     for path in (folder, *folder.rglob("*/")):
-        if path.exists() and not os.access(path, os.W_OK | os.X_OK):
-            raise InputError(
-                f"{path.absolute()}: cannot be written to; expected a writable folder for results. Make it "
-                "writable, or run elsewhere (--directory)."
-            )
+        _check_writable(path, "results")
+
+
+def check_records(folder: Path = Path(".snakemake")) -> None:
+    """Raise InputError if Snakemake cannot keep its records in the folder, which it makes even where it only plans."""
+    _check_writable(folder if folder.exists() else folder.absolute().parent, "Snakemake's records")
+
+
+def _check_writable(path: Path, of: str) -> None:
+    if path.exists() and not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{path.absolute()}: cannot be written to; expected a writable folder for {of}. Make it "
+            "writable, or run elsewhere (--directory)."
+        )
 
 
 def check_sendable(patients: Iterable[str]) -> None:
