@@ -39,7 +39,7 @@ from workflow_scripts.support import (
 from workflow_scripts.support.fingerprints import code
 from workflow_scripts.support.planning import (
     check_interpreter,
-    check_records,
+    check_records_writable,
     check_sendable,
     check_writable,
     contents,
@@ -56,7 +56,9 @@ try:
         command_line.check_options(sys.argv[1:])
         command_line.check_profiles(sys.argv[1:], Path(os.environ.get("PWD", "")))
         check_interpreter(sys.executable)
-        check_records()
+        check_records_writable()
+        if workflow.workflow_settings.persistence_backend.name == "FILE":  # not in a database of the user's
+            origin.check_records()
         for path in workflow.config_settings.configfiles:
             configuration_file.check(path)
 except InputError as error:

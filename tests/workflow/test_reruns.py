@@ -159,6 +159,17 @@ def test_masks_that_need_the_source_examination_are_removed_with_it(work: Path) 
     assert left == {path.parent for path in masks.rglob("6.nii.gz")} - {path.parent for path in registered}
 
 
+def test_results_that_were_moved_without_their_records_are_refused(work: Path) -> None:
+    """Snakemake would say that nothing is to be done, also after a change of settings."""
+    (work / ".snakemake").rename(work.parent / "left behind")
+    for _ in range(2):
+        refused = snakemake(work, "--dry-run", data="data", overlay="postprocessing: {crf: {bilateral_mm: 7}}")
+        assert refused.returncode != 0
+        assert ".snakemake beside it has none of Snakemake's records" in refused.stdout + refused.stderr
+    (work.parent / "left behind").rename(work / ".snakemake")
+    assert plan(work) == NOTHING
+
+
 def test_phantom_does_not_replace_a_cohort(work: Path) -> None:
     refused = snakemake(work, "results/metrics.csv", "--dry-run")
     said = refused.stdout + refused.stderr

@@ -41,6 +41,26 @@ def test_any_call_is_accepted_without_results():
     origin.check(call("data", ["1"]))
 
 
+@pytest.mark.parametrize("planned", [True, False])
+@pytest.mark.parametrize("records", ["metadata", "incomplete"])
+def test_results_without_snakemakes_records_are_refused(planned, records):
+    result, record = Path("results/masks/unet/1.nii.gz"), Path(".snakemake") / records / "name"
+    if planned:
+        record.parent.mkdir(parents=True)
+    origin.check_records()
+    origin.write(call())
+    Path("results/logs").mkdir()
+    Path("results/logs/crop.log").touch()
+    origin.check_records()  # the first job failed
+    result.parent.mkdir(parents=True)
+    result.touch()
+    with pytest.raises(InputError, match=r"has none of Snakemake's records"):
+        origin.check_records()
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.touch()
+    origin.check_records()
+
+
 def test_phantom_does_not_replace_results_of_data_that_a_call_forgets():
     origin.write(call("release", ["1", "2"]))
     refused(call(), f"results of {Path('release').absolute()}", "this call names no data (--config data=FOLDER)")

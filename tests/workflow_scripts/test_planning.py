@@ -270,11 +270,11 @@ def test_folder_that_may_not_be_written_to_is_named(folder, tmp_path, monkeypatc
 def test_folder_of_snakemakes_records_must_be_writable_also_for_a_plan(there, tmp_path, monkeypatch):
     if there:
         (tmp_path / ".snakemake").mkdir()
-    planning.check_records()
+    planning.check_records_writable()
     refused = Path(".snakemake") if there else tmp_path
     monkeypatch.setattr(os, "access", lambda path, _: Path(path) != refused)  # root may write anywhere
     with pytest.raises(InputError, match="cannot be written to; expected a writable folder for Snakemake's records"):
-        planning.check_records()
+        planning.check_records_writable()
 
 
 def test_results_to_come_can_be_written():

@@ -55,6 +55,27 @@ def check(now: Mapping[str, Any]) -> None:
         )
 
 
+def check_records(folder: Path = Path(".snakemake")) -> None:
+    """Raise InputError if there are results without Snakemake's records of what their files were made from.
+
+    Snakemake would take all of them to be up to date, whatever has changed since.
+    """
+    results = RECORD.parents[1]
+    # A run that was killed in its first job has marks of that alone.
+    known = any(path for name in ("metadata", "incomplete") for path in (folder / name).glob("*"))
+    if RECORD.exists() and not known and any(map(_is_of_a_job, results.rglob("*"))):
+        raise InputError(
+            f"{results.absolute()}: {folder} beside it has none of Snakemake's records of what each file was made "
+            "from, so that a change of settings or code would not be noticed. Move or copy that folder here, too, from "
+            "where the results were made; or rename results/, and everything is made anew."
+        )
+
+
+def _is_of_a_job(path: Path) -> bool:
+    """Whether a path in results/ is a file that Snakemake has a record of."""
+    return path.is_file() and path.parts[1] not in ("cohort", "logs", "benchmarks", ".state")
+
+
 def write(now: Mapping[str, Any]) -> None:
     """Record what the results are made from."""
     files.write_text(RECORD, json.dumps(now, indent=1) + "\n")

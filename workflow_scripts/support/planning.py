@@ -178,7 +178,7 @@ def check_writable(folder: Path) -> None:
         _check_writable(path, "results")
 
 
-def check_records(folder: Path = Path(".snakemake")) -> None:
+def check_records_writable(folder: Path = Path(".snakemake")) -> None:
     """Raise InputError if Snakemake cannot keep its records in the folder, which it makes even where it only plans."""
     _check_writable(folder if folder.exists() else folder.absolute().parent, "Snakemake's records")
 
