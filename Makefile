@@ -86,7 +86,7 @@ audit: $(READY)
 	.venv/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
-# Leaves .snakemake, which belongs to results/: without it every training would run again.
+# Leaves .snakemake, which belongs to results/: without it they are refused.
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build site *.egg-info
 

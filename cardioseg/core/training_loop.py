@@ -1,4 +1,4 @@
-"""The loop around every long training: progress, history, checkpoints, resumption, a clean stop on SIGTERM.
+"""The loop around every long training: progress, history, checkpoints, resumption, a clean stop on SIGTERM and Ctrl-C.
 
 A step must depend on nothing but the iteration number and the state of what is trained (it derives its own random
 draws), so that a resumed run gives what an uninterrupted one gives.
@@ -71,7 +71,7 @@ class Run:
 
 
 class Preempted(SystemExit):
-    """SIGTERM came; the state is saved and the same command continues from it."""
+    """SIGTERM or SIGINT came; the state is saved and the same command continues from it."""
 
 
 def running_average(network: nn.Module, share: float) -> AveragedModel | None:
@@ -145,7 +145,7 @@ def train(
     Raises
     ------
     Preempted
-        After SIGTERM, once the state is saved.
+        After SIGTERM or SIGINT (Ctrl-C), once the state is saved. A second SIGINT ends the process at once.
     FloatingPointError
         As soon as a reported loss is not finite; the last good state is kept.
     InputError
@@ -181,7 +181,7 @@ def train(
                         name,
                         done,
                     )
-                    raise Preempted(128 + signal.SIGTERM)
+                    raise Preempted(128 + terminated())
     return history
 
 
@@ -260,14 +260,28 @@ def _in_place(file: IO, path: Path) -> bool:
 
 
 @contextmanager
-def _termination() -> Iterator[Callable[[], bool]]:
-    """Turn SIGTERM into a question that the loop asks, and restore the handler afterwards."""
-    received = []
-    previous = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+def _termination() -> Iterator[Callable[[], int]]:
+    """Turn SIGTERM and SIGINT into a question that the loop asks, and restore the handlers afterwards.
+
+    The answer is the number of the signal, 0 without one.
+    """
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    # A shell lets what runs in the background ignore Ctrl-C.
+    previous = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+
+    def receive(number: int, frame: Any) -> None:
+        received.append(number)
+        # Saving may take long: whoever presses Ctrl-C again does not want to wait. SIGTERM comes twice of itself.
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
+
     try:
-        yield lambda: bool(received)
+        for number in previous:
+            signal.signal(number, receive)
+        yield lambda: received[0] if received else 0
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _check_finite(name: str, iteration: int, losses: Mapping[str, float]) -> None:

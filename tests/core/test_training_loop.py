@@ -82,6 +82,10 @@ def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def fail():
     raise RuntimeError("power cut")
 
@@ -129,6 +133,26 @@ def test_resumes_after_termination(tmp_path, uninterrupted, iteration):
     resumed = Problem().train(tmp_path)
     assert resumed.steps == list(range(iteration + 1, ITERATIONS))
     assert resumed.everything() == uninterrupted
+
+
+def test_interruption_saves_the_state_and_a_second_one_does_not_wait_for_that(tmp_path, uninterrupted):
+    with pytest.raises(training_loop.Preempted) as preempted:
+        Problem(at(3, do=interrupt)).train(tmp_path)
+    assert preempted.value.code == 130
+    assert done(tmp_path) == 4
+    with pytest.raises(KeyboardInterrupt):
+        Problem(at(5, do=lambda: [interrupt(), interrupt()])).train(tmp_path)
+    assert done(tmp_path) == 4
+    assert Problem().train(tmp_path).everything() == uninterrupted
+
+
+def test_interruption_that_was_ignored_before_still_is(tmp_path, uninterrupted):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert Problem(at(3, do=interrupt)).train(tmp_path).everything() == uninterrupted
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_resumes_after_many_terminations(tmp_path, uninterrupted):
@@ -278,15 +302,15 @@ def test_state_with_infinite_values_is_not_saved(tmp_path, uninterrupted, part):
 
 
 @pytest.mark.parametrize("error", [training_loop.Preempted, RuntimeError, None])
-def test_signal_handler_and_lock_are_restored_at_the_end(tmp_path, error):
-    before = signal.getsignal(signal.SIGTERM)
+def test_signal_handlers_and_lock_are_restored_at_the_end(tmp_path, error):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     problem = Problem(at(2, do={training_loop.Preempted: terminate, RuntimeError: fail, None: lambda: None}[error]))
     if error:
         with pytest.raises(error):
             problem.train(tmp_path)
     else:
         problem.train(tmp_path)
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
     with (tmp_path / "lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

@@ -55,6 +55,14 @@ def test_an_error_of_the_user_is_told_without_a_traceback(tmp_path: Path) -> Non
     assert "Traceback" not in text
 
 
+def test_an_interruption_is_told_without_a_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with pytest.raises(SystemExit) as ended, job(SimpleNamespace(rule="crop", log=[str(path)])):
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert path.read_text().endswith("crop: interrupted; the same command does this step again\n")
+
+
 def test_an_error_of_the_code_is_told_with_a_traceback(tmp_path: Path) -> None:
     text = said(tmp_path, KeyError("x"))
     assert "pretrain_unet failed" in text

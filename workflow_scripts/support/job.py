@@ -4,6 +4,7 @@ import errno
 import gc
 import logging
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,9 @@ def job(snakemake: Any) -> Iterator[None]:
             force=True,
         )
         yield
+    except KeyboardInterrupt:
+        logging.error("%s: interrupted; the same command does this step again", snakemake.rule)
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         tell(error, snakemake)
         sys.exit(1)
