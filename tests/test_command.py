@@ -304,6 +304,17 @@ def test_output_folder_that_is_a_file_is_refused(cohort, results, tmp_path, caps
     assert "is not a folder" in capsys.readouterr().err
 
 
+def test_folder_of_masks_that_may_not_be_written_to_is_refused_before_any_image(
+    cohort, results, tmp_path, capsys, monkeypatch
+):
+    masks = tmp_path / "out" / "masks"
+    masks.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, _: str(path) != str(masks))  # root may write anywhere
+    assert segment(results, tmp_path / "out", cohort / "60.nii.gz") == command.FAILED
+    assert f"{masks}: cannot be written to" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
 def test_calls_with_the_same_output_folder_wait_for_each_other(tmp_path):
     about = {"model": "m", "model_sha256": "1"}
     with results_folder.opened(tmp_path, about):

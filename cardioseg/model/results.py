@@ -176,14 +176,15 @@ def opened(folder: Path, about: Mapping[str, Any]) -> Iterator[Results]:
     Raises
     ------
     InputError
-        The folder cannot be written to, or holds results of another model.
+        The folder, or one for a kind of files in it, cannot be written to; or it holds results of another model.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{folder}: is not a folder; expected one to write to. Name another.") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: cannot be written to. Make it writable, or name another folder.")
+    for path in (folder, *(folder / kind for kind, _ in KINDS)):
+        if path.exists() and not os.access(path, os.W_OK | os.X_OK):
+            raise InputError(f"{path}: cannot be written to. Make it writable, or name another folder.")
     with _alone(folder) as alone:
         for left in folder.glob(f"{UNFINISHED}*") if alone else ():
             shutil.rmtree(left, ignore_errors=True)
