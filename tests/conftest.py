@@ -16,7 +16,7 @@ from cardioseg.evaluation.measures import MEASURES
 GB_PER_WORKER = 3  # pytest itself, and the jobs of a workflow that it runs
 WORKFLOWS = "tests/workflow/"
 # Files there with fixtures of their own.
-WHOLE = [f"{WORKFLOWS}test_slurm.py", f"{WORKFLOWS}test_report.py"]
+WHOLE = [f"{WORKFLOWS}test_{name}.py" for name in ("slurm", "other_cohorts", "report")]
 
 torch.set_num_threads(1)
 settings.register_profile("deterministic", derandomize=True, deadline=None)
@@ -25,9 +25,9 @@ settings.load_profile("deterministic")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Workers of `pytest -n auto`: a workflow keeps several processors busy, and waits at times."""
+    """Workers of `pytest -n auto`: a workflow keeps several processors busy, and waits at times, above all on Slurm."""
     processors = len(os.sched_getaffinity(0))
-    return max(1, min(1 + processors // 2, psutil.virtual_memory().available // (GB_PER_WORKER << 30)))
+    return max(1, min(2 + processors // 2, psutil.virtual_memory().available // (GB_PER_WORKER << 30)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -45,9 +45,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For several workers: what takes longest comes first."""
+    """For several workers: what takes longest comes first, and files with slow tests before the others."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: (not item.nodeid.startswith(WORKFLOWS), not item.nodeid.startswith(WHOLE[0])))
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(
+            key=lambda item: (
+                not item.nodeid.startswith(WHOLE[0]),
+                not item.nodeid.startswith(WORKFLOWS),
+                item.path not in slow,
+            )
+        )
 
 
 @pytest.fixture(autouse=True)
