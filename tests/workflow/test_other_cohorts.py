@@ -28,6 +28,7 @@ translation: {iterations: 2}
 synthesis: {samples: 1}
 postprocessing: {morphology: {order: [MYO]}}
 registration: {iterations: 5}
+compute: {jobs_per_step: 1}
 clinical: null
 scar: null
 segments: null
@@ -42,6 +43,7 @@ cohort:
 translation: {iterations: 2}
 synthesis: {samples: 1}
 registration: {iterations: 5}
+compute: {jobs_per_step: 1}
 """
 TURNED, BARE = 6, 7
 
