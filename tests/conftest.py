@@ -25,9 +25,9 @@ settings.load_profile("deterministic")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Workers of `pytest -n auto`: a workflow keeps several processors busy, and waits at times, above all on Slurm."""
+    """Workers of `pytest -n auto`: a workflow keeps several processors busy, and waits at times."""
     processors = len(os.sched_getaffinity(0))
-    return max(1, min(2 + processors // 2, psutil.virtual_memory().available // (GB_PER_WORKER << 30)))
+    return max(1, min(1 + processors // 2, psutil.virtual_memory().available // (GB_PER_WORKER << 30)))
 
 
 @pytest.hookimpl(optionalhook=True)
