@@ -55,7 +55,7 @@ def test_file_that_was_changed_since_is_the_users():
 
 
 def test_files_that_were_copied_without_their_times_are_told_apart():
-    """Nobody knows then whether the user has changed them, and what is wanted is nobody's business."""
+    """The user may have changed them. Files that are wanted are not named."""
     records = {path: Made(made(path).time - 60, made(path).logs) for path in (*OLD, *KEPT)}
     assert leftovers.find(records, KEPT) == []
     assert leftovers.changed(records, KEPT) == sorted(OLD)
